@@ -1,0 +1,86 @@
+"""How every command takes its options and gives its answers: exit codes, error lines, JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, Concatenate, NoReturn, ParamSpec
+
+import click
+import msgspec
+
+from edge.errors import TillError
+
+CONFIG_DEFAULT = Path("/etc/chargetill/config.toml")
+
+NO = 1
+WRONG_CALL = 2
+NOT_DONE = 3
+
+P = ParamSpec("P")
+
+
+@dataclasses.dataclass(slots=True)
+class Call:
+    """The options that every command shares."""
+
+    config: Path | None
+    db: Path | None
+    json: bool
+
+    def say(self, value: Any, text: str | None = None) -> None:
+        """One answer: `value` as a line of JSON with --json (or where there is no text), else the text."""
+        click.echo(text if text is not None and not self.json else encode(value))
+
+
+def encode(value: Any) -> str:
+    """One line of JSON; Decimals as their exact digits in a string, datetimes in ISO 8601."""
+    return msgspec.json.encode(value).decode()
+
+
+def command(run: Callable[Concatenate[Call, P], None]) -> Callable[P, None]:
+    """Gives a command `--json` of its own and passes it the shared Call."""
+
+    @click.option("--json", "json_here", is_flag=True, help="machine-readable output and errors")
+    @click.pass_context
+    @wraps(run)
+    def with_call(ctx: click.Context, /, *args: P.args, json_here: bool, **kwargs: P.kwargs) -> None:
+        call: Call = ctx.obj
+        call.json = call.json or json_here
+        run(call, *args, **kwargs)
+
+    return with_call
+
+
+def fail(error: TillError, *, as_json: bool) -> NoReturn:
+    """End the process with the error on stderr, in the form that the caller asked for, and its exit code."""
+    click.echo(encode({"error": error.as_json()}) if as_json else str(error), err=True)
+    sys.exit(error.exit_code)
+
+
+def table(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> str:
+    """Rows as aligned columns with a heading, numbers to the right; what is unknown stays a dash."""
+    cells = [[_cell(row.get(c)) for c in columns] for row in rows]
+    widths = [max(len(c), *(len(r[i][0]) for r in cells)) if cells else len(c) for i, c in enumerate(columns)]
+    lines = ["  ".join(c.replace("_", " ").ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip()]
+    for row in cells:
+        padded = (
+            text.rjust(w) if right else text.ljust(w) for (text, right), w in zip(row, widths, strict=True)
+        )
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> tuple[str, bool]:
+    match value:
+        case None:
+            return "-", False
+        case bool():
+            return ("yes" if value else "no"), False
+        case int():
+            return str(value), True
+        case _:
+            return str(value), False

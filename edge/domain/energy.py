@@ -1,0 +1,31 @@
+"""What a meter says: one reading, with what is unknown left unknown."""
+
+from __future__ import annotations
+
+import msgspec
+
+from edge.domain.instant import Instant
+
+
+class MeterValue(msgspec.Struct, frozen=True, kw_only=True):
+    """One fresh reading of one meter. `None` means that the meter did not say; it never means zero.
+
+    `at` is the arrival of the reply. `energy_wh` is the cumulative imported-energy register in whole Wh;
+    `resolution_wh` the register's step at this value (a float32 register in kWh steps 16 Wh at 131 MWh).
+    """
+
+    at: Instant
+    energy_wh: int
+    resolution_wh: int = 1
+    power_w: int | None = None
+    current_ma: tuple[int, ...] | None = None
+    voltage_mv: tuple[int, ...] | None = None
+
+
+class MeterIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who the meter says it is. A session ends at another identity only as `estimated`."""
+
+    model: str
+    serial: str | None = None
+    firmware: str | None = None
+    ct_ratio: int | None = None

@@ -1,0 +1,41 @@
+"""Who tapped: tokens that stand for a card, never the card's own number."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Literal
+
+import msgspec
+
+#: A 4-byte UID that starts with 08 is drawn anew at each tap (ISO/IEC 14443-3, 6.5.4): never an identity.
+_RANDOM_UID_FIRST_BYTE = 0x08
+
+
+class IdToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A recognizable card or account. `value` is a keyed HMAC in hex under the operator's key `key_id`."""
+
+    kind: Literal["uid", "sun", "terminal", "remote"]
+    value: str
+    key_id: str
+
+
+def canonical_uid(uid: bytes) -> str:
+    """One spelling for a UID: the bytes in the order of the air interface, upper-case hex."""
+    return uid.hex().upper()
+
+
+def is_random_uid(uid: bytes) -> bool:
+    """True for a phone's or passport's UID, which is another one at the next tap."""
+    return len(uid) == 4 and uid[0] == _RANDOM_UID_FIRST_BYTE
+
+
+def uid_token(uid: bytes, *, key: bytes, key_id: str) -> IdToken:
+    """The token of a membership card read by its UID: the same on every charger of one operator."""
+    digest = hmac.new(key, b"uid:" + canonical_uid(uid).encode(), hashlib.sha256).hexdigest()
+    return IdToken(kind="uid", value=digest, key_id=key_id)
+
+
+def commitment(token: IdToken, salt: bytes) -> str:
+    """What the chain holds of a token: a salted hash that says nothing once the salt is erased (I6)."""
+    return hashlib.sha256(salt + token.value.encode()).hexdigest()

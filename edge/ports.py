@@ -1,0 +1,120 @@
+"""What the till needs from the world, as Protocols: devices below, and its own parts of each other.
+
+A driver implements one of these and imports nothing else of the till but errors and values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Literal, Protocol
+
+import msgspec
+
+from edge.domain.energy import MeterIdentity, MeterValue
+from edge.domain.identity import IdToken
+from edge.domain.instant import Instant
+
+
+class Clock(Protocol):
+    """Both clocks, and waiting. Virtual runs pass faster; everything else asks here for the time."""
+
+    def now(self) -> Instant: ...
+
+    def trusted(self) -> bool:
+        """True when the wall clock may date an invoice and select a price."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Meter(Protocol):
+    """An energy meter. Reads are fresh: a driver never returns a cached value."""
+
+    async def read(self) -> MeterValue:
+        """One reading. Raises HardwareError."""
+        ...
+
+    async def identify(self) -> MeterIdentity:
+        """Serial, model, firmware. Raises HardwareError."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Tap(msgspec.Struct, frozen=True, kw_only=True):
+    """A card came into the field. `uid` is as the reader gave it; it becomes a token at once and is dropped."""
+
+    at: Instant
+    uid: bytes
+
+
+class CardReader(Protocol):
+    """A contactless reader: one stream of taps, debounced by card presence."""
+
+    def taps(self) -> AsyncIterator[Tap]:
+        """Taps until closed. Raises HardwareError when the reader is gone; call again to reopen."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+Lease = Literal["device", "guard", "restart"]
+
+#: IEC 61851-1 control pilot: A no vehicle, B connected, C wants power, D wants it with ventilation, E/F fault.
+Pilot = Literal["A", "B", "C", "D", "E", "F"]
+
+
+class EvseStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What the charge point reports. `limited` is True while load management, not the car, withholds power."""
+
+    at: Instant
+    pilot: Pilot
+    contactor_closed: bool | None
+    limited: bool = False
+
+
+class Evse(Protocol):
+    """The charge point: state of the vehicle, and permission to charge as a lease that ends by itself (I1)."""
+
+    @property
+    def lease(self) -> Lease:
+        """What opens the contactor when the till stops talking."""
+        ...
+
+    async def prepare(self) -> None:
+        """Set and check the failsafe (no current when communication is lost). Raises HardwareError."""
+        ...
+
+    async def status(self) -> EvseStatus: ...
+
+    async def permit(self, *, current_a: int) -> None:
+        """Grant or renew permission for up to `current_a` amperes a phase; it lapses within the lease time."""
+        ...
+
+    async def revoke(self) -> None:
+        """Open the contactor now."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """An account that may charge. `account` is opaque; the name is personal data and stays out of the chain."""
+
+    account: str
+    token: str
+    limit_minor: int
+    name: str = ""
+    blocked: bool = False
+    group: str = ""
+
+
+class MemberList(Protocol):
+    """Who may charge on account, looked up locally so that it works offline."""
+
+    def find(self, token: IdToken) -> Member | None: ...
+
+
+Wake = Callable[[], None]
+#: Runs one synchronous function whole on the store's thread: `await tx(lambda t: t.append(...))`.
+Commit = Callable[[Callable[..., object]], Awaitable[object]]
