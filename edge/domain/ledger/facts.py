@@ -1,0 +1,238 @@
+"""What the journal holds: each kind of fact, named as it travels (CloudEvents `type`). Append-only for ever.
+
+Facts are never repaired: a correction is another fact. None of them holds a card number, a UID or a name (I6):
+a session carries a salted commitment to its token and an opaque account.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+from edge.domain.energy import MeterIdentity
+from edge.domain.invoice import Invoice
+
+Method = Literal["account", "terminal", "card", "upstream"]
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all: `TYPE` is the CloudEvents type, `subject` the session that it belongs to."""
+
+    TYPE: ClassVar[str]
+
+    @property
+    def subject(self) -> str | None:
+        return None
+
+
+class SessionFact(Fact, frozen=True, kw_only=True):
+    session_id: str
+
+    @property
+    def subject(self) -> str | None:
+        return self.session_id
+
+
+class LedgerOpened(Fact, frozen=True, kw_only=True):
+    """First entry of an epoch: whose ledger this is, and the key that signs it (Ed25519, raw, hex)."""
+
+    TYPE: ClassVar[str] = "chargetill.ledger.opened.v1"
+    site: str
+    device: str
+    reason: Literal["provisioned", "restored", "new_epoch"]
+    key_id: str
+    public_key: str
+    previous_epoch: str | None = None
+    previous_upto: int | None = None
+    previous_head: str | None = None
+
+
+class LedgerCheckpoint(Fact, frozen=True, kw_only=True):
+    """The device's signature (Ed25519, hex) over `epoch:upto:head`: head is the SHA-256 of entry `upto`."""
+
+    TYPE: ClassVar[str] = "chargetill.ledger.checkpoint.v1"
+    upto: int
+    head: str
+    signature: str
+
+
+class DeviceBooted(Fact, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "chargetill.device.booted.v1"
+    version: str
+    clean_stop: bool
+
+
+class DeviceStopped(Fact, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "chargetill.device.stopped.v1"
+    reason: str
+
+
+class ClockTrusted(Fact, frozen=True, kw_only=True):
+    """From here on the wall clock of this boot is right; earlier instants of it follow from monotonic time."""
+
+    TYPE: ClassVar[str] = "chargetill.clock.trusted.v1"
+    source: str
+
+
+class TariffFrozen(Fact, frozen=True, kw_only=True):
+    """The document behind a tariff hash, once, before the first session that is priced with it."""
+
+    TYPE: ClassVar[str] = "chargetill.tariff.frozen.v1"
+    hash: str
+    document: str
+
+
+class SessionOpened(SessionFact, frozen=True, kw_only=True):
+    """A tap was accepted for authorization: the price that was on the screen is this session's price (I3)."""
+
+    TYPE: ClassVar[str] = "chargetill.session.opened.v1"
+    evse_id: str
+    tariff_hash: str
+    time_zone: str
+    method: Method
+    token_commitment: str
+    account: str | None
+
+
+class VehicleConnected(SessionFact, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "chargetill.session.plugged.v1"
+
+
+class EnergyBegan(SessionFact, frozen=True, kw_only=True):
+    """The begin reading, committed before the contactor closes. `began_at` is session time."""
+
+    TYPE: ClassVar[str] = "chargetill.session.energy_began.v1"
+    register_wh: int
+    meter: MeterIdentity
+    began_at: datetime
+
+
+class SessionCheckpoint(SessionFact, frozen=True, kw_only=True):
+    """Where a running session stands: the register, and its split over time in the engine's accrual."""
+
+    TYPE: ClassVar[str] = "chargetill.session.checkpoint.v1"
+    register_wh: int
+    reached_at: datetime
+    cost_minor: int
+    accrual: Any
+
+
+class SessionResumed(SessionFact, frozen=True, kw_only=True):
+    """After a restart: the register now. Energy since the checkpoint is billed, the time since then is not."""
+
+    TYPE: ClassVar[str] = "chargetill.session.resumed.v1"
+    register_wh: int
+
+
+class EnergyEnded(SessionFact, frozen=True, kw_only=True):
+    """The end reading. `estimated`: the meter could not confirm it; this is the last good value."""
+
+    TYPE: ClassVar[str] = "chargetill.session.energy_ended.v1"
+    register_wh: int
+    energy_wh: int
+    ended_at: datetime
+    estimated: bool
+    reason: str
+
+
+class SessionSettled(SessionFact, frozen=True, kw_only=True):
+    """The price: `accrual` is what was measured, `bill` what it costs; anyone can price it again (I3)."""
+
+    TYPE: ClassVar[str] = "chargetill.session.settled.v1"
+    currency: str
+    payable_minor: int
+    accrual: Any
+    bill: Any
+
+
+class SessionEnded(SessionFact, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "chargetill.session.ended.v1"
+    outcome: Literal["invoiced", "free", "no_plug", "declined", "no_energy", "failed"]
+    reason: str
+    invoice_number: str | None = None
+
+
+class PaymentFact(SessionFact, frozen=True, kw_only=True):
+    payment_ref: str
+
+
+class PaymentRequested(PaymentFact, frozen=True, kw_only=True):
+    """The intent, durable before anyone is asked; a lost answer is asked for again under the same reference."""
+
+    TYPE: ClassVar[str] = "chargetill.payment.requested.v1"
+    method: Method
+    amount_minor: int
+    currency: str
+
+
+class PaymentAuthorized(PaymentFact, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "chargetill.payment.authorized.v1"
+    hold_minor: int
+
+
+class PaymentDeclined(PaymentFact, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "chargetill.payment.declined.v1"
+    reason: str
+
+
+class CaptureRequested(PaymentFact, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "chargetill.payment.capture_requested.v1"
+    amount_minor: int
+
+
+class PaymentCaptured(PaymentFact, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "chargetill.payment.captured.v1"
+    amount_minor: int
+
+
+class ReversalRequested(PaymentFact, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "chargetill.payment.reversal_requested.v1"
+
+
+class PaymentReversed(PaymentFact, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "chargetill.payment.reversed.v1"
+
+
+class InvoiceSealed(SessionFact, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "chargetill.invoice.sealed.v1"
+    invoice: Invoice
+
+
+class MeterHalted(Fact, frozen=True, kw_only=True):
+    """The validated reading gave up: nothing is sold on this EVSE until the meter is right again."""
+
+    TYPE: ClassVar[str] = "chargetill.meter.halted.v1"
+    evse_id: str
+    reason: str
+
+
+_ALL: tuple[type[Fact], ...] = (
+    LedgerOpened,
+    LedgerCheckpoint,
+    DeviceBooted,
+    DeviceStopped,
+    ClockTrusted,
+    TariffFrozen,
+    SessionOpened,
+    VehicleConnected,
+    EnergyBegan,
+    SessionCheckpoint,
+    SessionResumed,
+    EnergyEnded,
+    SessionSettled,
+    SessionEnded,
+    PaymentRequested,
+    PaymentAuthorized,
+    PaymentDeclined,
+    CaptureRequested,
+    PaymentCaptured,
+    ReversalRequested,
+    PaymentReversed,
+    InvoiceSealed,
+    MeterHalted,
+)
+
+#: CloudEvents type -> the struct of its data
+FACTS: dict[str, type[Fact]] = {kind.TYPE: kind for kind in _ALL}

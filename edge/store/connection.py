@@ -1,0 +1,102 @@
+"""How a database file is opened, and what SQLite's errors mean to whoever has to mend them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from edge.errors import StoreError
+
+#: A reader may meet the writer's checkpoint; it waits this long before it is an error.
+_BUSY_TIMEOUT_S = 5.0
+
+
+class StoreFull(StoreError):
+    code = "store.full"
+    retryable = True
+    hint = "free some space on this disk; the till sells again by itself when a write succeeds"
+
+
+class StoreReadOnly(StoreError):
+    code = "store.read_only"
+    retryable = True
+    hint = "the file, its folder or the file system is read-only: check `mount`, the owner and the SD card"
+
+
+class StoreUnreadable(StoreError):
+    code = "store.unreadable"
+    hint = "check the path, the owner and the disk; `chargetill ledger restore` brings a backup back"
+
+
+class StoreBusy(StoreError):
+    code = "store.busy"
+    retryable = True
+    hint = "another process holds the database: is a second daemon running?"
+
+
+class StoreCorrupt(StoreError):
+    code = "store.corrupt"
+    hint = "keep the file for inspection and restore a backup; the back office holds what it acknowledged"
+
+
+_BY_CODE: dict[int, type[StoreError]] = {
+    sqlite3.SQLITE_FULL: StoreFull,
+    sqlite3.SQLITE_READONLY: StoreReadOnly,
+    sqlite3.SQLITE_CANTOPEN: StoreUnreadable,
+    sqlite3.SQLITE_IOERR: StoreUnreadable,
+    sqlite3.SQLITE_BUSY: StoreBusy,
+    sqlite3.SQLITE_LOCKED: StoreBusy,
+    sqlite3.SQLITE_CORRUPT: StoreCorrupt,
+    sqlite3.SQLITE_NOTADB: StoreCorrupt,
+}
+
+
+@contextmanager
+def translated(operation: str, path: Path) -> Iterator[None]:
+    """SQLite's errors as the till's: what was tried, on which file, and what to do."""
+    try:
+        yield
+    except sqlite3.Error as e:
+        primary = getattr(e, "sqlite_errorcode", 0) & 0xFF
+        raise _BY_CODE.get(primary, StoreError)(f"{operation} {path}: {e}") from e
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """The one writing connection: WAL and FULL, so that a commit that returned survives a power cut."""
+    with translated("open", path):
+        connection = sqlite3.connect(
+            path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                raise StoreReadOnly(f"{path} cannot use write-ahead logging (journal mode {mode})")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A read-only connection, beside a running daemon or without one."""
+    if not path.exists():
+        raise StoreUnreadable(f"{path} does not exist", hint="give --db or --config, or start the till once")
+    with translated("open", path):
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=ro",
+            uri=True,
+            timeout=_BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            connection.execute("PRAGMA schema_version").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+    return connection

@@ -1,0 +1,83 @@
+"""The device's ledger key: Ed25519, made on the device at the first start, in a file that only it may read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from edge.domain.ledger.signature import key_id_of
+from edge.errors import StoreError
+
+
+class KeyUnusable(StoreError):
+    code = "ledger.key"
+    hint = "the ledger key belongs to this device: restore the file, or open a new epoch with a new key"
+
+
+class LedgerKey:
+    """Signs checkpoints. `key_id` is the start of the public key's SHA-256."""
+
+    def __init__(self, private: Ed25519PrivateKey) -> None:
+        self._private = private
+        raw = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        self.public_hex = raw.hex()
+        self.key_id = key_id_of(self.public_hex)
+
+    def sign(self, message: bytes) -> str:
+        """The signature in hex."""
+        return self._private.sign(message).hex()
+
+
+def load_or_make(path: Path) -> LedgerKey:
+    """The key in `path`; made there, durable and mode 0600, when there is none. Raises KeyUnusable."""
+    try:
+        return _load(path)
+    except FileNotFoundError:
+        pass
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    fresh = path.with_name(path.name + ".new")
+    try:
+        fresh.unlink(missing_ok=True)
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(handle, pem)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        fresh.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as e:
+        raise KeyUnusable(f"cannot make {path}: {e.strerror}") from e
+    return _load(path)
+
+
+def _load(path: Path) -> LedgerKey:
+    try:
+        pem = path.read_bytes()
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise
+    except OSError as e:
+        raise KeyUnusable(f"cannot read {path}: {e.strerror}") from e
+    if mode & 0o077:
+        raise KeyUnusable(f"{path} is readable by others (mode {mode & 0o777:o})", hint=f"chmod 600 {path}")
+    try:
+        private = load_pem_private_key(pem, password=None)
+    except ValueError as e:
+        raise KeyUnusable(f"{path} is not a private key in PEM form") from e
+    if not isinstance(private, Ed25519PrivateKey):
+        raise KeyUnusable(f"{path} is not an Ed25519 key")
+    return LedgerKey(private)

@@ -1,0 +1,119 @@
+"""The till's tables, by version. A migration runs whole or not at all; `user_version` says where we are."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from edge.errors import StoreError
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+
+class SchemaTooNew(StoreError):
+    code = "store.too_new"
+    hint = "this database was written by a newer version of chargetill: install that version or a later one"
+
+
+def _first(db: Database) -> None:
+    db["epoch"].create(
+        {"epoch": str, "ordinal": int, "reason": str},
+        pk="epoch",
+        not_null={"ordinal", "reason"},
+    )
+    db["entry"].create(
+        {"id": int, "epoch": str, "seq": int, "type": str, "subject": str, "raw": bytes, "hash": str},
+        pk="id",
+        not_null={"epoch", "seq", "type", "raw", "hash"},
+    )
+    db["entry"].create_index(["epoch", "seq"], unique=True)
+    db["entry"].create_index(["subject"])
+    db["watermark"].create({"epoch": str, "upto": int, "head": str, "at": str}, pk="epoch")
+    db["evse"].create({"evse_id": str, "state": bytes}, pk="evse_id", not_null={"state"})
+    db["tariff"].create({"hash": str, "document": str}, pk="hash", not_null={"document"})
+    db["session"].create(
+        {
+            "session_id": str,
+            "evse_id": str,
+            "opened_at": str,
+            "method": str,
+            "account": str,
+            "tariff_hash": str,
+            "status": str,
+            "began_at": str,
+            "begin_wh": int,
+            "ended_at": str,
+            "end_wh": int,
+            "energy_wh": int,
+            "estimated": int,
+            "stop_reason": str,
+            "currency": str,
+            "payable_minor": int,
+            "outcome": str,
+            "invoice_number": str,
+        },
+        pk="session_id",
+        not_null={"evse_id", "opened_at", "method", "tariff_hash", "status"},
+    )
+    db["payment"].create(
+        {
+            "payment_ref": str,
+            "session_id": str,
+            "method": str,
+            "currency": str,
+            "status": str,
+            "requested_minor": int,
+            "hold_minor": int,
+            "captured_minor": int,
+            "reason": str,
+        },
+        pk="payment_ref",
+        not_null={"session_id", "method", "currency", "status", "requested_minor"},
+    )
+    db["payment"].create_index(["session_id"])
+    db["series"].create({"series": str, "last": int}, pk="series", not_null={"last"})
+    db["invoice"].create(
+        {
+            "number": str,
+            "series": str,
+            "sequence": int,
+            "session_id": str,
+            "issued_at": str,
+            "currency": str,
+            "payable_minor": int,
+            "document": bytes,
+        },
+        pk="number",
+        not_null={"series", "sequence", "session_id", "issued_at", "document"},
+    )
+    db["invoice"].create_index(["series", "sequence"], unique=True)
+    db["invoice"].create_index(["session_id"], unique=True)
+    db["personal"].create(
+        {"session_id": str, "salt": bytes, "token": str, "key_id": str},
+        pk="session_id",
+    )
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first,)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables to this version. Raises SchemaTooNew for a database from the future."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == len(MIGRATIONS):
+        return
+    if version > len(MIGRATIONS):
+        raise SchemaTooNew(f"the database has schema {version}, this version knows {len(MIGRATIONS)}")
+    from sqlite_utils import Database  # noqa: PLC0415  (13 MiB that a daemon with current tables never loads)
+
+    for number, step in enumerate(MIGRATIONS[version:], start=version + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            step(Database(connection, strict=True))
+            connection.execute(f"PRAGMA user_version = {number}")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
