@@ -74,6 +74,27 @@ class HardwareError(TillError):
     retryable = True
 
 
+class CardError(HardwareError):
+    """A card or phone did not do its part; the reader is fine."""
+
+    code = "card.failed"
+    hint = "hold your card or phone to the reader again"
+
+
+class CardLost(CardError):
+    """The card left the field, or fell silent, before it was read."""
+
+    code = "card.lost"
+    hint = "hold your card a little longer"
+
+
+class CardUnreadable(CardError):
+    """The card answers, but not as ISO/IEC 14443-4 or 7816-4 allow."""
+
+    code = "card.unreadable"
+    hint = "this card cannot be read; try another card"
+
+
 class StoreError(TillError):
     """The database could not be read or written."""
 

@@ -41,11 +41,23 @@ class Meter(Protocol):
     async def close(self) -> None: ...
 
 
+class Card(Protocol):
+    """A card or phone in the field that speaks ISO/IEC 7816-4."""
+
+    async def apdu(self, command: bytes) -> bytes:
+        """The answer with its status word, at most 64 KiB. Raises CardError, HardwareError."""
+        ...
+
+
 class Tap(msgspec.Struct, frozen=True, kw_only=True):
-    """A card came into the field. `uid` is as the reader gave it; it becomes a token at once and is dropped."""
+    """A card came into the field. `uid` is as the reader gave it; it becomes a token at once and is dropped.
+
+    `card` can be talked to until it leaves the field; None where the card has nothing but its UID.
+    """
 
     at: Instant
     uid: bytes
+    card: Card | None = None
 
 
 class CardReader(Protocol):
