@@ -1,8 +1,8 @@
 """One daemon thread for one blocking device, with a bounded queue and a watchdog.
 
-A thread cannot be interrupted: a call that hangs in a driver would hold up whoever waits for it, and the end
-of the process (`asyncio.to_thread` does both). Here the caller stops waiting when its time is over, the worker
-is given up, and its daemon thread dies with the process.
+A thread cannot be interrupted: a call that hangs in a driver would hold up whoever waits for it, and the
+end of the process (`asyncio.to_thread` does both). Here the caller stops waiting when its time is over, the
+worker is given up, and its daemon thread dies with the process.
 """
 
 from __future__ import annotations
