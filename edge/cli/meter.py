@@ -1,0 +1,169 @@
+"""`chargetill meter`: the models that are known, and reading one from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import click
+import msgspec
+
+from edge.cli.call import NO, Call, command, encode, table
+from edge.domain.energy import MeterIdentity, MeterValue
+from edge.domain.instant import Instant
+from edge.errors import CallError, HardwareError, TillError
+from edge.ports import Meter
+
+COUNT_MAX = 1_000_000
+INTERVAL_MAX_S = 3600
+IDENTITY_ATTEMPTS = 2  # a meter that does not tell costs two time-outs, not one per poll
+
+
+class _WallClock:
+    """The computer's own clocks: a command reads a meter outside of any session."""
+
+    def now(self) -> Instant:
+        return Instant(utc=datetime.now(UTC), boot_id="command", monotonic_ns=time.monotonic_ns())
+
+    def trusted(self) -> bool:
+        return True
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+@click.group()
+def meter() -> None:
+    """The energy meters: which are known, what one says, what answers on a line."""
+
+
+@meter.command("list")
+@command
+def list_models(call: Call) -> None:
+    """The profiles, one per model."""
+    from hw.meters import profile
+
+    rows = []
+    for name in profile.names():
+        found = profile.load(name)
+        rows.append(
+            {
+                "profile": name,
+                "model": found.model,
+                "rated_power_w": found.rated_power_w,
+                "serial_number": found.serial_number is not None,
+                "source": found.source,
+            }
+        )
+    call.say(rows, table(rows, ("profile", "model", "rated_power_w", "serial_number", "source")))
+
+
+@meter.command()
+@click.option("--profile", required=True, help="a name from `meter list`")
+@click.option("--port", required=True, help="/dev/.. or tcp://host:port")
+@click.option("--unit", type=int, default=1, show_default=True)
+@click.option("--baudrate", type=int, help="default: as the profile says")
+@click.option(
+    "--parity", type=click.Choice(["N", "E", "O"], case_sensitive=False), help="default: the profile's"
+)
+@click.option("--stopbits", type=click.IntRange(1, 2), default=1, show_default=True)
+@click.option("--timeout", type=float, default=1.0, show_default=True, help="seconds for one reply")
+@click.option("--count", type=click.IntRange(1, COUNT_MAX), default=1, show_default=True, help="polls")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0, INTERVAL_MAX_S),
+    default=1.0,
+    show_default=True,
+    help="seconds between polls",
+)
+@command
+def read(call: Call, /, **given: object) -> None:
+    """Poll one meter: a line of JSON per poll, with what is unknown as null."""
+    from hw.meters.register import Options
+
+    del call
+    raw = {
+        "profile": given["profile"],
+        "port": given["port"],
+        "unit": given["unit"],
+        "baudrate": given["baudrate"],
+        "parity": str(given["parity"]).upper() if given["parity"] else None,
+        "stopbits": given["stopbits"],
+        "timeout_s": given["timeout"],
+    }
+    try:
+        options = msgspec.convert(raw, Options)
+    except msgspec.ValidationError as e:
+        raise CallError(
+            str(e).replace("`$.", "`--"), hint="`chargetill meter read --help` shows the options"
+        ) from e
+    count, interval_s = given["count"], given["interval"]
+    assert isinstance(count, int)
+    assert isinstance(interval_s, float)
+    try:
+        failed = asyncio.run(_poll(options, count, interval_s))
+    except KeyboardInterrupt:
+        raise click.Abort from None
+    sys.exit(NO if failed else 0)
+
+
+async def _poll(options: object, count: int, interval_s: float) -> int:
+    """Read so many times; returns how many polls failed."""
+    from hw.bus.pool import BusPool
+    from hw.meters import register
+
+    assert isinstance(options, register.Options)
+    clock = _WallClock()
+    buses = BusPool(clock)
+    device = register.create(options, clock=clock, buses=buses)
+    identity: MeterIdentity | None = None
+    asked = failed = 0
+    due = time.monotonic()
+    try:
+        for poll in range(count):
+            if poll:
+                due = max(due + interval_s, time.monotonic())
+                await asyncio.sleep(due - time.monotonic())
+            try:
+                value = await device.read()
+                if identity is None and asked < IDENTITY_ATTEMPTS:
+                    asked += 1
+                    identity = await _identify(device)
+                click.echo(encode(_line(value, identity)))
+            except CallError:
+                raise
+            except TillError as e:
+                failed += 1
+                click.echo(encode({"error": e.as_json()}))
+    finally:
+        await buses.close()
+    return failed
+
+
+async def _identify(device: Meter) -> MeterIdentity | None:
+    """The identity, or None when the meter gives a reading but not its serial number."""
+    try:
+        return await device.identify()
+    except HardwareError:
+        return None
+
+
+def _line(value: MeterValue, identity: MeterIdentity | None) -> dict[str, object]:
+    return {
+        "at": value.at.utc.isoformat(timespec="milliseconds"),
+        "energy_wh": value.energy_wh,
+        "power_w": value.power_w,
+        "current_a": _decimals(value.current_ma),
+        "voltage_v": _decimals(value.voltage_mv),
+        "serial": None if identity is None else identity.serial,
+    }
+
+
+def _decimals(thousandths: tuple[int, ...] | None) -> list[msgspec.Raw] | None:
+    """Exact thousandths as JSON numbers: 16000 is 16, 16250 is 16.25."""
+    if thousandths is None:
+        return None
+    return [msgspec.Raw(f"{Decimal(t).scaleb(-3).normalize():f}".encode()) for t in thousandths]

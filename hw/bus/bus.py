@@ -1,0 +1,341 @@
+"""The guarded bus: one line, shared fairly, that never takes one request's reply for another's.
+
+An RTU reply carries neither an address nor a number, so a late one looks like the reply to a later request. Three
+guards stand against it. Consecutive reads of a unit differ in count (`spare` registers may be read beyond those
+that are wanted, and are cut off again). A read that went unanswered leaves a ghost: its signature (unit, function,
+count) is not used again while the reply may still come. And after any fault or cancellation the line is quarantined:
+what comes is discarded until it has been silent for QUIET_S.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from hw.bus import frames
+from hw.bus.errors import BackingOff, BadReply, BusError, LineDown, LineUnsettled, NoAnswer, Refused
+from hw.bus.frames import ExceptionReply, Function, Misfit, Reply, Request
+from hw.bus.line import Line, LineOptions, open_line
+
+QUIET_S = 0.5  # longer than a frame at 9600 Bd and than the pauses inside one
+SETTLE_MAX_S = 2.0  # a line that never falls silent for QUIET_S carries somebody else's traffic
+GHOST_S = 30.0  # no gateway that was measured keeps a request longer
+GHOST_ALONE_S = 3.0  # the wait where a block has no other count to be told apart by
+RECONNECT_S = 0.5  # between attempts to open the line: back within about a second, without hammering
+SILENT_BEFORE_BACKOFF = 3  # single losses happen; three in a row mean a dead unit
+BACKOFF_MAX_S = 8.0  # below the 10 s after which a reading is stale
+WAITING_MAX = 256  # 64 EVSEs with two requests each on one line, and as many again
+RECEIVED_MAX = 2048  # several frames with their echoes; more without a reply is noise
+TIMEOUTS_TCP_MAX = 3  # then the connection is taken for dead: half-open, or the server hangs
+ATTEMPTS = 2
+
+T = TypeVar("T")
+
+
+class Answer(msgspec.Struct, Generic[T], frozen=True):
+    """What a read brought: the bytes of the registers in the order of the wire, and when the reply was complete."""
+
+    data: bytes
+    at: T
+
+    @property
+    def registers(self) -> tuple[int, ...]:
+        return tuple(int.from_bytes(self.data[i : i + 2], "big") for i in range(0, len(self.data), 2))
+
+
+class _Unit:
+    """What the bus remembers of one unit."""
+
+    __slots__ = ("resume_at", "silent")
+
+    def __init__(self) -> None:
+        self.silent = 0
+        self.resume_at = 0.0
+
+
+class Bus(Generic[T]):
+    """One line and its units. `now` stamps each reply at its arrival; `gap_s` is kept between frames."""
+
+    def __init__(self, options: LineOptions, *, now: Callable[[], T], gap_s: float = 0.0) -> None:
+        self.options = options
+        self.gap_s = gap_s
+        self._now = now
+        self._line: Line | None = None
+        self._turn = asyncio.Lock()  # asyncio's locks are first come, first served
+        self._waiting = 0
+        self._units: dict[int, _Unit] = {}
+        self._ghosts: dict[tuple[int, int, int], float] = {}
+        self._used: dict[tuple[int, int, int], int] = {}  # bounded by 247 units x 2 functions x 125 counts
+        self._turns = 0
+        self._received = bytearray()
+        self._request: Request | None = None
+        self._sent = b""
+        self._tid = 0
+        self._done: asyncio.Future[tuple[Reply | ExceptionReply | Misfit, T]] | None = None
+        self._echo = False
+        self._unsettled = False
+        self._last_byte = self._last_frame = -1e9
+        self._retry_at = 0.0
+        self._down = ""
+        self._timeouts = 0
+
+    async def read(
+        self,
+        unit: int,
+        function: Function,
+        address: int,
+        count: int,
+        *,
+        spare: int = 0,
+        timeout_s: float = 1.0,
+        attempts: int = ATTEMPTS,
+    ) -> Answer[T]:
+        """`count` registers (or bits) from `address`; up to `spare` more may be read and are dropped again.
+
+        Raises BusError. Between attempts the line is free for others.
+        """
+        assert attempts >= 1
+
+        def vary() -> Request:
+            return Request(unit, function, address, self._count(unit, function, count, spare))
+
+        reply, at = await self._attempt(unit, vary, timeout_s, attempts)
+        width = 2 * count if function in {frames.READ_HOLDING, frames.READ_INPUT} else (count + 7) // 8
+        return Answer(reply.data[:width], at)
+
+    async def write_registers(
+        self,
+        unit: int,
+        address: int,
+        values: tuple[int, ...],
+        *,
+        timeout_s: float = 1.0,
+        attempts: int = ATTEMPTS,
+    ) -> None:
+        """Write registers with function 16. A retry writes the same values again. Raises BusError."""
+        request = Request(unit, 16, address, len(values), values)
+        await self._attempt(unit, lambda: request, timeout_s, attempts)
+
+    async def write_register(
+        self, unit: int, address: int, value: int, *, timeout_s: float = 1.0, attempts: int = ATTEMPTS
+    ) -> None:
+        """Write one register with function 6, whose reply is an echo: read back what matters. Raises BusError."""
+        request = Request(unit, 6, address, 1, (value,))
+        await self._attempt(unit, lambda: request, timeout_s, attempts)
+
+    async def write_coil(
+        self, unit: int, address: int, *, on: bool, timeout_s: float = 1.0, attempts: int = ATTEMPTS
+    ) -> None:
+        """Switch one coil with function 5, whose reply is an echo: read back what matters. Raises BusError."""
+        request = Request(unit, 5, address, 1, (int(on),))
+        await self._attempt(unit, lambda: request, timeout_s, attempts)
+
+    async def close(self) -> None:
+        """Close the line; the next request opens it again."""
+        self._drop_line()
+
+    def _count(self, unit: int, function: Function, count: int, spare: int) -> int:
+        """The count whose signature is no ghost and was not used for longest. Raises LineUnsettled."""
+        time = asyncio.get_running_loop().time()
+        for signature in [s for s, expires in self._ghosts.items() if expires <= time]:
+            del self._ghosts[signature]
+        signatures = [(unit, function, count + more) for more in range(spare + 1)]
+        chosen = min(signatures, key=lambda s: (s in self._ghosts, self._used.get(s, 0)))
+        if chosen in self._ghosts and time - self._ghosts[chosen] + GHOST_S < GHOST_ALONE_S:
+            raise LineUnsettled(f"{self.options.port} unit {unit}: a late reply may still come")
+        self._turns += 1
+        self._used[chosen] = self._turns
+        return chosen[2]
+
+    async def _attempt(
+        self, unit: int, vary: Callable[[], Request], timeout_s: float, attempts: int
+    ) -> tuple[Reply, T]:
+        for left in range(attempts - 1, -1, -1):
+            try:
+                return await self._one(unit, vary, timeout_s)
+            except (Refused, BackingOff, LineUnsettled):
+                raise
+            except BusError:
+                if not left:
+                    raise
+        raise AssertionError
+
+    async def _one(self, unit: int, vary: Callable[[], Request], timeout_s: float) -> tuple[Reply, T]:
+        state = self._unit(unit)
+        if self._waiting >= WAITING_MAX:
+            raise LineUnsettled(
+                f"{self.options.port}: {WAITING_MAX} requests wait already", hint="poll less often"
+            )
+        self._waiting += 1
+        try:
+            async with self._turn:
+                loop = asyncio.get_running_loop()
+                if loop.time() < state.resume_at:
+                    raise BackingOff(f"{self.options.port} unit {unit}: silent {state.silent} times in a row")
+                line = await self._ready()
+                outcome, at = await self._exchange(line, vary(), timeout_s)
+        finally:
+            self._waiting -= 1
+        match outcome:
+            case Reply():
+                return outcome, at
+            case ExceptionReply(exception=code):
+                raise _refusal(self.options.port, unit, code)
+            case Misfit(reason=reason):
+                raise BadReply(f"{self.options.port} unit {unit}: {reason}")
+
+    def _unit(self, unit: int) -> _Unit:
+        return self._units.setdefault(unit, _Unit())
+
+    async def _ready(self) -> Line:
+        """The open, quiet line, with the gap since the last frame kept. Raises LineDown or LineUnsettled."""
+        loop = asyncio.get_running_loop()
+        if self._line is None:
+            if loop.time() < self._retry_at:
+                raise LineDown(f"{self.options.port}: {self._down}")
+            self._retry_at = loop.time() + RECONNECT_S
+            try:
+                self._line = await open_line(self.options, received=self._on_bytes, lost=self._on_lost)
+            except LineDown as e:
+                self._down = e.message.removeprefix(f"{self.options.port}: ")
+                raise
+            self._received.clear()
+            self._timeouts = 0
+            self._unsettled = self._unsettled and not self.options.is_tcp
+        line = self._line
+        line.drain()
+        deadline = loop.time() + SETTLE_MAX_S
+        while self._unsettled and self._line is line:
+            quiet = loop.time() - max(self._last_byte, self._last_frame)
+            if quiet >= QUIET_S:
+                self._unsettled = False
+                if not self.options.is_tcp:
+                    self._received.clear()
+                break
+            if loop.time() > deadline:
+                raise LineUnsettled(f"{self.options.port}: the line does not fall silent")
+            await asyncio.sleep(QUIET_S - quiet)
+        wait = self._last_frame + self.gap_s - loop.time()
+        if wait > 0:
+            await asyncio.sleep(wait)
+            if self._unsettled:  # bytes came in the gap: they belong to nothing that was asked
+                return await self._ready()
+        if self._line is not line:
+            raise LineDown(f"{self.options.port}: {self._down}")
+        return line
+
+    async def _exchange(
+        self, line: Line, request: Request, timeout_s: float
+    ) -> tuple[Reply | ExceptionReply | Misfit, T]:
+        """Send and wait. Whatever ends the wait without a reply leaves the line unsettled and a ghost behind."""
+        loop = asyncio.get_running_loop()
+        state = self._unit(request.unit)
+        if self.options.is_tcp:
+            self._tid = self._tid % 0xFFFF + 1
+            self._sent = frames.tcp_frame(request, self._tid)
+        else:
+            self._sent = frames.rtu_frame(request)
+        limit_s = timeout_s + self.options.wire_s(2 * len(self._sent) + frames.reply_bytes(request) + 3)
+        self._request = request
+        self._done = done = loop.create_future()
+        timer = loop.call_later(limit_s, _expire, done)
+        answered = False
+        try:
+            line.write(self._sent)
+            outcome, at = await done
+            answered = isinstance(outcome, Reply | ExceptionReply)
+        except TimeoutError as e:
+            self._silence(state, loop.time())
+            raise NoAnswer(f"{self.options.port} unit {request.unit}: no reply within {limit_s:.2g} s") from e
+        else:
+            state.silent, self._timeouts = 0, 0
+            return outcome, at
+        finally:
+            timer.cancel()
+            self._request = self._done = None
+            self._last_frame = loop.time()
+            if not answered:
+                self._unsettled = True
+                self._ghosts[request.unit, request.function, request.count] = loop.time() + GHOST_S
+                if self.options.is_tcp and (
+                    done.done() and not done.cancelled() and done.exception() is None
+                ):
+                    self._drop_line()  # a misfit: where the next frame begins is not known
+
+    def _silence(self, state: _Unit, time: float) -> None:
+        state.silent += 1
+        if state.silent >= SILENT_BEFORE_BACKOFF:
+            state.resume_at = time + min(BACKOFF_MAX_S, 2.0 ** (state.silent - SILENT_BEFORE_BACKOFF))
+        self._timeouts += 1
+        if self.options.is_tcp and self._timeouts >= TIMEOUTS_TCP_MAX:
+            self._drop_line()
+
+    def _on_bytes(self, data: bytes) -> None:
+        self._last_byte = asyncio.get_running_loop().time()
+        if self._request is None or self._done is None or self._done.done():
+            if self.options.is_tcp:
+                self._keep(data)
+            else:
+                self._unsettled = True
+            return
+        if self._keep(data):
+            self._judge(self._request, self._done)
+
+    def _judge(
+        self, request: Request, done: asyncio.Future[tuple[Reply | ExceptionReply | Misfit, T]]
+    ) -> None:
+        if self.options.is_tcp:
+            judgment, used = frames.judge_tcp(request, self._tid, bytes(self._received))
+            del self._received[:used]
+        else:
+            judgment = frames.judge_rtu(request, self._sent, bytes(self._received), echo=self._echo)
+            if judgment is not None:
+                self._received.clear()
+            if isinstance(judgment, Reply) and request.function <= frames.READ_INPUT:
+                self._echo = judgment.echoed
+        if judgment is not None:
+            done.set_result((judgment, self._now()))
+
+    def _keep(self, data: bytes) -> bool:
+        self._received += data
+        if len(self._received) <= RECEIVED_MAX:
+            return True
+        self._received.clear()
+        self._unsettled = True
+        if self._done is not None and not self._done.done():
+            self._done.set_result((Misfit("a flood of bytes"), self._now()))
+        return False
+
+    def _on_lost(self, reason: str) -> None:
+        self._line = None
+        self._down = reason
+        self._retry_at = asyncio.get_running_loop().time() + RECONNECT_S
+        if self._done is not None and not self._done.done():
+            self._done.set_exception(LineDown(f"{self.options.port}: {reason}"))
+
+    def _drop_line(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()
+        self._received.clear()
+
+
+def _expire(done: asyncio.Future[object]) -> None:
+    if not done.done():
+        done.set_exception(TimeoutError())
+
+
+_BUSY = {5, 6}  # acknowledge, busy
+_GATEWAY = {10, 11}  # no path, target silent
+
+
+def _refusal(port: str, unit: int, code: int) -> BusError:
+    where = f"{port} unit {unit}"
+    if code in _GATEWAY:
+        return NoAnswer(f"{where}: the gateway has no reply from it (exception {code})")
+    if code in _BUSY:
+        return NoAnswer(f"{where}: busy (exception {code})", hint="poll less often")
+    return Refused(f"{where}: Modbus exception {code}", exception=code)

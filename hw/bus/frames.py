@@ -1,0 +1,211 @@
+"""Modbus frames: requests as bytes, and the judgment whether bytes that came are the reply to one request.
+
+Pure. Requests and checksums are pymodbus'; the judgment is ours, because pymodbus accepts replies with another
+function code or another number of registers. A reply fits only when unit, function, count and length are exactly
+those of the request (MODBUS Application Protocol V1.1b3, sections 6 and 7; MODBUS over Serial Line V1.02, 2.5).
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from typing import Literal, TypeAlias
+
+import msgspec
+from pymodbus.framer.rtu import FramerRTU
+from pymodbus.framer.socket import FramerSocket
+from pymodbus.pdu import DecodePDU, ModbusPDU
+from pymodbus.pdu.bit_message import ReadCoilsRequest, ReadDiscreteInputsRequest, WriteSingleCoilRequest
+from pymodbus.pdu.register_message import (
+    ReadHoldingRegistersRequest,
+    ReadInputRegistersRequest,
+    WriteMultipleRegistersRequest,
+    WriteSingleRegisterRequest,
+)
+
+READ_COILS, READ_DISCRETE, READ_HOLDING, READ_INPUT = 1, 2, 3, 4
+WRITE_COIL, WRITE_REGISTER, WRITE_REGISTERS = 5, 6, 16
+Function: TypeAlias = Literal[1, 2, 3, 4, 5, 6, 16]
+
+READ_REGISTERS_MAX = 125  # MODBUS V1.1b3, 6.3
+WRITE_REGISTERS_MAX = 123  # MODBUS V1.1b3, 6.12
+NOISE_BYTES_MAX = 3  # a transceiver that turns around leaves a byte or two before the reply, not more
+_EXCEPTION = 0x80
+_MBAP = struct.Struct(">HHHB")
+_MBAP_LENGTH_MAX = 254  # unit and 253 bytes of PDU
+_READS = {
+    READ_COILS: ReadCoilsRequest,
+    READ_DISCRETE: ReadDiscreteInputsRequest,
+    READ_HOLDING: ReadHoldingRegistersRequest,
+    READ_INPUT: ReadInputRegistersRequest,
+}
+_decoder = DecodePDU(False)
+_rtu, _socket = FramerRTU(_decoder), FramerSocket(_decoder)
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One request. `values` are the registers (0-65535) or the coil (0 or 1) to write; empty in a read."""
+
+    unit: int
+    function: Function
+    address: int
+    count: int = 1
+    values: tuple[int, ...] = ()
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """The reply to the request: the data bytes of a read, nothing for a write."""
+
+    data: bytes
+    echoed: bool = False
+
+
+class ExceptionReply(msgspec.Struct, frozen=True):
+    """The unit refuses: 1 function, 2 address, 3 value, 4 failure, 6 busy, 0x0A/0x0B gateway."""
+
+    exception: int
+
+
+class Misfit(msgspec.Struct, frozen=True):
+    """What came is not the reply to this request, and no byte that follows can make it so."""
+
+    reason: str
+
+
+Judgment: TypeAlias = Reply | ExceptionReply | Misfit | None  # None: more bytes must come
+
+
+@lru_cache(maxsize=256)  # a line polls a few dozen blocks, each in a few counts
+def pdu(request: Request) -> ModbusPDU:
+    """The request as pymodbus' PDU. Raises ValueError for an address or count outside of the protocol."""
+    unit, address, count = request.unit, request.address, request.count
+    match request.function:
+        case 1 | 2 | 3 | 4:
+            message: ModbusPDU = _READS[request.function](dev_id=unit, address=address, count=count)
+        case 5:
+            message = WriteSingleCoilRequest(dev_id=unit, address=address, bits=[bool(request.values[0])])
+        case 6:
+            message = WriteSingleRegisterRequest(dev_id=unit, address=address, registers=list(request.values))
+        case 16:
+            message = WriteMultipleRegistersRequest(
+                dev_id=unit, address=address, count=len(request.values), registers=list(request.values)
+            )
+    message.verifyAddress(address)
+    message.verifyAddress(address + max(count, len(request.values)) - 1)
+    return message
+
+
+@lru_cache(maxsize=256)
+def rtu_frame(request: Request) -> bytes:
+    """The request as it goes over a serial line."""
+    return _rtu.buildFrame(pdu(request))
+
+
+@lru_cache(maxsize=256)
+def _payload(request: Request) -> bytes:
+    message = pdu(request)
+    return bytes([request.function]) + message.encode()
+
+
+def tcp_frame(request: Request, tid: int) -> bytes:
+    """The request as it goes over TCP, under the transaction id `tid`."""
+    return _socket.encode(_payload(request), request.unit, tid)
+
+
+def reply_bytes(request: Request) -> int:
+    """Length of the reply's PDU."""
+    match request.function:
+        case 1 | 2:
+            return 2 + (request.count + 7) // 8
+        case 3 | 4:
+            return 2 + 2 * request.count
+        case _:
+            return 5
+
+
+def judge_rtu(request: Request, sent: bytes, received: bytes, *, echo: bool = False) -> Judgment:
+    """Whether `received`, all that came since `sent` went out, is the reply.
+
+    An echo of the request is skipped. The reply to FC5 and FC6 looks like its echo, so there `echo` says whether
+    this line is known to echo. Up to NOISE_BYTES_MAX stray bytes may precede the reply; none may follow it.
+    """
+    ambiguous = request.function in {WRITE_COIL, WRITE_REGISTER}
+    echoed = received.startswith(sent) and (echo or not ambiguous)
+    if echoed:
+        received = received[len(sent) :]
+    waiting = len(received) <= NOISE_BYTES_MAX
+    misfit = Misfit("bytes that are no reply")
+    for start in range(min(NOISE_BYTES_MAX + 1, len(received))):
+        judgment = _judge_rtu_at(request, sent, received[start:])
+        if isinstance(judgment, Reply):
+            return Reply(judgment.data, echoed)
+        if isinstance(judgment, ExceptionReply):
+            return judgment
+        if judgment is None:
+            waiting = True
+        elif start == 0:
+            misfit = judgment
+    if waiting or sent.startswith(received):
+        return None
+    return misfit
+
+
+def _judge_rtu_at(request: Request, sent: bytes, data: bytes) -> Judgment:
+    if data[0] != request.unit:
+        return Misfit(f"a frame of unit {data[0]}")
+    if len(data) < 2:
+        return None
+    if data[1] == request.function | _EXCEPTION:
+        length = 5
+    elif data[1] == request.function:
+        length = reply_bytes(request) + 3
+    else:
+        return Misfit(f"a reply to function {data[1]}")
+    if length > 5 and request.function <= READ_INPUT and len(data) > 2 and data[2] != length - 5:
+        return Misfit(f"{data[2]} bytes of data instead of {length - 5}")
+    if len(data) < length:
+        return None
+    if len(data) > length:
+        return Misfit("more bytes than the reply has")
+    if not FramerRTU.check_CRC(data[:-2], int.from_bytes(data[-2:], "big")):
+        return Misfit("a damaged frame (CRC)")
+    return _accept(request, sent[1:-2], data[1:-2])
+
+
+def judge_tcp(request: Request, tid: int, received: bytes) -> tuple[Judgment, int]:
+    """The judgment, and how many bytes of `received` are done with. Frames of other transactions are skipped.
+
+    A Misfit leaves the stream without a trustworthy frame boundary: the connection must be closed.
+    """
+    used = 0
+    while len(received) - used >= _MBAP.size:
+        frame_tid, protocol, length, unit = _MBAP.unpack_from(received, used)
+        if protocol or not 2 < length + 1 <= _MBAP_LENGTH_MAX + 1:
+            return Misfit("no Modbus TCP header"), used
+        end = used + 6 + length
+        if len(received) < end:
+            break
+        body, used = received[used + 7 : end], end
+        if frame_tid != tid:
+            continue
+        if unit != request.unit:
+            return Misfit(f"a frame of unit {unit}"), used
+        if len(body) == 2 and body[0] == request.function | _EXCEPTION:
+            return ExceptionReply(body[1]), used
+        if not body or body[0] != request.function:
+            return Misfit("a reply to another function"), used
+        if len(body) != reply_bytes(request):
+            return Misfit(f"{len(body)} bytes instead of {reply_bytes(request)}"), used
+        return _accept(request, _payload(request), body), used
+    return None, used
+
+
+def _accept(request: Request, asked: bytes, body: bytes) -> Judgment:
+    """The last check: byte count of a read, address and value of a write. `asked` and `body` are PDUs."""
+    if body[0] != request.function:
+        return ExceptionReply(body[1])
+    if request.function > READ_INPUT:
+        return Reply(b"") if body == asked[:5] else Misfit("the reply to another write")
+    if body[1] != len(body) - 2:
+        return Misfit(f"{body[1]} bytes of data announced, {len(body) - 2} came")
+    return Reply(body[2:])

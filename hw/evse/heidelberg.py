@@ -1,0 +1,127 @@
+"""Heidelberg Energy Control (and Amperfied): a wallbox that charges at the current it is told over Modbus RTU.
+
+Register table of the vendor, "ModBus-Register-Tabelle" (functions 3, 4 and 6): input 5 state, 13 lock contact,
+17 energy since installation; holding 257 watchdog in ms, 258 standby, 259 lock, 261 current in 0.1 A, 262 failsafe
+current in 0.1 A. When no request comes for as long as the watchdog says, the wallbox falls back to the failsafe
+current. Set to 0, that is the lease: kind `device`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edge.domain.instant import Instant
+from edge.ports import Clock, EvseStatus, Lease, Pilot
+from hw.bus.bus import Bus
+from hw.bus.line import Baudrate, LineOptions, Parity, Port
+from hw.bus.pool import BusPool
+from hw.evse.errors import EvseNotSafe, translated
+
+STATE, STATES_COUNT = 5, 10  # 5-14, spare up to 18: state, currents, temperature, voltages, lock, power
+STATES_SPARE = 4
+ENERGY = 17
+WATCHDOG_MS, STANDBY, LOCK, CURRENT_DA, FAILSAFE_DA = 257, 258, 259, 261, 262
+STANDBY_OFF, UNLOCKED = 4, 1
+CURRENT_MIN_A, CURRENT_MAX_A = 6, 16  # IEC 61851-1 lower limit; the wallbox is an 11 kW one
+
+#: Register 5: odd numbers are "allowed", even ones "not allowed"; 8 is derating, 9-11 faults.
+_PILOT: dict[int, Pilot] = {2: "A", 3: "A", 4: "B", 5: "B", 6: "C", 7: "C", 8: "C", 9: "E", 10: "F", 11: "F"}
+_CLOSED = {7, 8}
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`driver = "heidelberg"`. The vendor's line is 19200 Bd 8E1."""
+
+    port: Port
+    unit: Annotated[int, Meta(ge=1, le=247)] = 1
+    baudrate: Baudrate = 19200
+    parity: Parity = "E"
+    stopbits: Literal[1, 2] = 1
+    lease_s: Annotated[float, Meta(ge=1, le=60)] = 10.0
+    timeout_s: Annotated[float, Meta(gt=0, le=10)] = 1.0
+    gap_ms: Annotated[int, Meta(ge=0, le=1000)] | None = None
+
+
+def create(options: Options, *, clock: Clock, buses: BusPool) -> Heidelberg:
+    """The wallbox on its line. Opens nothing yet. Raises LineConflict."""
+    line = LineOptions(
+        port=options.port, baudrate=options.baudrate, parity=options.parity, stopbits=options.stopbits
+    )
+    default_gap_ms = 0 if line.is_tcp else 20
+    gap_ms = default_gap_ms if options.gap_ms is None else options.gap_ms
+    return Heidelberg(buses.bus(line, gap_s=gap_ms / 1000), options, clock=clock)
+
+
+class Heidelberg:
+    """Implements edge.ports.Evse."""
+
+    lease: Lease = "device"
+
+    def __init__(self, bus: Bus[Instant], options: Options, *, clock: Clock) -> None:
+        self._bus, self._options, self._clock = bus, options, clock
+        self._permitted: Instant | None = None
+
+    async def prepare(self) -> None:
+        """No current now, none when requests stop coming; both read back. Raises EvseError."""
+        await self._set(CURRENT_DA, 0)
+        await self._set(FAILSAFE_DA, 0)
+        await self._set(WATCHDOG_MS, round(self._options.lease_s * 1000))
+        await self._set(STANDBY, STANDBY_OFF)
+        await self._set(LOCK, UNLOCKED)
+        self._permitted = None
+
+    async def status(self) -> EvseStatus:
+        """The state of register 5. A permission that nobody renewed is taken back here. Raises EvseError."""
+        await self._lapse()
+        with translated():
+            answer = await self._bus.read(
+                self._options.unit,
+                4,
+                STATE,
+                STATES_COUNT,
+                spare=STATES_SPARE,
+                timeout_s=self._options.timeout_s,
+            )
+        state = answer.registers[0]
+        pilot = _PILOT.get(state)
+        if pilot is None:
+            raise EvseNotSafe(f"the wallbox reports state {state}, which it does not have")
+        return EvseStatus(at=answer.at, pilot=pilot, contactor_closed=state in _CLOSED, limited=state == 8)
+
+    async def permit(self, *, current_a: int) -> None:
+        """Allow up to `current_a`; below 6 A nothing may flow. Raises EvseError."""
+        wanted_da = 10 * min(current_a, CURRENT_MAX_A) if current_a >= CURRENT_MIN_A else 0
+        self._permitted = self._clock.now()
+        await self._set(CURRENT_DA, wanted_da)
+
+    async def revoke(self) -> None:
+        """No current from now on, and read back. Raises EvseError."""
+        self._permitted = None
+        await self._set(CURRENT_DA, 0)
+
+    async def energy_wh(self) -> int:
+        """The wallbox's own counter (input 17, u32, VAh in the vendor's words): a check, not for billing."""
+        with translated():
+            answer = await self._bus.read(self._options.unit, 4, ENERGY, 2, timeout_s=self._options.timeout_s)
+        return int.from_bytes(answer.data, "big")
+
+    async def close(self) -> None:
+        """Nothing to do: the line belongs to the pool."""
+
+    async def _lapse(self) -> None:
+        if self._permitted is None:
+            return
+        if self._clock.now().seconds_since(self._permitted) > self._options.lease_s:
+            await self.revoke()
+
+    async def _set(self, register: int, value: int) -> None:
+        """Write and read back: the reply to function 6 cannot be told from an echo of the request."""
+        unit, timeout_s = self._options.unit, self._options.timeout_s
+        with translated():
+            await self._bus.write_register(unit, register, value, timeout_s=timeout_s)
+            answer = await self._bus.read(unit, 3, register, 1, timeout_s=timeout_s)
+        if answer.registers[0] != value:
+            raise EvseNotSafe(f"register {register} is {answer.registers[0]} after {value} was written to it")

@@ -1,0 +1,177 @@
+"""The generic register meter: any model that a profile describes, over Modbus RTU or TCP."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edge.domain.energy import MeterIdentity, MeterValue
+from edge.domain.instant import Instant
+from edge.metering.reading import Limits
+from edge.ports import Clock
+from hw.bus.bus import Answer, Bus
+from hw.bus.errors import BackingOff, BusError, LineDown, NoAnswer, Refused
+from hw.bus.line import Baudrate, LineOptions, Parity, Port
+from hw.bus.pool import BusPool
+from hw.meters import profile as profiles
+from hw.meters import values
+from hw.meters.errors import (
+    MeterError,
+    MeterGarbled,
+    MeterInvalid,
+    MeterRefused,
+    MeterSilent,
+    MeterUnreachable,
+)
+from hw.meters.profile import FUNCTIONS, Block, Field, IdentityField, Profile
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`driver = "register"`. Line settings that are left out are those of the profile."""
+
+    profile: str
+    port: Port
+    unit: Annotated[int, Meta(ge=1, le=247)] = 1
+    baudrate: Baudrate | None = None
+    parity: Parity | None = None
+    stopbits: Literal[1, 2] = 1
+    timeout_s: Annotated[float, Meta(gt=0, le=10)] = 1.0
+    gap_ms: Annotated[int, Meta(ge=0, le=1000)] | None = None
+
+
+def line_options(options: Options) -> LineOptions:
+    """The line that these options name. Raises CallError for an unknown profile."""
+    profile = profiles.load(options.profile)
+    return LineOptions(
+        port=options.port,
+        baudrate=options.baudrate or profile.baudrate,
+        parity=options.parity or profile.parity,
+        stopbits=options.stopbits,
+    )
+
+
+def create(options: Options, *, clock: Clock, buses: BusPool) -> RegisterMeter:
+    """The meter on its line. Opens nothing yet. Raises CallError for an unknown profile or a line conflict."""
+    profile = profiles.load(options.profile)
+    line = line_options(options)
+    default_gap_ms = 0 if line.is_tcp else profile.gap_ms
+    gap_ms = default_gap_ms if options.gap_ms is None else options.gap_ms
+    bus = buses.bus(line, gap_s=gap_ms / 1000)
+    return RegisterMeter(profile, bus, unit=options.unit, timeout_s=options.timeout_s, clock=clock)
+
+
+class RegisterMeter:
+    """Implements edge.ports.Meter. `limits` bounds what the validated reading believes."""
+
+    def __init__(
+        self, profile: Profile, bus: Bus[Instant], *, unit: int, timeout_s: float, clock: Clock
+    ) -> None:
+        self.profile = profile
+        self.limits = Limits(rated_power_w=profile.rated_power_w, rollover_wh=profile.rollover_wh)
+        self._bus, self._unit, self._timeout_s, self._clock = bus, unit, timeout_s, clock
+        self._energy_first = sorted(
+            profile.blocks, key=lambda b: b != profile.block_of(profile.energy_import)
+        )
+
+    async def read(self) -> MeterValue:
+        """One fresh reading, stamped at the arrival of the block that holds the energy. Raises MeterError."""
+        data: dict[Block, bytes] = {}
+        at: Instant | None = None
+        for block in self._energy_first:
+            answer = await self._read(block.function, block.address, block.count, block.spare)
+            data[block] = answer.data
+            at = at or answer.at
+        assert at is not None
+        return decode(self.profile, data, at)
+
+    async def identify(self) -> MeterIdentity:
+        """Who answers. What the meter refuses to tell stays None. Raises MeterError when it is silent."""
+        return MeterIdentity(
+            model=self.profile.model,
+            serial=await self._identity(self.profile.serial_number),
+            firmware=await self._identity(self.profile.firmware),
+        )
+
+    async def close(self) -> None:
+        """Nothing to do: the line belongs to the pool."""
+
+    async def _identity(self, field: IdentityField | None) -> str | None:
+        if field is None:
+            return None
+        try:
+            answer = await self._read(field.function, field.address, field.count, 0)
+        except MeterRefused:
+            return None
+        if field.type == "ascii":
+            return values.text(answer.data)
+        found = values.number(answer.data, field.type, field.order)
+        return None if found is None else str(found.value)
+
+    async def _read(self, function: str, address: int, count: int, spare: int) -> Answer[Instant]:
+        try:
+            return await self._bus.read(
+                self._unit, FUNCTIONS[function], address, count, spare=spare, timeout_s=self._timeout_s
+            )
+        except BusError as e:
+            raise translate(e) from e
+
+
+def translate(error: BusError) -> MeterError:
+    """A bus error as the meter's own."""
+    match error:
+        case NoAnswer() | BackingOff():
+            return MeterSilent(error.message)
+        case LineDown():
+            return MeterUnreachable(error.message)
+        case Refused():
+            return MeterRefused(error.message)
+        case _:
+            return MeterGarbled(error.message, hint=error.hint)
+
+
+def decode(profile: Profile, data: dict[Block, bytes], at: Instant) -> MeterValue:
+    """The reading in the registers of all blocks. Raises MeterInvalid when the energy is not one."""
+    (energy,) = _numbers(profile, profile.energy_import, data)
+    if energy is None:
+        raise MeterInvalid(f"{profile.model}: the energy register holds no number")
+    if not 0 <= energy.value <= profile.rollover_wh:
+        raise MeterInvalid(
+            f"{profile.model}: {float(energy.value):.6g} Wh is outside of the register's range"
+        )
+    power = _numbers(profile, profile.power, data)[0] if profile.power else None
+    return MeterValue(
+        at=at,
+        energy_wh=math.floor(energy.value),
+        resolution_wh=max(1, math.ceil(energy.step)),
+        power_w=None if power is None else round(power.value),
+        current_ma=_phases(profile, profile.current, data),
+        voltage_mv=_phases(profile, profile.voltage, data),
+    )
+
+
+_UNITS: dict[str, Fraction] = {**profiles.WH, **profiles.W, **profiles.A, **profiles.V}
+
+
+def _numbers(profile: Profile, field: Field, data: dict[Block, bytes]) -> list[values.Number | None]:
+    """The field of each phase in Wh, W, mA or mV."""
+    block = profile.block_of(field)
+    factor = Fraction(field.scale) * _UNITS[field.unit]
+    found = []
+    for phase in range(field.phases):
+        start = 2 * (field.address + phase * field.step - block.address)
+        raw = data[block][start : start + 2 * values.REGISTERS[field.type]]
+        value = values.number(raw, field.type, field.order, sentinels=profile.sentinels)
+        found.append(value and values.Number(value.value * factor, value.step * factor))
+    return found
+
+
+def _phases(profile: Profile, field: Field | None, data: dict[Block, bytes]) -> tuple[int, ...] | None:
+    """All phases, or None when one of them is unknown: unknown is never 0."""
+    if field is None:
+        return None
+    found = [n for n in _numbers(profile, field, data) if n is not None]
+    return tuple(round(n.value) for n in found) if len(found) == field.phases else None
