@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from edge.domain.energy import MeterIdentity, MeterValue
-from edge.domain.identity import IdToken
+from edge.domain.identity import IdToken, Member
 from edge.domain.instant import Instant
 
 
@@ -108,17 +108,6 @@ class Evse(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """An account that may charge. `account` is opaque; the name is personal data and stays out of the chain."""
-
-    account: str
-    token: str
-    limit_minor: int
-    name: str = ""
-    blocked: bool = False
-    group: str = ""
 
 
 class MemberList(Protocol):

@@ -20,6 +20,17 @@ class IdToken(msgspec.Struct, frozen=True, kw_only=True):
     key_id: str
 
 
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """An account that may charge. `account` is opaque; the name is personal data and stays out of the chain."""
+
+    account: str
+    token: str
+    limit_minor: int
+    name: str = ""
+    blocked: bool = False
+    group: str = ""
+
+
 def canonical_uid(uid: bytes) -> str:
     """One spelling for a UID: the bytes in the order of the air interface, upper-case hex."""
     return uid.hex().upper()

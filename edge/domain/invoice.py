@@ -58,7 +58,11 @@ class TariffText(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InvoiceDraft(msgspec.Struct, frozen=True, kw_only=True):
-    """All of an invoice but its number and issue date, which are drawn in the commit that seals it."""
+    """All of an invoice but its number and issue date, which are drawn in the commit that seals it.
+
+    `dated` is False where begin and end come from a clock that was never found right; `estimated` is about
+    the energy.
+    """
 
     session_id: str
     seller: Seller
@@ -68,6 +72,7 @@ class InvoiceDraft(msgspec.Struct, frozen=True, kw_only=True):
     energy_wh: int
     meter: MeterRecord
     estimated: bool
+    dated: bool
     figures: Figures
     paid: Paid
     tariff: TariffText

@@ -13,8 +13,8 @@ import msgspec
 
 from edge.domain.energy import MeterIdentity
 from edge.domain.invoice import Invoice
+from edge.domain.payment import Method
 
-Method = Literal["account", "terminal", "card", "upstream"]
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +126,13 @@ class SessionResumed(SessionFact, frozen=True, kw_only=True):
     register_wh: int
 
 
+class SessionStopping(SessionFact, frozen=True, kw_only=True):
+    """Why the session ends; the contactor opens."""
+
+    TYPE: ClassVar[str] = "chargetill.session.stopping.v1"
+    reason: str
+
+
 class EnergyEnded(SessionFact, frozen=True, kw_only=True):
     """The end reading. `estimated`: the meter could not confirm it; this is the last good value."""
 
@@ -151,7 +158,6 @@ class SessionEnded(SessionFact, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "chargetill.session.ended.v1"
     outcome: Literal["invoiced", "free", "no_plug", "declined", "no_energy", "failed"]
     reason: str
-    invoice_number: str | None = None
 
 
 class PaymentFact(SessionFact, frozen=True, kw_only=True):
@@ -220,6 +226,7 @@ _ALL: tuple[type[Fact], ...] = (
     EnergyBegan,
     SessionCheckpoint,
     SessionResumed,
+    SessionStopping,
     EnergyEnded,
     SessionSettled,
     SessionEnded,

@@ -1,0 +1,172 @@
+"""While energy flows: samples, live cost, checkpoints, and every reason to open the contactor."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from msgspec.structs import replace
+
+from edge.domain import pricing
+from edge.domain.energy import MeterValue
+from edge.domain.instant import Instant
+from edge.domain.ledger import facts
+from edge.domain.pricing import ChargingState, Interval
+from edge.domain.session import closing
+from edge.domain.session import events as ev
+from edge.domain.session.effects import Energize, OpenContactor, Step
+from edge.domain.session.state import Charging, EvseState, Measured, Preparing, Session
+from edge.domain.session.terms import Terms
+
+#: A car that flickers between B and C must not wear out the SD card: state changes are committed this often.
+_CHANGE_COMMIT_MIN_S = 60
+
+
+def begun(state: EvseState, event: ev.BeginRead, terms: Terms) -> Step:
+    """The begin reading is confirmed: it becomes durable, then the contactor closes."""
+    session = state.session
+    if session is None or not isinstance(session.state, Preparing):
+        return Step(state=state)
+    at = session_time(session, event.at)
+    began = Instant(utc=at, boot_id=event.at.boot_id, monotonic_ns=event.at.monotonic_ns)
+    measured = Measured(
+        identity=event.identity,
+        begin_wh=event.value.energy_wh,
+        last_wh=event.value.energy_wh,
+        began=began,
+        accrual=pricing.begin(terms.compiled, at=at),
+    )
+    session = replace(session, state=Charging(checkpoint=event.at), measured=measured)
+    fact = facts.EnergyBegan(
+        session_id=session.session_id,
+        register_wh=measured.begin_wh,
+        meter=event.identity,
+        began_at=at,
+    )
+    return Step(
+        state=replace(state, session=session, identity=event.identity, meter_seen=event.value.at),
+        records=(fact,),
+        effects=(Energize(),),
+    )
+
+
+def session_time(session: Session, at: Instant) -> datetime:
+    """Session time of an instant, never before what is already measured."""
+    time = session.timeline.at(at)
+    if session.measured is not None:
+        return max(time, session.measured.accrual.at)
+    return time
+
+
+def charging_state(state: EvseState, charging: Charging) -> ChargingState:
+    """Who withholds power: nobody, the car (parking), or we (counts as neither time nor parking)."""
+    if charging.limited or charging.open_since is not None or state.pilot in (None, "E", "F"):
+        return ChargingState.SUSPENDED_EVSE
+    if state.pilot in ("C", "D"):
+        return ChargingState.CHARGING
+    return ChargingState.SUSPENDED_EV
+
+
+def advance(session: Session, measured: Measured, at: Instant, kind: ChargingState, terms: Terms) -> Measured:
+    """Time passed until `at` in one state; what the register gained meanwhile comes with its next reading."""
+    interval = Interval(end=session_time(session, at), energy_wh=0, state=kind)
+    return replace(measured, accrual=pricing.extend(terms.compiled, measured.accrual, interval))
+
+
+def lump(measured: Measured, register_wh: int, terms: Terms) -> Measured:
+    """Energy whose time is not known (a power cut, the end reading) counts where the accrual stands."""
+    gained_wh = register_wh - measured.last_wh
+    interval = Interval(end=measured.accrual.at, energy_wh=gained_wh, state=ChargingState.CHARGING)
+    accrual = pricing.extend(terms.compiled, measured.accrual, interval)
+    return replace(measured, accrual=accrual, last_wh=register_wh)
+
+
+def sampled(state: EvseState, session: Session, value: MeterValue, terms: Terms) -> Step:
+    """One accepted reading: cost goes on; a checkpoint where one is due; the limit stops it."""
+    charging, measured = session.state, session.measured
+    assert isinstance(charging, Charging)
+    assert measured is not None
+    if value.energy_wh < measured.last_wh:
+        return Step(state=state)
+    before = measured.accrual.at
+    interval = Interval(
+        end=session_time(session, value.at),
+        energy_wh=value.energy_wh - measured.last_wh,
+        state=charging_state(state, charging),
+        current_ma=None if value.current_ma is None else sum(value.current_ma),
+        power_w=value.power_w,
+    )
+    accrual = pricing.extend(terms.compiled, measured.accrual, interval)
+    measured = replace(measured, accrual=accrual, last_wh=value.energy_wh)
+    session = replace(session, measured=measured)
+    if _limit_reached(session, measured, value.power_w, terms):
+        return closing.stop(replace(state, session=session), session, value.at, "limit", terms)
+    if charging.open_since is not None:
+        session = replace(session, state=replace(charging, open_since=None))
+        saved = _checkpoint(state, session, measured, value.at, terms)
+        return replace(saved, effects=(Energize(),))
+    boundary = pricing.next_boundary(terms.compiled, before)
+    crossed = boundary is not None and boundary <= accrual.at
+    if crossed or value.at.seconds_since(charging.checkpoint) >= terms.rules.checkpoint_s:
+        return _checkpoint(state, session, measured, value.at, terms)
+    return Step(state=replace(state, session=session))
+
+
+def _limit_reached(session: Session, measured: Measured, power_w: int | None, terms: Terms) -> bool:
+    hold = session.payment.hold_minor
+    if hold is None:
+        return True
+    left = pricing.remaining(terms.compiled, measured.accrual, amount_minor=hold, power_w=power_w)
+    return left.seconds is not None and left.seconds <= terms.rules.tail_s
+
+
+def _checkpoint(state: EvseState, session: Session, measured: Measured, at: Instant, terms: Terms) -> Step:
+    assert isinstance(session.state, Charging)
+    session = replace(session, state=replace(session.state, checkpoint=at))
+    fact = facts.SessionCheckpoint(
+        session_id=session.session_id,
+        register_wh=measured.last_wh,
+        reached_at=measured.accrual.at,
+        cost_minor=pricing.payable_minor(terms.compiled, measured.accrual),
+        accrual=msgspec.to_builtins(measured.accrual),
+    )
+    return Step(state=replace(state, session=session), records=(fact,))
+
+
+def vehicle_changed(
+    before: EvseState, state: EvseState, session: Session, event: ev.PilotChanged, terms: Terms
+) -> Step:
+    """Unplugged or broken: stop. Else the time until now was in the state before, the rest is in the new one."""
+    charging, measured = session.state, session.measured
+    assert isinstance(charging, Charging)
+    assert measured is not None
+    was = charging_state(before, charging)
+    measured = advance(session, measured, event.at, was, terms)
+    changed = replace(charging, limited=event.limited)
+    session = replace(session, measured=measured, state=changed)
+    state = replace(state, session=session)
+    if event.pilot == "A":
+        return closing.stop(state, session, event.at, "unplugged", terms)
+    if event.pilot in "EF":
+        return closing.stop(state, session, event.at, "evse_fault", terms)
+    if (
+        charging_state(state, changed) is not was
+        and event.at.seconds_since(charging.checkpoint) >= _CHANGE_COMMIT_MIN_S
+    ):
+        return _checkpoint(state, session, measured, event.at, terms)
+    return Step(state=state)
+
+
+def watched(state: EvseState, session: Session, at: Instant, terms: Terms) -> Step:
+    """No fresh reading: the contactor opens; when the silence lasts, the session ends at the last good value."""
+    charging = session.state
+    assert isinstance(charging, Charging)
+    if charging.open_since is not None:
+        if at.seconds_since(charging.open_since) >= terms.rules.silence_max_s:
+            return closing.stop(state, session, at, "meter_silent", terms)
+        return Step(state=state)
+    seen = state.meter_seen
+    if seen is not None and at.seconds_since(seen) <= terms.rules.stale_s:
+        return Step(state=state)
+    session = replace(session, state=replace(charging, open_since=at))
+    return Step(state=replace(state, session=session), effects=(OpenContactor(),))

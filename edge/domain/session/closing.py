@@ -1,0 +1,219 @@
+"""From the open contactor to the sealed invoice, or to the hold given back. Every path ends in one final state."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from msgspec.structs import replace
+
+from edge.domain import pricing
+from edge.domain.instant import Instant
+from edge.domain.invoice import InvoiceDraft, MeterRecord, Paid, TariffText
+from edge.domain.ledger import facts
+from edge.domain.payment import Captured, Reversed, due
+from edge.domain.session import charging
+from edge.domain.session import events as ev
+from edge.domain.session.effects import Capture, OpenContactor, ReadEnd, Record, Reverse, Step
+from edge.domain.session.state import (
+    AwaitingClock,
+    Charging,
+    EvseState,
+    Finished,
+    Measured,
+    Outcome,
+    Session,
+    Settling,
+    StopReason,
+    Stopping,
+)
+from edge.domain.session.terms import Terms
+
+
+def stop(state: EvseState, session: Session, at: Instant, reason: StopReason, terms: Terms) -> Step:
+    """Open the contactor and confirm the end reading. Time until now counts in the state that it was in."""
+    measured = session.measured
+    assert measured is not None
+    if isinstance(session.state, Charging):
+        kind = charging.charging_state(state, session.state)
+        measured = charging.advance(session, measured, at, kind, terms)
+    session = replace(session, measured=measured, state=Stopping(since=at, reason=reason))
+    return Step(
+        state=replace(state, session=session),
+        records=(facts.SessionStopping(session_id=session.session_id, reason=reason),),
+        effects=(OpenContactor(), ReadEnd(floor_wh=measured.last_wh)),
+    )
+
+
+def ended(state: EvseState, event: ev.EndRead, terms: Terms) -> Step:
+    """The end reading, or the last good value where the meter is silent, another one, or not believed."""
+    session = state.session
+    if session is None or not isinstance(session.state, Stopping) or session.measured is None:
+        return Step(state=state)
+    measured = session.measured
+    value = event.value
+    if value is None or event.identity != measured.identity or value.energy_wh < measured.last_wh:
+        measured = replace(measured, estimated=True)
+    else:
+        measured = charging.lump(measured, value.energy_wh, terms)
+    end = Instant(utc=measured.accrual.at, boot_id=event.at.boot_id, monotonic_ns=event.at.monotonic_ns)
+    measured = replace(measured, ended=end)
+    return _settle(state, replace(session, measured=measured), measured, session.state.reason, event.at, terms)
+
+
+def _settle(
+    state: EvseState, session: Session, measured: Measured, reason: str, at: Instant, terms: Terms
+) -> Step:
+    payment = session.payment
+    assert payment.hold_minor is not None
+    assert measured.ended is not None
+    bill = pricing.settle(terms.compiled, measured.accrual, cap_minor=payment.hold_minor)
+    energy_wh = measured.last_wh - measured.begin_wh
+    figures = bill.invoice
+    records: tuple[Record, ...] = (
+        facts.EnergyEnded(
+            session_id=session.session_id,
+            register_wh=measured.last_wh,
+            energy_wh=energy_wh,
+            ended_at=measured.ended.utc,
+            estimated=measured.estimated,
+            reason=reason,
+        ),
+        facts.SessionSettled(
+            session_id=session.session_id,
+            currency=figures.currency,
+            payable_minor=figures.payable_minor,
+            accrual=measured.accrual,
+            bill=bill,
+        ),
+    )
+    if figures.payable_minor == 0:
+        outcome: Outcome = "no_energy" if energy_wh == 0 else "free"
+        back = give_back(state, session, at, outcome=outcome, reason=reason)
+        return replace(back, records=records + back.records)
+    amount = due(total_minor=figures.payable_minor, hold_minor=payment.hold_minor)
+    session = replace(
+        session,
+        payment=replace(payment, status="capturing", due_minor=amount),
+        state=Settling(since=at, outcome="invoiced", reason=reason),
+    )
+    wanted = facts.CaptureRequested(
+        session_id=session.session_id, payment_ref=payment.ref, amount_minor=amount
+    )
+    return Step(
+        state=replace(state, session=session), records=(*records, wanted), effects=(settlement(session),)
+    )
+
+
+def give_back(state: EvseState, session: Session, at: Instant, *, outcome: Outcome, reason: str) -> Step:
+    """Nothing to pay: the hold is reversed, and the driver sees why."""
+    payment = replace(session.payment, status="reversing", due_minor=0)
+    session = replace(session, payment=payment, state=Settling(since=at, outcome=outcome, reason=reason))
+    wanted = facts.ReversalRequested(session_id=session.session_id, payment_ref=payment.ref)
+    return Step(
+        state=replace(state, session=session),
+        records=(wanted,),
+        effects=(OpenContactor(), settlement(session)),
+    )
+
+
+def settlement(session: Session) -> Capture | Reverse:
+    """What still has to be done with the hold; the same thing after a crash, under the same reference."""
+    payment = session.payment
+    if payment.status == "reversing":
+        return Reverse(ref=payment.ref, method=payment.method)
+    assert payment.due_minor is not None
+    return Capture(
+        ref=payment.ref, method=payment.method, amount_minor=payment.due_minor, currency=payment.currency
+    )
+
+
+def answered(state: EvseState, session: Session, event: ev.PaymentAnswered, terms: Terms) -> Step:
+    """The hold has ended. Captured money gets its invoice as soon as the time can date it."""
+    settling, payment = session.state, session.payment
+    assert isinstance(settling, Settling)
+    match event.answer:
+        case Captured(amount_minor=amount) if payment.status == "capturing":
+            captured = facts.PaymentCaptured(
+                session_id=session.session_id, payment_ref=payment.ref, amount_minor=amount
+            )
+            session = replace(
+                session,
+                payment=replace(payment, status="captured", due_minor=amount),
+                state=AwaitingClock(since=event.at, reason=settling.reason),
+            )
+            sealed = seal_if_dated(replace(state, session=session), session, event.at, terms)
+            return replace(sealed, records=(captured, *sealed.records))
+        case Reversed() if payment.status == "reversing":
+            finished = _finished(session, event.at, settling.outcome, settling.reason)
+            return Step(
+                state=replace(state, session=None, finished=finished),
+                records=(
+                    facts.PaymentReversed(session_id=session.session_id, payment_ref=payment.ref),
+                    facts.SessionEnded(
+                        session_id=session.session_id, outcome=settling.outcome, reason=settling.reason
+                    ),
+                ),
+            )
+        case _:
+            return Step(state=state)
+
+
+def seal_if_dated(state: EvseState, session: Session, at: Instant, terms: Terms) -> Step:
+    """The invoice, where the clock is trusted; else the session goes on waiting and the receipt is provisional."""
+    waiting = session.state
+    assert isinstance(waiting, AwaitingClock)
+    if not terms.clock_trusted:
+        return Step(state=state)
+    ended_fact = facts.SessionEnded(session_id=session.session_id, outcome="invoiced", reason=waiting.reason)
+    finished = _finished(session, at, "invoiced", waiting.reason)
+    return Step(
+        state=replace(state, session=None, finished=finished),
+        records=(_draft(session, terms), ended_fact),
+    )
+
+
+def _finished(session: Session, at: Instant, outcome: Outcome, reason: str) -> Finished:
+    measured = session.measured
+    if measured is None or measured.ended is None:
+        return Finished(at=at, outcome=outcome, reason=reason)
+    return Finished(
+        at=at,
+        outcome=outcome,
+        reason=reason,
+        energy_wh=measured.last_wh - measured.begin_wh,
+        seconds=int((measured.ended.utc - measured.began.utc).total_seconds()),
+        paid_minor=session.payment.due_minor,
+        method=session.payment.method,
+        estimated=measured.estimated,
+    )
+
+
+def _draft(session: Session, terms: Terms) -> InvoiceDraft:
+    measured, payment = session.measured, session.payment
+    assert measured is not None
+    assert measured.ended is not None
+    assert payment.due_minor is not None
+    shift = timedelta(microseconds=session.shift_us)
+    bill = pricing.settle(terms.compiled, measured.accrual, cap_minor=payment.hold_minor)
+    return InvoiceDraft(
+        session_id=session.session_id,
+        seller=terms.seller,
+        place=terms.place,
+        begin=measured.began.utc + shift,
+        end=measured.ended.utc + shift,
+        dated=session.dated,
+        energy_wh=measured.last_wh - measured.begin_wh,
+        meter=MeterRecord(
+            begin_wh=measured.begin_wh, end_wh=measured.last_wh, serial=measured.identity.serial
+        ),
+        estimated=measured.estimated,
+        figures=bill.invoice,
+        paid=Paid(
+            method=payment.method,
+            hold_minor=payment.hold_minor,
+            captured_minor=payment.due_minor,
+            status="booked" if payment.method == "account" else "captured",
+        ),
+        tariff=TariffText(hash=terms.tariff_hash, text=terms.tariff_text),
+        account=session.account,
+    )

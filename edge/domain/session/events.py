@@ -1,0 +1,114 @@
+"""What can happen to an EVSE. Each event carries its instant; identifiers and salts come with it, made outside."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from edge.domain.energy import MeterIdentity, MeterValue
+from edge.domain.identity import IdToken, Member
+from edge.domain.instant import Instant
+from edge.domain.payment import Answer
+from edge.domain.session.state import Pilot
+
+
+class Base(msgspec.Struct, frozen=True, kw_only=True):
+    at: Instant
+
+
+class Booted(Base, frozen=True, kw_only=True):
+    """The till starts with the state of its last commit. Contactors are open."""
+
+
+class CardTapped(Base, frozen=True, kw_only=True):
+    """A recognizable card; `member` is what the list says of it. The ids are fresh, for a session that may open."""
+
+    token: IdToken
+    member: Member | None
+    session_id: str
+    payment_ref: str
+    salt: bytes
+
+
+class PilotChanged(Base, frozen=True, kw_only=True):
+    """The vehicle's state, or who withholds power, is another one now."""
+
+    pilot: Pilot
+    limited: bool
+
+
+class MeterIdentified(Base, frozen=True, kw_only=True):
+    identity: MeterIdentity
+
+
+class MeterAccepted(Base, frozen=True, kw_only=True):
+    """A reading that passed every check. Only these are billed (I7)."""
+
+    value: MeterValue
+
+
+class MeterHaltedNow(Base, frozen=True, kw_only=True):
+    """The checks gave the meter up."""
+
+    reason: str
+
+
+class BeginRead(Base, frozen=True, kw_only=True):
+    """The confirmed begin reading."""
+
+    value: MeterValue
+    identity: MeterIdentity
+
+
+class EndRead(Base, frozen=True, kw_only=True):
+    """The confirmed end reading, or None when the meter could not give one in time."""
+
+    value: MeterValue | None
+    identity: MeterIdentity | None
+
+
+class ReadFailed(Base, frozen=True, kw_only=True):
+    """The begin reading could not be had."""
+
+    reason: str
+
+
+class PaymentAnswered(Base, frozen=True, kw_only=True):
+    answer: Answer
+
+
+class ClockBecameTrusted(Base, frozen=True, kw_only=True):
+    """From now on the wall clock is right; `at` has the right time."""
+
+
+class StopRequested(Base, frozen=True, kw_only=True):
+    reason: Literal["remote", "shutdown"]
+
+
+class InvoiceNumbered(Base, frozen=True, kw_only=True):
+    """After the commit that sealed it: the number, for the screen."""
+
+    number: str
+
+
+class Ticked(Base, frozen=True, kw_only=True):
+    """Time passes; once a second."""
+
+
+Event = (
+    Booted
+    | CardTapped
+    | PilotChanged
+    | MeterIdentified
+    | MeterAccepted
+    | MeterHaltedNow
+    | BeginRead
+    | EndRead
+    | ReadFailed
+    | PaymentAnswered
+    | ClockBecameTrusted
+    | StopRequested
+    | InvoiceNumbered
+    | Ticked
+)

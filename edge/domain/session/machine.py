@@ -1,0 +1,184 @@
+"""`step`: the one way in which an EVSE's state changes.
+
+    step(state, event, terms) -> Step(state, records, effects)
+
+Pure. The caller commits the records together with the new state before it runs an effect (I2). An event that
+fits nowhere (a stranger's card, a late reply) changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from edge.domain.instant import Instant
+from edge.domain.ledger import facts
+from edge.domain.session import charging, closing, opening, recovery
+from edge.domain.session import events as ev
+from edge.domain.session.effects import Step
+from edge.domain.session.state import (
+    Authorizing,
+    AwaitingClock,
+    AwaitingPlug,
+    Charging,
+    EvseState,
+    Preparing,
+    Resuming,
+    Session,
+    Settling,
+    Stopping,
+)
+from edge.domain.session.terms import Terms
+
+
+def step(state: EvseState, event: ev.Event, terms: Terms) -> Step:  # noqa: C901, PLR0911  (one arm an event)
+    """The next state and what follows from it."""
+    match event:
+        case ev.Booted():
+            return recovery.booted(state, event)
+        case ev.CardTapped():
+            return opening.tapped(state, event, terms)
+        case ev.PilotChanged():
+            return _pilot(state, event, terms)
+        case ev.MeterIdentified():
+            return _identified(state, event, terms)
+        case ev.MeterAccepted():
+            return _metered(state, event, terms)
+        case ev.MeterHaltedNow():
+            return _halted(state, event, terms)
+        case ev.BeginRead():
+            return charging.begun(state, event, terms)
+        case ev.ReadFailed():
+            return opening.not_prepared(state, event)
+        case ev.EndRead():
+            return closing.ended(state, event, terms)
+        case ev.PaymentAnswered():
+            return _answered(state, event, terms)
+        case ev.ClockBecameTrusted():
+            return recovery.clock_trusted(state, event, terms)
+        case ev.StopRequested():
+            return _stop_requested(state, event)
+        case ev.InvoiceNumbered(number=number):
+            finished = state.finished and replace(state.finished, invoice_number=number)
+            return Step(state=replace(state, finished=finished))
+        case ev.Ticked():
+            return _ticked(state, event, terms)
+        case _:
+            assert_never(event)
+
+
+def _pilot(state: EvseState, event: ev.PilotChanged, terms: Terms) -> Step:
+    before, state = state, replace(state, pilot=event.pilot)
+    if event.pilot == "A" and state.finished is not None:
+        state = replace(state, finished=None)
+    session = state.session
+    if session is None:
+        return Step(state=state)
+    match session.state:
+        case AwaitingPlug() if event.pilot in "BCD":
+            return opening.plugged(state, session, event.at)
+        case Preparing() if event.pilot == "A":
+            unplugged = replace(session, state=AwaitingPlug(since=event.at))
+            return Step(state=replace(state, session=unplugged))
+        case Charging():
+            return charging.vehicle_changed(before, state, session, event, terms)
+        case Resuming():
+            return recovery.resume(state, session, event.at, terms)
+        case _:
+            return Step(state=state)
+
+
+def _identified(state: EvseState, event: ev.MeterIdentified, terms: Terms) -> Step:
+    state = replace(state, identity=event.identity)
+    if state.session is not None and isinstance(state.session.state, Resuming):
+        return recovery.resume(state, state.session, event.at, terms)
+    return Step(state=state)
+
+
+def _metered(state: EvseState, event: ev.MeterAccepted, terms: Terms) -> Step:
+    value = event.value
+    state = replace(
+        state, register_wh=value.energy_wh, power_w=value.power_w, meter_seen=value.at, halted=None
+    )  # fmt: skip
+    session = state.session
+    if session is None:
+        return Step(state=state)
+    match session.state:
+        case Charging():
+            return charging.sampled(state, session, value, terms)
+        case Resuming():
+            return recovery.resume(state, session, event.at, terms)
+        case _:
+            return Step(state=state)
+
+
+def _halted(state: EvseState, event: ev.MeterHaltedNow, terms: Terms) -> Step:
+    if state.halted is not None:
+        return Step(state=state)
+    halted = facts.MeterHalted(evse_id=state.evse_id, reason=event.reason)
+    state = replace(state, halted=event.reason)
+    session = state.session
+    if session is not None and isinstance(session.state, Charging | Resuming):
+        stop = closing.stop(state, session, event.at, "meter_halted", terms)
+        return replace(stop, records=(halted, *stop.records))
+    if session is not None and isinstance(session.state, Stopping) and session.measured is not None:
+        end = closing.ended(state, ev.EndRead(at=event.at, value=None, identity=None), terms)
+        return replace(end, records=(halted, *end.records))
+    return Step(state=state, records=(halted,))
+
+
+def _answered(state: EvseState, event: ev.PaymentAnswered, terms: Terms) -> Step:
+    session = state.session
+    if session is None or session.payment.ref != event.answer.ref:
+        return Step(state=state)
+    match session.state:
+        case Authorizing():
+            return opening.answered(state, session, event)
+        case Settling():
+            return closing.answered(state, session, event, terms)
+        case _:
+            return Step(state=state)
+
+
+def _stop_requested(state: EvseState, event: ev.StopRequested) -> Step:
+    session = state.session
+    if session is None or event.reason == "shutdown":
+        return Step(state=state)
+    match session.state:
+        case Charging() | Resuming():
+            return closing.stop(state, session, event.at, event.reason, terms)
+        case AwaitingPlug() | Preparing():
+            return closing.give_back(state, session, event.at, outcome="no_energy", reason=event.reason)
+        case _:
+            return Step(state=state)
+
+
+def _ticked(state: EvseState, event: ev.Ticked, terms: Terms) -> Step:
+    finished, rules = state.finished, terms.rules
+    if finished is not None and event.at.seconds_since(finished.at) >= rules.show_end_s:
+        state = replace(state, finished=None)
+    session = state.session
+    if session is None:
+        return Step(state=state)
+    return _timed(state, session, event.at, terms)
+
+
+def _timed(state: EvseState, session: Session, at: Instant, terms: Terms) -> Step:
+    """Deadlines. Each state that waits for somebody has one, so that every session ends by itself."""
+    rules = terms.rules
+    match session.state:
+        case AwaitingPlug(since=since) if at.seconds_since(since) >= rules.plug_timeout_s:
+            return closing.give_back(state, session, at, outcome="no_plug", reason="no_plug")
+        case Preparing(since=since) if at.seconds_since(since) >= rules.prepare_timeout_s:
+            return closing.give_back(state, session, at, outcome="failed", reason="meter_silent")
+        case Charging():
+            return charging.watched(state, session, at, terms)
+        case Resuming(since=since) if at.seconds_since(since) >= rules.resume_wait_s:
+            return closing.stop(state, session, at, "power_cut", terms)
+        case Authorizing() | AwaitingPlug() | Preparing() | Resuming() | Stopping() | Settling():
+            return Step(state=state)
+        case AwaitingClock():
+            return closing.seal_if_dated(state, session, at, terms)
+        case _:
+            assert_never(session.state)

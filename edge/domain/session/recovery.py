@@ -1,0 +1,115 @@
+"""After a restart, and when the time becomes right: recovery is the ordinary way to start."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from msgspec.structs import replace
+
+from edge.domain.instant import Instant
+from edge.domain.ledger import facts
+from edge.domain.pricing import ChargingState
+from edge.domain.session import charging, closing, opening
+from edge.domain.session import events as ev
+from edge.domain.session.effects import Effect, Energize, OpenContactor, ReadEnd, Step
+from edge.domain.session.state import (
+    Authorizing,
+    AwaitingClock,
+    AwaitingPlug,
+    Charging,
+    EvseState,
+    Preparing,
+    Resuming,
+    Session,
+    Settling,
+    Stopping,
+)
+from edge.domain.session.terms import Terms
+
+
+def booted(state: EvseState, event: ev.Booted) -> Step:
+    """What was under way goes on where its last commit left it; what devices said is asked again."""
+    state = EvseState(evse_id=state.evse_id, session=state.session)
+    session = state.session
+    if session is None:
+        return Step(state=state, effects=(OpenContactor(),))
+    same_boot = session.timeline.anchor.boot_id == event.at.boot_id
+    if not same_boot:
+        session = _rebooted(session, event.at)
+    more: tuple[Effect, ...] = ()
+    match session.state:
+        case Authorizing():
+            more = (opening.preauthorize(session),)
+        case AwaitingPlug() | Preparing():
+            session = replace(session, state=AwaitingPlug(since=event.at))
+        case Charging() | Resuming():
+            session = replace(session, state=Resuming(since=event.at, same_boot=same_boot))
+        case Stopping():
+            assert session.measured is not None
+            more = (ReadEnd(floor_wh=session.measured.last_wh),)
+        case Settling():
+            more = (closing.settlement(session),)
+        case AwaitingClock():
+            pass
+    return Step(state=replace(state, session=session), effects=(OpenContactor(), *more))
+
+
+def _rebooted(session: Session, at: Instant) -> Session:
+    """The session's timeline in the boot of `at`."""
+    floor = session.measured.accrual.at if session.measured is not None else session.opened.utc
+    return replace(session, timeline=session.timeline.reboot(at, not_before=floor))
+
+
+def resume(state: EvseState, session: Session, at: Instant, terms: Terms) -> Step:
+    """Once vehicle, meter and clock have answered: go on, or close at the register.
+
+    Energy since the checkpoint is billed by the register; time since then is not (nobody watched it).
+    """
+    measured, rules = session.measured, terms.rules
+    assert measured is not None
+    assert isinstance(session.state, Resuming)
+    if state.pilot is None or state.register_wh is None or state.identity is None:
+        return Step(state=state)
+    if not (terms.clock_trusted or session.state.same_boot):
+        return Step(state=state)
+    interrupted_s = (charging.session_time(session, at) - measured.accrual.at).total_seconds()
+    fits = (
+        state.pilot in ("B", "C", "D")
+        and state.identity == measured.identity
+        and state.register_wh >= measured.last_wh
+        and interrupted_s <= rules.resume_max_s
+    )
+    if not fits:
+        return closing.stop(state, session, at, "power_cut", terms)
+    measured = charging.lump(measured, state.register_wh, terms)
+    measured = charging.advance(session, measured, at, ChargingState.SUSPENDED_EVSE, terms)
+    session = replace(session, measured=measured, state=Charging(checkpoint=at))
+    fact = facts.SessionResumed(session_id=session.session_id, register_wh=measured.last_wh)
+    return Step(state=replace(state, session=session), records=(fact,), effects=(Energize(),))
+
+
+def clock_trusted(state: EvseState, event: ev.ClockBecameTrusted, terms: Terms) -> Step:
+    """The times of a session that began before the clock was right follow from monotonic time."""
+    session = state.session
+    if session is None:
+        return Step(state=state)
+    session = _dated(session, event.at)
+    state = replace(state, session=session)
+    match session.state:
+        case AwaitingClock():
+            return closing.seal_if_dated(state, session, event.at, terms)
+        case Resuming():
+            return resume(state, session, event.at, terms)
+        case _:
+            return Step(state=state)
+
+
+def _dated(session: Session, now: Instant) -> Session:
+    """Times of this boot are off by what its clock was off; nothing else can be said of another boot's."""
+    if isinstance(session.state, Resuming) and not session.state.same_boot:
+        return _rebooted(session, now)
+    began = session.measured.began if session.measured is not None else session.opened
+    if session.dated or began.boot_id != now.boot_id:
+        return session
+    shift = now.utc - session.timeline.at(now)
+    return replace(session, dated=True, shift_us=shift // timedelta(microseconds=1))

@@ -1,0 +1,152 @@
+"""Where an EVSE and its session stand. These facts are stored in each commit and are what the next boot starts from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from edge.domain.energy import MeterIdentity
+from edge.domain.identity import IdToken
+from edge.domain.instant import Instant, Timeline
+from edge.domain.payment import Payment
+from edge.domain.pricing import Accrual
+
+Pilot = Literal["A", "B", "C", "D", "E", "F"]
+
+StopReason = Literal[
+    "card",  # the driver's own card again
+    "unplugged",
+    "limit",  # the hold is used up
+    "remote",
+    "evse_fault",
+    "meter_silent",
+    "meter_halted",
+    "power_cut",  # the session could not go on after a restart
+    "shutdown",
+]
+
+Outcome = Literal["invoiced", "free", "no_plug", "declined", "no_energy", "failed"]
+
+
+class Authorizing(msgspec.Struct, frozen=True, tag=True):
+    """The request is durable and on its way."""
+
+    since: Instant
+
+
+class AwaitingPlug(msgspec.Struct, frozen=True, tag=True):
+    """Money is held, the cable is not in."""
+
+    since: Instant
+
+
+class Preparing(msgspec.Struct, frozen=True, tag=True):
+    """The cable is in; the begin reading is being confirmed. The contactor is open."""
+
+    since: Instant
+
+
+class Charging(msgspec.Struct, frozen=True, tag=True):
+    """Permission is granted and renewed. `open_since`: the meter went silent and the contactor is open for now."""
+
+    checkpoint: Instant
+    limited: bool = False
+    open_since: Instant | None = None
+
+
+class Resuming(msgspec.Struct, frozen=True, tag=True):
+    """After a restart: vehicle and meter have to answer before the session goes on or closes.
+
+    `same_boot`: only the process restarted, so monotonic time still tells how long nobody watched.
+    """
+
+    since: Instant
+    same_boot: bool
+
+
+class Stopping(msgspec.Struct, frozen=True, tag=True):
+    """The contactor is open; the end reading is being confirmed."""
+
+    since: Instant
+    reason: StopReason
+
+
+class Settling(msgspec.Struct, frozen=True, tag=True):
+    """Capture or reversal is durable and on its way."""
+
+    since: Instant
+    outcome: Outcome
+    reason: str
+
+
+class AwaitingClock(msgspec.Struct, frozen=True, tag=True):
+    """Paid; the invoice waits for a time that may date it."""
+
+    since: Instant
+    reason: str
+
+
+State = (
+    Authorizing | AwaitingPlug | Preparing | Charging | Resuming | Stopping | Settling | AwaitingClock
+)  # fmt: skip
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """The session's energy: registers in Wh, begin and end on both clocks (`utc` is session time)."""
+
+    identity: MeterIdentity
+    begin_wh: int
+    last_wh: int
+    began: Instant
+    ended: Instant | None = None
+    estimated: bool = False
+    accrual: Accrual
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """One session, open until its money is in a final state.
+
+    `dated` is False while its times come from a clock that was not trusted; `shift_us` is what they are off by,
+    known once that boot's clock is right.
+    """
+
+    session_id: str
+    state: State
+    opened: Instant
+    timeline: Timeline
+    tariff_hash: str
+    token: IdToken
+    account: str | None
+    payment: Payment
+    dated: bool
+    shift_us: int = 0
+    measured: Measured | None = None
+
+
+class Finished(msgspec.Struct, frozen=True, kw_only=True):
+    """What the screen still shows of the session that just ended; nothing of it identifies anyone."""
+
+    at: Instant
+    outcome: Outcome
+    reason: str
+    energy_wh: int | None = None
+    seconds: int | None = None
+    paid_minor: int | None = None
+    method: str | None = None
+    invoice_number: str | None = None
+    estimated: bool = False
+
+
+class EvseState(msgspec.Struct, frozen=True, kw_only=True):
+    """One EVSE. What devices say is not kept over a restart: it is asked again."""
+
+    evse_id: str
+    session: Session | None = None
+    finished: Finished | None = None
+    pilot: Pilot | None = None
+    identity: MeterIdentity | None = None
+    register_wh: int | None = None
+    power_w: int | None = None
+    meter_seen: Instant | None = None
+    halted: str | None = None

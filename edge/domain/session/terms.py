@@ -1,0 +1,54 @@
+"""What a step may rely on beside state and event: the frozen price, the seller, and the limits of the house."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import msgspec
+
+from edge.domain.invoice import Place, Seller
+from edge.domain.pricing import CompiledTariff
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits in seconds, with why each is what it is. The section `[session]` of the configuration."""
+
+    #: From the accepted card to the cable; a hold that nobody uses is given back after it.
+    plug_timeout_s: Annotated[int, msgspec.Meta(ge=30, le=1800)] = 300
+    #: From the cable to the confirmed begin reading, before the session is given up.
+    prepare_timeout_s: Annotated[int, msgspec.Meta(ge=5, le=300)] = 60
+    #: A reading older than this opens the contactor: a time-out, a quarantine and two retries fit in.
+    stale_s: Annotated[int, msgspec.Meta(ge=3, le=60)] = 10
+    #: A meter that stays silent longer ends the session at its last good value.
+    silence_max_s: Annotated[int, msgspec.Meta(ge=10, le=3600)] = 120
+    #: Between two commits of a running session; SD cards wear out, and time since the last is not billed.
+    checkpoint_s: Annotated[int, msgspec.Meta(ge=10, le=3600)] = 900
+    #: How much sooner than the hold is used up the session stops: contactor, tax and idle time still to come.
+    tail_s: Annotated[int, msgspec.Meta(ge=0, le=600)] = 10
+    #: A session interrupted for longer than this is closed instead of resumed; 0 never resumes.
+    resume_max_s: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 3600
+    #: How long vehicle, meter and clock may take to answer after a restart before the session is closed.
+    resume_wait_s: Annotated[int, msgspec.Meta(ge=5, le=600)] = 90
+    #: How long the screen shows the end of a session.
+    show_end_s: Annotated[int, msgspec.Meta(ge=10, le=600)] = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """For an idle EVSE: what is on sale now. For a session: the tariff frozen at its tap (I3).
+
+    `refusal` is a code that says why nothing new is sold, or None.
+    """
+
+    tariff_hash: str
+    tariff_document: str
+    tariff_text: str
+    compiled: CompiledTariff
+    currency: str
+    hold_minor: int
+    seller: Seller
+    place: Place
+    clock_trusted: bool
+    refusal: str | None = None
+    rules: Rules = field(default_factory=Rules)
