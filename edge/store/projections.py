@@ -1,0 +1,107 @@
+"""The tables that people ask: sessions, payments and invoices, kept from each fact in the commit that holds it."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import msgspec
+
+from edge.domain.instant import Instant
+from edge.domain.ledger import facts
+
+
+def project(db: sqlite3.Connection, fact: facts.Fact, at: Instant) -> None:
+    """What `fact` changes in the tables. Facts about the device and the ledger itself change none."""
+    match fact:
+        case facts.TariffFrozen():
+            db.execute("INSERT INTO tariff (hash, document) VALUES (?, ?)", (fact.hash, fact.document))
+        case facts.PaymentFact():
+            _payment(db, fact)
+        case facts.SessionFact():
+            _session(db, fact, at)
+        case _:
+            pass
+
+
+def _session(db: sqlite3.Connection, fact: facts.SessionFact, at: Instant) -> None:
+    match fact:
+        case facts.SessionOpened():
+            db.execute(
+                "INSERT INTO session (session_id, evse_id, opened_at, method, account, tariff_hash, status) "
+                "VALUES (?, ?, ?, ?, ?, ?, 'authorizing')",
+                (fact.session_id, fact.evse_id, at.utc.isoformat(), fact.method, fact.account, fact.tariff_hash),
+            )
+        case facts.EnergyBegan():
+            _set(
+                db, fact, status="charging", began_at=fact.began_at.isoformat(), begin_wh=fact.register_wh,
+            )  # fmt: skip
+        case facts.EnergyEnded():
+            _set(
+                db,
+                fact,
+                status="settling",
+                ended_at=fact.ended_at.isoformat(),
+                end_wh=fact.register_wh,
+                energy_wh=fact.energy_wh,
+                estimated=int(fact.estimated),
+                stop_reason=fact.reason,
+            )
+        case facts.SessionSettled():
+            _set(db, fact, currency=fact.currency, payable_minor=fact.payable_minor)
+        case facts.InvoiceSealed(invoice=invoice):
+            db.execute(
+                "INSERT INTO invoice (number, series, sequence, session_id, issued_at, currency, payable_minor, "
+                "document) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    invoice.number,
+                    invoice.series,
+                    invoice.sequence,
+                    fact.session_id,
+                    invoice.issued_at.isoformat(),
+                    invoice.draft.figures.currency,
+                    invoice.draft.figures.payable_minor,
+                    msgspec.json.encode(invoice),
+                ),
+            )
+            _set(db, fact, invoice_number=invoice.number)
+        case facts.SessionEnded():
+            _set(db, fact, status="ended", outcome=fact.outcome)
+        case _:
+            pass
+
+
+def _payment(db: sqlite3.Connection, fact: facts.PaymentFact) -> None:
+    match fact:
+        case facts.PaymentRequested():
+            db.execute(
+                "INSERT INTO payment (payment_ref, session_id, method, currency, status, requested_minor) "
+                "VALUES (?, ?, ?, ?, 'requested', ?)",
+                (fact.payment_ref, fact.session_id, fact.method, fact.currency, fact.amount_minor),
+            )
+        case facts.PaymentAuthorized():
+            _pay(db, fact, status="authorized", hold_minor=fact.hold_minor)
+        case facts.PaymentDeclined():
+            _pay(db, fact, status="declined", reason=fact.reason)
+        case facts.CaptureRequested():
+            _pay(db, fact, status="capturing")
+        case facts.PaymentCaptured():
+            _pay(db, fact, status="captured", captured_minor=fact.amount_minor)
+        case facts.ReversalRequested():
+            _pay(db, fact, status="reversing")
+        case facts.PaymentReversed():
+            _pay(db, fact, status="reversed", captured_minor=0)
+        case _:
+            pass
+
+
+def _set(db: sqlite3.Connection, fact: facts.SessionFact, **columns: object) -> None:
+    _update(db, "session", columns, "session_id", fact.session_id)
+
+
+def _pay(db: sqlite3.Connection, fact: facts.PaymentFact, **columns: object) -> None:
+    _update(db, "payment", columns, "payment_ref", fact.payment_ref)
+
+
+def _update(db: sqlite3.Connection, table: str, columns: dict[str, object], key: str, value: str) -> None:
+    sets = ", ".join(f"{name} = ?" for name in columns)
+    db.execute(f"UPDATE {table} SET {sets} WHERE {key} = ?", (*columns.values(), value))  # noqa: S608  (names are ours)

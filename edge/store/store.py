@@ -1,0 +1,269 @@
+"""The till's memory: one SQLite file, one thread that writes it, one durable commit per step.
+
+    store = Store.open(path, key=key, owner=Owner(site="s1", device="d1"), prefix="CT", now=clock.now())
+    await store.tx(lambda tx: tx.append(fact, at))
+
+A commit that returned survives a power cut (WAL with synchronous=FULL). A second process is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import queue
+import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from edge.domain.instant import Instant
+from edge.domain.ledger.envelope import Entry, Head, digest, open_envelope, read_fact
+from edge.domain.ledger.facts import DeviceStopped, Fact, LedgerOpened
+from edge.errors import LedgerError, StoreError
+from edge.store.connection import StoreBusy, open_writer, translated
+from edge.store.keys import KeyUnusable, LedgerKey
+from edge.store.schema import migrate
+from edge.store.transaction import Tx
+
+T = TypeVar("T")
+
+#: Crockford's base 32 without the letters that people misread: eight of them make an epoch's id (40 random bits)
+_EPOCH_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_EPOCH_LENGTH = 8
+
+#: Commits that may wait: each EVSE waits for its own, so a longer queue means that something runs away.
+_QUEUE_MAX = 1024
+
+
+class Owner(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose ledger it is."""
+
+    site: str
+    device: str
+
+    @property
+    def source(self) -> str:
+        """CloudEvents `source`."""
+        return f"/till/{self.site}/{self.device}"
+
+
+class LedgerForeign(LedgerError):
+    code = "ledger.foreign"
+    hint = "each device has its own database: give --db or correct [device] in the configuration"
+
+
+class StoreClosed(StoreError):
+    code = "store.closed"
+
+
+class Store:
+    """See the module. Made by `open`; closed by `close`, which waits for what was submitted."""
+
+    def __init__(
+        self, path: Path, *, key: LedgerKey, owner: Owner, prefix: str, lock: int, now: Instant
+    ) -> None:
+        self.path = path
+        self._key = key
+        self._owner = owner
+        self._prefix = prefix
+        self._lock = lock
+        self._connection = open_writer(path)
+        try:
+            with translated("migrate", path):
+                migrate(self._connection)
+            self._head = self._open_ledger(now)
+        except BaseException:
+            self._connection.close()
+            raise
+        self._after_commit: Callable[[], None] = lambda: None
+        self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue(_QUEUE_MAX)
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="store", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def open(cls, path: Path, *, key: LedgerKey, owner: Owner, prefix: str, now: Instant) -> Store:
+        """Open or create the database for one process. Raises StoreError with what to mend."""
+        lock = _lock(path)
+        try:
+            return cls(path, key=key, owner=owner, prefix=prefix, lock=lock, now=now)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    @property
+    def head(self) -> Head:
+        """The chain's end as of the last commit."""
+        return self._head
+
+    @property
+    def key_id(self) -> str:
+        return self._key.key_id
+
+    def on_commit(self, wake: Callable[[], None]) -> None:
+        """Call `wake` after each commit, on the store's thread: the uplink looks for new entries then."""
+        self._after_commit = wake
+
+    async def tx(self, run: Callable[[Tx], T]) -> T:
+        """Run a synchronous function in one commit; what it returns is returned once that is durable."""
+        return await asyncio.wrap_future(self.submit(run))
+
+    def submit(self, run: Callable[[Tx], T]) -> Future[T]:
+        """`tx` for other threads. Raises StoreClosed after `close`."""
+        future: Future[T] = Future()
+
+        def job() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = self._commit(run)
+            except BaseException as e:  # noqa: BLE001  (it belongs to whoever waits)
+                future.set_exception(e)
+            else:
+                future.set_result(result)
+
+        if self._closed:
+            raise StoreClosed(f"{self.path} is closed")
+        self._jobs.put(job, timeout=5)
+        return future
+
+    def close(self) -> None:
+        """Finish what was submitted, fold the log into the file, and let go of it."""
+        if self._closed:
+            return
+        self._closed = True
+        self._jobs.put(None)
+        self._thread.join()
+        with translated("close", self.path):
+            self._connection.close()
+        os.close(self._lock)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    def _commit(self, run: Callable[[Tx], T]) -> T:
+        with translated("write", self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                tx = Tx(
+                    self._connection,
+                    head=self._head,
+                    source=self._owner.source,
+                    key=self._key,
+                    prefix=self._prefix,
+                )
+                result = run(tx)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+        self._head = tx.head
+        self._after_commit()
+        return result
+
+    def _open_ledger(self, now: Instant) -> Head:
+        row = self._connection.execute("SELECT epoch FROM epoch ORDER BY ordinal DESC LIMIT 1").fetchone()
+        if row is None:
+            return self._found(now)
+        (epoch,) = row
+        first = self._fact(epoch, 1)
+        if isinstance(first, LedgerOpened):
+            if (first.site, first.device) != (self._owner.site, self._owner.device):
+                raise LedgerForeign(f"{self.path} is the ledger of {first.site}/{first.device}")
+            if first.key_id != self._key.key_id:
+                raise KeyUnusable(f"{self.path} is signed by key {first.key_id}, not by {self._key.key_id}")
+        last = self._last(epoch)
+        if last is None:
+            raise LedgerError(f"{self.path}: epoch {epoch} has no entries")
+        if digest(last.raw) != last.hash:
+            raise LedgerError(f"{self.path}: entry {last.seq} of epoch {epoch} does not match its hash")
+        return Head(epoch=epoch, seq=last.seq, hash=last.hash)
+
+    def _found(self, now: Instant) -> Head:
+        epoch = "".join(secrets.choice(_EPOCH_ALPHABET) for _ in range(_EPOCH_LENGTH))
+        with translated("write", self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute(
+                "INSERT INTO epoch (epoch, ordinal, reason) VALUES (?, 1, 'provisioned')", (epoch,)
+            )
+            head = Head(epoch=epoch)
+            tx = Tx(
+                self._connection, head=head, source=self._owner.source, key=self._key, prefix=self._prefix
+            )
+            tx.append(
+                LedgerOpened(
+                    site=self._owner.site,
+                    device=self._owner.device,
+                    reason="provisioned",
+                    key_id=self._key.key_id,
+                    public_key=self._key.public_hex,
+                ),
+                now,
+            )
+            self._connection.execute("COMMIT")
+        return tx.head
+
+    def _last(self, epoch: str) -> Entry | None:
+        row = self._connection.execute(
+            "SELECT epoch, seq, type, subject, raw, hash FROM entry WHERE epoch = ? ORDER BY seq DESC LIMIT 1",
+            (epoch,),
+        ).fetchone()
+        return row and Entry(
+            epoch=row[0], seq=row[1], type=row[2], subject=row[3], raw=bytes(row[4]), hash=row[5]
+        )
+
+    def _fact(self, epoch: str, seq: int) -> Fact | None:
+        row = self._connection.execute(
+            "SELECT raw FROM entry WHERE epoch = ? AND seq = ?", (epoch, seq)
+        ).fetchone()
+        return read_fact(open_envelope(bytes(row[0]))) if row else None
+
+    def stopped_cleanly(self) -> bool:
+        """Whether the last thing that the journal holds is an ordered stop. Before the first commit only."""
+        return isinstance(self._fact(self._head.epoch, self._head.seq), DeviceStopped)
+
+    def evse_states(self) -> dict[str, bytes]:
+        """The state of each EVSE as of its last commit. Before the first commit only."""
+        return {k: bytes(v) for k, v in self._connection.execute("SELECT evse_id, state FROM evse")}
+
+    def tariff(self, tariff_hash: str) -> str:
+        """The frozen document behind a hash. Before the first commit only."""
+        row = self._connection.execute("SELECT document FROM tariff WHERE hash = ?", (tariff_hash,)).fetchone()
+        if row is None:
+            raise LedgerError(f"{self.path} has no tariff {tariff_hash}")
+        return str(row[0])
+
+
+def _lock(path: Path) -> int:
+    """One writer a database: a lock that ends with the process, however that ends."""
+    name = path.with_name(path.name + ".lock")
+    try:
+        handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as e:
+        raise _cannot_create(path, e) from e
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as e:
+        os.close(handle)
+        raise StoreBusy(f"{path} is in use by another process") from e
+    return handle
+
+
+def _cannot_create(path: Path, cause: OSError) -> StoreError:
+    from edge.store.connection import StoreFull, StoreReadOnly, StoreUnreadable  # noqa: PLC0415
+
+    match cause.errno:
+        case 28:
+            kind: type[StoreError] = StoreFull
+        case 13 | 30:
+            kind = StoreReadOnly
+        case _:
+            kind = StoreUnreadable
+    return kind(f"open {path}: {cause.strerror}")

@@ -1,0 +1,91 @@
+"""What one commit can do: append facts, keep state, draw a number. All of it becomes durable together."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from edge.domain import invoice as invoices
+from edge.domain.ledger.envelope import Entry, Head, wrap
+from edge.domain.ledger.facts import Fact, InvoiceSealed, LedgerCheckpoint, TariffFrozen
+from edge.domain.ledger.signature import checkpoint_message
+from edge.store.projections import project
+
+if TYPE_CHECKING:
+    from edge.domain.identity import IdToken
+    from edge.domain.instant import Instant
+    from edge.domain.invoice import Invoice, InvoiceDraft
+    from edge.store.keys import LedgerKey
+
+
+class Tx:
+    """A running commit. It lives on the store's thread and ends with the function that got it."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, *, head: Head, source: str, key: LedgerKey, prefix: str
+    ) -> None:
+        self.connection = connection
+        self.head = head
+        self._source = source
+        self._key = key
+        self._prefix = prefix
+
+    def append(self, fact: Fact, at: Instant) -> Entry:
+        """The fact as the journal's next entry, and what follows from it in the tables."""
+        entry = wrap(fact, head=self.head, at=at, source=self._source, key_id=self._key.key_id)
+        self.connection.execute(
+            "INSERT INTO entry (epoch, seq, type, subject, raw, hash) VALUES (?, ?, ?, ?, ?, ?)",
+            (entry.epoch, entry.seq, entry.type, entry.subject, entry.raw, entry.hash),
+        )
+        project(self.connection, fact, at)
+        self.head = Head(epoch=entry.epoch, seq=entry.seq, hash=entry.hash)
+        return entry
+
+    def sign(self, at: Instant) -> None:
+        """A signed checkpoint over everything before it."""
+        head = self.head
+        message = checkpoint_message(epoch=head.epoch, upto=head.seq, head=head.hash)
+        self.append(LedgerCheckpoint(upto=head.seq, head=head.hash, signature=self._key.sign(message)), at)
+
+    def seal(self, draft: InvoiceDraft, at: Instant) -> Invoice:
+        """Draw the next number of this epoch's series and seal the invoice, signed (I4)."""
+        series = f"{self._prefix}-{self.head.epoch}"
+        (sequence,) = self.connection.execute(
+            "INSERT INTO series (series, last) VALUES (?, 1) "
+            "ON CONFLICT (series) DO UPDATE SET last = last + 1 RETURNING last",
+            (series,),
+        ).fetchone()
+        invoice = invoices.seal(draft, series=series, sequence=sequence, now=at.utc)
+        self.append(InvoiceSealed(session_id=draft.session_id, invoice=invoice), at)
+        self.sign(at)
+        return invoice
+
+    def freeze_tariff(self, tariff_hash: str, document: str, at: Instant) -> None:
+        """Keep the document behind a hash; the journal gets it once."""
+        known = self.connection.execute("SELECT 1 FROM tariff WHERE hash = ?", (tariff_hash,)).fetchone()
+        if known is None:
+            self.append(TariffFrozen(hash=tariff_hash, document=document), at)
+
+    def save_evse(self, evse_id: str, state: bytes) -> None:
+        """The state that the next boot starts from."""
+        self.connection.execute(
+            "INSERT INTO evse (evse_id, state) VALUES (?, ?) "
+            "ON CONFLICT (evse_id) DO UPDATE SET state = excluded.state",
+            (evse_id, state),
+        )
+
+    def keep_personal(self, session_id: str, token: IdToken, salt: bytes) -> None:
+        """Who it was, beside the chain and erasable without it (I6)."""
+        self.connection.execute(
+            "INSERT INTO personal (session_id, salt, token, key_id) VALUES (?, ?, ?, ?)",
+            (session_id, salt, token.value, token.key_id),
+        )
+
+    def set_watermark(self, epoch: str, upto: int, head: str, at: Instant) -> None:
+        """What the back office has acknowledged of an epoch; it only rises."""
+        self.connection.execute(
+            "INSERT INTO watermark (epoch, upto, head, at) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (epoch) DO UPDATE SET upto = excluded.upto, head = excluded.head, at = excluded.at "
+            "WHERE excluded.upto > watermark.upto",
+            (epoch, upto, head, at.utc.isoformat()),
+        )
