@@ -1,7 +1,7 @@
 """Readers that nfcpy drives: PN532 on a serial line, USB readers, and its own udp field.
 
-Type A cards at 106 kbit/s, which all membership cards and phones are. nfcpy has no maintained bounds against a
-hostile card (it follows waiting time extensions and chained blocks forever), so every exchange goes through
+Type A cards at 106 kbit/s, which all membership cards and phones are. nfcpy has no maintained bounds against
+a hostile card (it follows waiting time extensions and chained blocks forever), so every exchange goes through
 `_BoundedLink`.
 """
 
@@ -31,7 +31,8 @@ EXCHANGE_MAX_S: Final = APDU_MAX_S - 1.0
 #: A card that comes into the field slowly fails at first.
 ACTIVATIONS_MAX: Final = 3
 
-#: nfcpy's udp field waits 1 s for an answer. An empty field answers at once, so silence means that nobody runs it.
+#: nfcpy's udp field waits 1 s for an answer. An empty field answers at once, so silence means that nobody
+#: runs it.
 UDP_SILENCE_S: Final = 0.9
 UDP_SILENT_LOOKS_MAX: Final = 3
 

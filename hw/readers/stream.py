@@ -1,7 +1,8 @@
-"""What every contactless reader does alike: one stream of taps, debounced by presence, over a blocking coupler.
+"""What every contactless reader does alike: one stream of taps, debounced by presence, over a blocking
+coupler.
 
-A coupler is the driver's blocking half (the "proximity coupling device" of ISO/IEC 14443). It lives on a worker
-thread of its own, so that a driver that hangs holds up neither the till nor its end.
+A coupler is the driver's blocking half (the "proximity coupling device" of ISO/IEC 14443). It lives on a
+worker thread of its own, so that a driver that hangs holds up neither the till nor its end.
 """
 
 from __future__ import annotations
@@ -99,8 +100,8 @@ class _CardInField:
 class TapStream:
     """edge.ports.CardReader over a coupler.
 
-    `async for tap in reader.taps()` opens the reader and yields each card once per presence. When the reader is
-    gone the iteration raises HardwareError, and another call of `taps()` opens it anew.
+    `async for tap in reader.taps()` opens the reader and yields each card once per presence. When the reader
+    is gone the iteration raises HardwareError, and another call of `taps()` opens it anew.
     """
 
     def __init__(self, name: str, coupler: Callable[[], Coupler], *, clock: Clock) -> None:

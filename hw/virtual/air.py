@@ -1,4 +1,6 @@
-"""What is between a virtual reader's antenna and a card: who is in the field, and what the reader has noticed."""
+"""What is between a virtual reader's antenna and a card: who is in the field, and what the reader has
+noticed.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ ACTIVATIONS_MAX: Final = 3
 
 
 class Air:
-    """One antenna. The program puts cards into it; the field's protocol looks, selects and exchanges frames."""
+    """One antenna. The program puts cards into it; the protocol above looks, selects and exchanges frames."""
 
     def __init__(self) -> None:
         self._card: VirtualCard | None = None
@@ -52,10 +54,11 @@ class Air:
 
     @property
     def taken(self) -> bool:
-        """The reader has the card and looks whether it is still there (its tap was taken), or it was torn away.
+        """The reader has the card and looks whether it is still there (its tap was taken), or it was torn
+        away.
 
-        A card without APDUs is selected again for that, and one whose activation fails; one with APDUs is asked
-        with R(NAK).
+        A card without APDUs is selected again for that, and one whose activation fails; one with APDUs is
+        asked with R(NAK).
         """
         if self._card is None or self._picc is None:
             return self._torn

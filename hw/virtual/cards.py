@@ -1,7 +1,7 @@
 """Cards and phones made of software: what they are in the field, and what they answer to an APDU.
 
-A card is the same object whatever field it is held into (udp, PN532, PC/SC): the field does the air interface.
-Some misbehave on purpose: `torn`, `mute`, `Scripted`.
+A card is the same object whatever field it is held into (udp, PN532, PC/SC): the field does the air
+interface. Some misbehave on purpose: `torn`, `mute`, `Scripted`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OUT_OF_FILE = b"\x6b\x00"
 ATS = bytes.fromhex("0578807002")
 
 
-class Left(Exception):  # noqa: N818 - an event of the field, not a fault
+class Left(Exception):
     """The card was taken away while it was being talked to."""
 
 
@@ -38,7 +38,7 @@ class VirtualCard(Protocol):
         ...
 
     def enter(self) -> bytes:
-        """The card comes into the field, or the field comes back: its UID of 4, 7 or 10 bytes. State is lost."""
+        """The card comes into the field, or the field comes back: its UID (4, 7, 10 bytes). State is lost."""
         ...
 
     def apdu(self, command: bytes) -> bytes | None:

@@ -1,8 +1,8 @@
 """A contactless field that nfcpy's udp driver reads: cards are held into it and taken away by a program.
 
-nfcpy sends each frame as a datagram `106A <hex>`, expects the answer in the same form, and says `RFOFF` when its
-field goes down. An empty field answers `RFOFF` at once, which nfcpy takes for "no card", so that it need not
-wait. Loopback only.
+nfcpy sends each frame as a datagram `106A <hex>`, expects the answer in the same form, and says `RFOFF` when
+its field goes down. An empty field answers `RFOFF` at once, which nfcpy takes for "no card", so that it need
+not wait. Loopback only.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class UdpField:
         self._air.put(None)
 
     async def tap(self, card: VirtualCard, *, timeout_s: float = NOTICED_MAX_S) -> None:
-        """Hold the card until its tap was taken, then away until that was noticed. TimeoutError: no reader."""
+        """Hold the card until its tap was taken, then away until that was noticed. Raises TimeoutError."""
         await self._air.tap(card, timeout_s=timeout_s)
 
     async def close(self) -> None:
@@ -103,7 +103,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         return self._air.exchange(frame)
 
     def _anticollision(self, level: int, frame: bytes) -> bytes | None:
-        """ISO/IEC 14443-3, 6.5.3: the part of the UID for this cascade level, or the SAK for its selection."""
+        """ISO/IEC 14443-3, 6.5.3: the part of the UID for this cascade level, or the SAK for selecting it."""
         parts = _levels(self._uid)
         if level >= len(parts) or not self._air.occupied:
             return None
