@@ -38,7 +38,12 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """One EVSE's screen. Amounts in minor units, energy in Wh, durations in whole seconds; None is not known."""
+    """One EVSE's screen. Amounts in minor units, energy in Wh, durations in whole seconds; None is not known.
+
+    `hold_minor` is what a tap will reserve (idle) or has reserved (later); charging stops before it is used up.
+    `stop_code` is shown while the session starts; with it the driver stops on the screen when `stoppable`.
+    `choosing`: a tap waits for the driver to choose this EVSE or another one on the screen.
+    """
 
     evse_id: str
     label: str
@@ -62,3 +67,6 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     estimated: bool = False
     online: bool | None = None
     notice: Notice | None = None
+    stop_code: str | None = None
+    stoppable: bool = False
+    choosing: bool = False

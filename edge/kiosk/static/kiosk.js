@@ -1,0 +1,226 @@
+// The page's life: hears the till, keeps what a driver chose, draws, and forgets.
+
+import { el, patchChildren } from "./dom.js";
+import { CODE_MAX, keypad } from "./keypad.js";
+import { overview } from "./overview.js";
+import { picture } from "./pictures.js";
+import { explanation, headline, single, wordsFor } from "./views.js";
+
+const QUIET_MS = 12_000; // three beats of the till: it hangs, or the line is gone
+const RETRY_MS = 2_000; // between attempts when the browser has given the stream up
+const NOTICE_MS = 8_000; // long enough to read twice
+const FORGET_MS = 60_000; // a driver who touches nothing for this long has gone
+const EVSES_MAX = 4;
+
+const settings = JSON.parse(document.documentElement.dataset.settings);
+const codes = Object.keys(settings.languages);
+const stage = document.getElementById("stage");
+const wanted = new URLSearchParams(location.search).get("evse")?.split(",");
+
+const state = {
+  panels: null, // null: the till is not there
+  language: codes[0],
+  opened: null, // the EVSE that was touched on the overview
+  code: null, // {typed, message} while a stop code is typed
+  countdowns: new Map(), // evse -> {view's seconds_left, until}
+  notices: new Map(), // evse -> serial of the newest notice that was shown
+  touched: 0,
+  active: false, // a session was on the screen
+};
+
+/* ---- hearing the till ---- */
+
+let source;
+let quiet;
+
+function listen() {
+  source?.close();
+  source = new EventSource("/events");
+  source.addEventListener("page", ({ data }) => data !== settings.version && location.reload());
+  source.addEventListener("state", ({ data }) => hear(JSON.parse(data).panels));
+  source.addEventListener("beat", heard);
+  source.addEventListener("error", () => {
+    lost();
+    if (source.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
+  });
+  heard();
+}
+
+function heard() {
+  clearTimeout(quiet);
+  quiet = setTimeout(() => {
+    lost();
+    listen();
+  }, QUIET_MS);
+}
+
+function lost() {
+  Object.assign(state, { panels: null, opened: null, code: null });
+  state.countdowns.clear();
+  draw();
+}
+
+function hear(panels) {
+  heard();
+  state.panels = wanted ? panels.filter(({ view }) => wanted.includes(view.evse_id)) : panels.slice(0, EVSES_MAX);
+  state.panels.forEach(({ view }) => count(view));
+  state.panels.forEach(({ view }) => notice(view));
+  const active = state.panels.some(({ view }) => !["starting_up", "out_of_order", "idle"].includes(view.kind));
+  if (state.active && !active) forget();
+  state.active = active;
+  if (state.code && !shown(state.opened)?.view.stoppable) state.code = null;
+  draw();
+}
+
+/* ---- what a driver chose, and forgetting it ---- */
+
+function forget() {
+  Object.assign(state, { language: codes[0], opened: null, code: null });
+}
+
+function count(view) {
+  const known = state.countdowns.get(view.evse_id);
+  if (view.seconds_left === null) state.countdowns.delete(view.evse_id);
+  else if (known?.from !== view.seconds_left) {
+    state.countdowns.set(view.evse_id, { from: view.seconds_left, until: performance.now() + view.seconds_left * 1000 });
+  }
+}
+
+/** The countdown goes on by itself between two views of the till. */
+function secondsLeft(view) {
+  const counting = state.countdowns.get(view.evse_id);
+  return counting ? Math.max(0, Math.ceil((counting.until - performance.now()) / 1000)) : null;
+}
+
+let passing;
+
+function notice({ evse_id, label, notice }) {
+  if (notice === null || state.notices.get(evse_id) === notice.serial) return;
+  state.notices.set(evse_id, notice.serial);
+  const banner = document.getElementById("notice");
+  const where = state.panels.length > 1 ? [el("span", { class: "badge" }, label)] : [];
+  banner.replaceChildren(...where, picture("fault"), el("span", {}, wordsFor(words().notices, notice.code)));
+  banner.className = "shown";
+  clearTimeout(passing);
+  passing = setTimeout(() => {
+    banner.className = "";
+    banner.replaceChildren();
+  }, NOTICE_MS);
+}
+
+const words = () => settings.languages[state.language];
+const shown = (evse) => state.panels?.find(({ view }) => view.evse_id === evse);
+
+/* ---- touching ---- */
+
+const PRESSED = {
+  language: ({ code }) => {
+    state.language = code;
+  },
+  open: ({ evse }) => {
+    state.opened = evse;
+  },
+  back: () => {
+    if (state.code && state.panels.length === 1) state.opened = null;
+    if (state.code) state.code = null;
+    else state.opened = null;
+  },
+  choose: ({ evse }) => act({ action: "choose", evse_id: evse }),
+  "ask-code": ({ evse }) => {
+    Object.assign(state, { opened: evse, code: { typed: "", message: "" } });
+  },
+  digit: ({ digit }) => {
+    if (state.code.typed.length < CODE_MAX) state.code = { typed: state.code.typed + digit, message: "" };
+  },
+  delete: () => {
+    state.code = { typed: state.code.typed.slice(0, -1), message: "" };
+  },
+  stop: async ({ evse }) => {
+    const answer = await act({ action: "stop", evse_id: evse, code: state.code.typed });
+    const why = { wrong_code: words().stop_wrong, too_many_tries: words().stop_tries }[answer] ?? words().stop_refused;
+    if (state.code) state.code = answer === "done" ? null : { typed: "", message: why };
+  },
+};
+
+async function act(action) {
+  try {
+    const reply = await fetch("/actions", { method: "POST", body: JSON.stringify(action) });
+    return reply.ok ? (await reply.json()).answer : "refused";
+  } catch {
+    return "refused";
+  }
+}
+
+stage.addEventListener("click", async (event) => {
+  let node = event.target;
+  while (node !== stage && node.press === undefined) node = node.parentNode;
+  if (node === stage) return;
+  state.touched = performance.now();
+  await PRESSED[node.press.do](node.press);
+  draw();
+});
+document.addEventListener("contextmenu", (event) => event.preventDefault());
+document.addEventListener("keydown", (event) => {
+  if (state.code && /^[0-9]$/.test(event.key)) PRESSED.digit({ digit: event.key });
+  else if (state.code && event.key === "Backspace") PRESSED.delete();
+  else if (event.key === "Escape") PRESSED.back();
+  else return;
+  state.touched = performance.now();
+  draw();
+});
+
+/* ---- drawing ---- */
+
+function languageButtons() {
+  return codes
+    .filter((code) => code !== state.language)
+    .map((code) => el("button", { class: "language", lang: code, press: { do: "language", code } }, settings.languages[code].name));
+}
+
+function screen() {
+  const context = { words: words(), locale: words().locale, language: state.language, settings, secondsLeft };
+  if (!state.panels?.length) {
+    return el(
+      "article",
+      { class: "moment", "data-key": "moment" },
+      picture("wait"),
+      el("h1", {}, context.words.one_moment),
+      el("p", {}, context.words.reconnecting),
+    );
+  }
+  const panel = state.panels.length === 1 ? state.panels[0] : shown(state.opened);
+  if (!panel) return overview(state.panels, context, languageButtons());
+  if (state.code) return keypad({ ...context, panel }, state.code);
+  const back =
+    state.panels.length === 1 ? null : el("button", { class: "back", press: { do: "back" } }, context.words.back);
+  return single({ ...context, panel }, { back, languages: languageButtons() });
+}
+
+/** Said by a screen reader once for each change of state; figures that tick are left out. */
+function announcement() {
+  if (!state.panels?.length) return words().one_moment;
+  const context = { words: words() };
+  const several = state.panels.length > 1;
+  return state.panels
+    .map(({ view }) => `${several ? `${view.label}: ` : ""}${headline(view, context)}. ${explanation(view, context)}`)
+    .join(". ");
+}
+
+function draw() {
+  document.documentElement.lang = state.language;
+  document.title = words().title;
+  patchChildren(stage, [screen()]);
+  const announcer = document.getElementById("announcer");
+  const said = announcement();
+  if (announcer.textContent !== said) announcer.textContent = said;
+}
+
+setInterval(() => {
+  if (!state.active && performance.now() - state.touched > FORGET_MS) forget();
+  else if (state.opened && !state.code && performance.now() - state.touched > FORGET_MS) state.opened = null;
+  if (state.code && performance.now() - state.touched > FORGET_MS) state.code = null;
+  draw();
+}, 1000);
+
+draw();
+listen();

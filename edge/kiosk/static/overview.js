@@ -1,0 +1,107 @@
+// Two to four EVSEs on one display: their price and the reader on one side, a row for each on the other.
+
+import { el } from "./dom.js";
+import { duration, energy, money } from "./figures.js";
+import { picture, pictureOf } from "./pictures.js";
+import { explanation, headline, offer, receipt } from "./views.js";
+
+// States in which somebody stands there and must read: their rows get more room.
+const ATTENTION = new Set(["authorizing", "plug_in", "paid", "ended"]);
+
+/** The whole screen for several EVSEs. */
+export function overview(panels, context, languages) {
+  const choosing = panels.some(({ view }) => view.choosing);
+  return el(
+    "article",
+    { class: "overview", "data-key": "overview" },
+    el(
+      "aside",
+      { class: "side" },
+      el("div", { class: "offers" }, offers(panels, context)),
+      el(
+        "section",
+        { class: "prompt" },
+        choosing
+          ? null
+          : el(
+              "div",
+              { class: `pictures ${context.settings.reader}` },
+              pictureOf("idle"),
+              picture("arrow", "arrow"),
+            ),
+        el("p", { class: "action" }, choosing ? context.words.choose : context.words.tap_short),
+      ),
+      el("div", { class: "buttons" }, languages),
+    ),
+    el("ul", { class: `rows of${panels.length}` }, panels.map((panel) => row(panel, context))),
+  );
+}
+
+/** Each price once, with the labels of the EVSEs that it is for where they differ. */
+function offers(panels, context) {
+  const groups = new Map();
+  for (const { view } of panels) {
+    const text = JSON.stringify([view.price, view.kind === "idle" ? view.hold_minor : null]);
+    const price = JSON.stringify(view.price);
+    const group = groups.get(price) ?? { view, labels: [] };
+    if (text !== price && view.kind === "idle") group.view = view;
+    group.labels.push(view.label);
+    groups.set(price, group);
+  }
+  return [...groups.values()].map(({ view, labels }) =>
+    el(
+      "div",
+      { class: groups.size > 1 ? "group several" : "group" },
+      groups.size > 1 ? el("p", { class: "labels" }, labels.map((label) => el("span", { class: "badge" }, label))) : null,
+      offer(view.kind === "idle" ? view : { ...view, hold_minor: null }, context),
+    ),
+  );
+}
+
+function row(panel, context) {
+  const { view } = panel;
+  const press = { do: view.choosing && context.settings.actions ? "choose" : "open", evse: view.evse_id };
+  return el(
+    "li",
+    { class: `row ${view.kind} ${ATTENTION.has(view.kind) ? "attention" : ""}`, "data-key": view.evse_id },
+    el(
+      "button",
+      { press, class: view.choosing ? "choosing" : "" },
+      el("span", { class: "badge", "aria-label": `${context.words.bay} ${view.label}` }, view.label),
+      pictureOf(view.kind, "state"),
+      el("span", { class: "texts" }, el("b", {}, titleOf(view, context)), summary(view, context)),
+    ),
+    view.kind === "paid" && panel.qr ? receipt(panel, context) : null,
+  );
+}
+
+function titleOf(view, context) {
+  if (view.kind === "idle") return view.choosing ? context.words.choose_this : context.words.free;
+  return headline(view, context);
+}
+
+/** One or two figures or a short sentence: the rest is a touch away. */
+function summary(view, context) {
+  const { words, locale } = context;
+  const cost = view.cost_minor === null ? words.unknown : money(view.cost_minor, view, locale);
+  const used = view.energy_wh === null ? words.unknown : energy(view.energy_wh, locale);
+  switch (view.kind) {
+    case "idle":
+      return null;
+    case "charging":
+    case "suspended":
+    case "stopping":
+      return el("span", { class: "sum" }, el("span", {}, cost), el("span", {}, used));
+    case "paid":
+      return el("span", { class: "sum" }, el("span", {}, `${words.total} ${cost}`));
+    case "plug_in": {
+      const left = context.secondsLeft(view);
+      return el("span", { class: "sum" }, left === null ? words.next.plug_in : `${words.time_left} ${duration(left)}`);
+    }
+    case "ended":
+    case "out_of_order":
+      return el("span", { class: "sum" }, explanation(view, context));
+    default:
+      return el("span", { class: "sum" }, words.next[view.kind]);
+  }
+}

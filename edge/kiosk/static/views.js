@@ -1,0 +1,230 @@
+// One EVSE on the whole screen: price first, then the one thing to do next, then what happens.
+
+import { el } from "./dom.js";
+import { duration, energy, money, power } from "./figures.js";
+import { curve, picture, pictureOf } from "./pictures.js";
+
+/** The words for a code, or those for "other" when a newer till sends one that this page does not know. */
+export const wordsFor = (table, code) => table[code] ?? table.other ?? "";
+
+/** A sentence with its {figures} in place. */
+export const filled = (sentence, figures) => sentence.replace(/\{(\w+)\}/g, (_, name) => figures[name]);
+
+/** What a screen reader says, and the heading shows, for a state. */
+export function headline(view, { words }) {
+  return words.kinds[view.kind];
+}
+
+/** The sentence below the heading: why, or what to do next. */
+export function explanation(view, { words }) {
+  switch (view.kind) {
+    case "idle":
+      return view.vehicle_connected ? words.tap_connected : words.tap;
+    case "charging":
+      return words.stop_how;
+    case "suspended":
+      return words.pauses[view.by ?? "ev"];
+    case "out_of_order":
+    case "ended":
+      return wordsFor(words.reasons, view.reason);
+    case "paid":
+      return words.unplug;
+    default:
+      return words.next[view.kind];
+  }
+}
+
+/** The complete price in the chosen language: the first line large, the others below it, then the hold. */
+export function offer(view, context) {
+  const { words, locale } = context;
+  const lines = view.price[context.language] ?? Object.values(view.price)[0] ?? [];
+  const [first, ...others] = lines;
+  if (first === undefined) return el("section", { class: "offer" }, el("p", { class: "note" }, words.price_unknown));
+  const hold = view.hold_minor === null ? null : filled(words.hold, { amount: money(view.hold_minor, view, locale) });
+  return el(
+    "section",
+    { class: "offer", "aria-label": words.price },
+    el("p", { class: "label" }, first.label),
+    amount(first.amount),
+    first.note ? el("p", { class: "note" }, first.note) : null,
+    others.length ? el("ul", { class: "lines" }, others.map(priceLine)) : null,
+    hold ? el("p", { class: "hold" }, hold) : null,
+  );
+}
+
+/** "0,49 €/kWh" with the unit smaller than the figure; long amounts in a smaller size, so that nothing is cut. */
+function amount(text) {
+  const slash = text.indexOf("/");
+  const [figure, unit] = slash < 0 ? [text, ""] : [text.slice(0, slash), text.slice(slash)];
+  const size = text.length > 16 ? "small" : text.length > 11 ? "medium" : "large";
+  return el("p", { class: `amount ${size}` }, figure, el("span", { class: "per" }, unit));
+}
+
+function priceLine(line) {
+  const about = line.note ? el("small", {}, line.note) : null;
+  return el("li", {}, el("span", {}, line.label, about), el("b", {}, line.amount));
+}
+
+/** The picture and words of the next single action. */
+function prompt(view, context, ...more) {
+  const pointing = view.kind === "idle" || view.kind === "ended";
+  return el(
+    "section",
+    { class: `prompt ${view.kind}` },
+    el(
+      "div",
+      { class: `pictures ${pointing ? context.settings.reader : ""}` },
+      pictureOf(view.kind === "ended" ? "idle" : view.kind),
+      pointing ? picture("arrow", "arrow") : null,
+    ),
+    el("p", { class: "action" }, view.kind === "ended" ? context.words.next.ended : explanation(view, context)),
+    ...more,
+  );
+}
+
+function figure(label, text, extra = "") {
+  return el("div", { class: `figure ${extra}` }, el("dt", {}, label), el("dd", {}, text));
+}
+
+function costOf(view, { words, locale }) {
+  if (view.cost_minor === null) return words.unknown;
+  return `${view.estimated ? "≈ " : ""}${money(view.cost_minor, view, locale)}`;
+}
+
+function costLabel(label, view, { words }) {
+  return view.estimated ? `${label} (${words.estimated})` : label;
+}
+
+const known = (value, write, { words, locale }) => (value === null ? words.unknown : write(value, locale));
+
+function waiting(view, context) {
+  const { words } = context;
+  const left = context.secondsLeft(view);
+  const clock = left === null ? null : el("dl", { class: "clock" }, figure(words.time_left, duration(left), "large"));
+  const code = view.stop_code
+    ? el("dl", { class: "code" }, figure(words.stop_code, view.stop_code, "large"))
+    : null;
+  return [offer(view, context), prompt(view, context, clock, code)];
+}
+
+function metered(view, { panel, ...context }) {
+  const { words, locale } = context;
+  const now = known(view.power_w, power, context);
+  const peak = power(Math.max(0, ...panel.curve.map(([, w]) => w ?? 0)), locale);
+  const limit = view.hold_minor === null ? null : filled(words.limit, { amount: money(view.hold_minor, view, locale) });
+  return [
+    el(
+      "dl",
+      { class: "figures" },
+      figure(costLabel(words.cost, view, context), costOf(view, context), "large"),
+      figure(words.energy, known(view.energy_wh, energy, context), "large"),
+      figure(words.time, known(view.seconds, duration, context)),
+      figure(words.power_now, now),
+    ),
+    el("section", { class: "course" }, curve(panel.curve, filled(words.curve, { power: now, peak }))),
+    el(
+      "footer",
+      { class: "foot" },
+      el("div", {}, el("p", { class: "how" }, explanation(view, context)), limit ? el("p", {}, limit) : null),
+      view.stoppable && context.settings.actions
+        ? el("button", { class: "stop", press: { do: "ask-code", evse: view.evse_id } }, words.stop)
+        : null,
+    ),
+  ];
+}
+
+/** The receipt's QR code, or where to find the receipt later. */
+export function receipt(panel, { words }) {
+  const { view, qr } = panel;
+  const number = view.invoice_number ? el("p", { class: "number" }, `${words.receipt_number} `, el("b", {}, view.invoice_number)) : null;
+  if (qr === null) return el("section", { class: "receipt" }, el("p", {}, words.receipt_later), number);
+  return el(
+    "section",
+    { class: "receipt" },
+    el("img", { class: "qr", src: qr, alt: words.receipt }),
+    el("p", {}, words.receipt),
+    number,
+  );
+}
+
+function paid(view, { panel, ...context }) {
+  const { words, locale } = context;
+  const free = view.hold_minor === null || view.cost_minor === null ? 0 : view.hold_minor - view.cost_minor;
+  const released =
+    free > 0 && view.paid_method !== "account"
+      ? filled(words.released, { amount: money(free, view, locale), hold: money(view.hold_minor, view, locale) })
+      : null;
+  return [
+    el(
+      "section",
+      { class: "total" },
+      el(
+        "dl",
+        { class: "figures" },
+        figure(costLabel(words.total, view, context), costOf(view, context), "huge"),
+        figure(words.energy, known(view.energy_wh, energy, context)),
+        figure(words.time, known(view.seconds, duration, context)),
+      ),
+      el("p", { class: "method" }, wordsFor(words.methods, view.paid_method)),
+      released ? el("p", {}, released) : null,
+      view.reason ? el("p", {}, wordsFor(words.reasons, view.reason)) : null,
+      el("p", { class: "how" }, words.unplug),
+    ),
+    receipt(panel, context),
+  ];
+}
+
+function ended(view, context) {
+  const nothing = view.cost_minor === null || view.cost_minor === 0;
+  return [
+    el(
+      "section",
+      { class: "explain" },
+      el("p", { class: "why" }, explanation(view, context)),
+      nothing ? el("p", { class: "how" }, context.words.nothing_to_pay) : null,
+    ),
+    prompt(view, context),
+  ];
+}
+
+function unavailable(view, { words, settings }) {
+  const broken = view.kind === "out_of_order";
+  return [
+    el(
+      "section",
+      { class: "explain wide" },
+      pictureOf(view.kind),
+      el("p", { class: "why" }, broken ? wordsFor(words.reasons, view.reason) : words.next.starting_up),
+      broken ? el("p", { class: "how" }, words.next.out_of_order) : null,
+      broken && settings.support ? el("p", {}, `${words.support}: `, el("b", {}, settings.support)) : null,
+    ),
+  ];
+}
+
+const BODY = {
+  starting_up: unavailable,
+  out_of_order: unavailable,
+  idle: waiting,
+  authorizing: waiting,
+  plug_in: waiting,
+  preparing: waiting,
+  charging: metered,
+  suspended: metered,
+  stopping: metered,
+  paid,
+  ended,
+};
+
+/** The whole screen for one EVSE. `context.panel` is its panel; `back` is there when others are on display too. */
+export function single(context, { back, languages }) {
+  const { view } = context.panel;
+  const title = el(
+    "header",
+    { class: "head" },
+    el("span", { class: "badge", "aria-label": `${context.words.bay} ${view.label}` }, view.label),
+    pictureOf(view.kind, "state"),
+    el("h1", {}, headline(view, context)),
+    el("div", { class: "buttons" }, back, languages),
+  );
+  return el("article", { class: `single ${view.kind}`, "data-key": view.kind }, title, ...BODY[view.kind](view, context));
+}
