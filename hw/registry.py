@@ -1,7 +1,7 @@
 """Driver name -> factory and Options, imported only when a configuration names it.
 
-Each driver's module exports `Options` (a msgspec.Struct that refuses unknown fields and bounds its numbers) and
-`create(options, *, clock, buses)`; a reader's and a terminal's takes no `buses`.
+Each driver's module exports `Options` (a msgspec.Struct that refuses unknown fields and bounds its numbers)
+and `create(options, *, clock, buses)`; a reader's and a terminal's takes no `buses`.
 """
 
 from __future__ import annotations

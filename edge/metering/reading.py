@@ -1,7 +1,8 @@
 """The validated reading: which meter values may be billed.
 
-Pure: a frozen state, one rule per sample, and a verdict. A register that goes back, jumps, freezes or disagrees
-with the meter's own power is never billed; a single bad sample costs nothing, a lasting contradiction halts.
+Pure: a frozen state, one rule per sample, and a verdict. A register that goes back, jumps, freezes or
+disagrees with the meter's own power is never billed; a single bad sample costs nothing, a lasting
+contradiction halts.
 
 >>> state = begin(Limits(rated_power_w=22_000), Sample(at_ns=0, energy_wh=1000))
 >>> state, verdict = judge(state, Sample(at_ns=10**9, energy_wh=1003))
@@ -109,7 +110,9 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def begin(limits: Limits, sample: Sample, *, wrapped_wh: int = 0) -> State:
-    """The state that starts from a confirmed reading (see `confirm`), or from the last committed one at boot."""
+    """The state that starts from a confirmed reading (see `confirm`), or from the last committed one at
+    boot.
+    """
     return State(limits=limits, good=sample, previous=sample, wrapped_wh=wrapped_wh)
 
 

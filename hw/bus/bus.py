@@ -1,10 +1,10 @@
 """The guarded bus: one line, shared fairly, that never takes one request's reply for another's.
 
-An RTU reply carries neither an address nor a number, so a late one looks like the reply to a later request. Three
-guards stand against it. Consecutive reads of a unit differ in count (`spare` registers may be read beyond those
-that are wanted, and are cut off again). A read that went unanswered leaves a ghost: its signature (unit, function,
-count) is not used again while the reply may still come. And after any fault or cancellation the line is quarantined:
-what comes is discarded until it has been silent for QUIET_S.
+An RTU reply carries neither an address nor a number, so a late one looks like the reply to a later request.
+Three guards stand against it. Consecutive reads of a unit differ in count (`spare` registers may be read
+beyond those that are wanted, and are cut off again). A read that went unanswered leaves a ghost: its
+signature (unit, function, count) is not used again while the reply may still come. And after any fault or
+cancellation the line is quarantined: what comes is discarded until it has been silent for half a second.
 """
 
 from __future__ import annotations
@@ -17,16 +17,10 @@ import msgspec
 
 from hw.bus import frames
 from hw.bus.errors import BackingOff, BadReply, BusError, LineDown, LineUnsettled, NoAnswer, Refused
-from hw.bus.frames import ExceptionReply, Function, Misfit, Reply, Request
+from hw.bus.frames import ExceptionReply, Misfit, Reply, Request, Span
 from hw.bus.line import Line, LineOptions, open_line
 
-QUIET_S = 0.5  # longer than a frame at 9600 Bd and than the pauses inside one
-SETTLE_MAX_S = 2.0  # a line that never falls silent for QUIET_S carries somebody else's traffic
-GHOST_S = 30.0  # no gateway that was measured keeps a request longer
-GHOST_ALONE_S = 3.0  # the wait where a block has no other count to be told apart by
-RECONNECT_S = 0.5  # between attempts to open the line: back within about a second, without hammering
 SILENT_BEFORE_BACKOFF = 3  # single losses happen; three in a row mean a dead unit
-BACKOFF_MAX_S = 8.0  # below the 10 s after which a reading is stale
 WAITING_MAX = 256  # 64 EVSEs with two requests each on one line, and as many again
 RECEIVED_MAX = 2048  # several frames with their echoes; more without a reply is noise
 TIMEOUTS_TCP_MAX = 3  # then the connection is taken for dead: half-open, or the server hangs
@@ -35,8 +29,29 @@ ATTEMPTS = 2
 T = TypeVar("T")
 
 
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """How patient a bus is. Only tests have a reason to change it."""
+
+    quiet_s: float = 0.5
+    """Silence that ends a quarantine: longer than a frame at 9600 Bd and than any pause inside one."""
+    settle_max_s: float = 2.0
+    """A line that does not fall silent within this carries somebody else's traffic."""
+    ghost_s: float = 30.0
+    """How long an unanswered signature is avoided: no gateway that was measured keeps a request longer."""
+    ghost_alone_s: float = 3.0
+    """The same where a block has no other count to be told apart by."""
+    reconnect_s: float = 0.5
+    """Between attempts to open the line: back within about a second, without hammering."""
+    backoff_s: float = 1.0
+    """The first pause of a dead unit; it doubles."""
+    backoff_max_s: float = 8.0
+    """Below the 10 s after which a reading is stale."""
+
+
 class Answer(msgspec.Struct, Generic[T], frozen=True):
-    """What a read brought: the bytes of the registers in the order of the wire, and when the reply was complete."""
+    """What a read brought: the bytes of the registers in the order of the wire, and when the reply was
+    complete.
+    """
 
     data: bytes
     at: T
@@ -59,8 +74,16 @@ class _Unit:
 class Bus(Generic[T]):
     """One line and its units. `now` stamps each reply at its arrival; `gap_s` is kept between frames."""
 
-    def __init__(self, options: LineOptions, *, now: Callable[[], T], gap_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        options: LineOptions,
+        *,
+        now: Callable[[], T],
+        gap_s: float = 0.0,
+        timing: Timing = Timing(),  # noqa: B008  # frozen
+    ) -> None:
         self.options = options
+        self._timing = timing
         self.gap_s = gap_s
         self._now = now
         self._line: Line | None = None
@@ -83,27 +106,15 @@ class Bus(Generic[T]):
         self._timeouts = 0
 
     async def read(
-        self,
-        unit: int,
-        function: Function,
-        address: int,
-        count: int,
-        *,
-        spare: int = 0,
-        timeout_s: float = 1.0,
-        attempts: int = ATTEMPTS,
+        self, unit: int, span: Span, *, timeout_s: float = 1.0, attempts: int = ATTEMPTS
     ) -> Answer[T]:
-        """`count` registers (or bits) from `address`; up to `spare` more may be read and are dropped again.
-
-        Raises BusError. Between attempts the line is free for others.
-        """
-        assert attempts >= 1
+        """What `span` holds. Raises BusError. Between attempts the line is free for others."""
 
         def vary() -> Request:
-            return Request(unit, function, address, self._count(unit, function, count, spare))
+            return Request(unit, span.function, span.address, self._count(unit, span))
 
         reply, at = await self._attempt(unit, vary, timeout_s, attempts)
-        width = 2 * count if function in {frames.READ_HOLDING, frames.READ_INPUT} else (count + 7) // 8
+        width = 2 * span.count if span.function >= frames.READ_HOLDING else (span.count + 7) // 8
         return Answer(reply.data[:width], at)
 
     async def write_registers(
@@ -122,14 +133,16 @@ class Bus(Generic[T]):
     async def write_register(
         self, unit: int, address: int, value: int, *, timeout_s: float = 1.0, attempts: int = ATTEMPTS
     ) -> None:
-        """Write one register with function 6, whose reply is an echo: read back what matters. Raises BusError."""
+        """Write one register with function 6, whose reply is an echo: read back what matters. Raises
+        BusError.
+        """
         request = Request(unit, 6, address, 1, (value,))
         await self._attempt(unit, lambda: request, timeout_s, attempts)
 
     async def write_coil(
         self, unit: int, address: int, *, on: bool, timeout_s: float = 1.0, attempts: int = ATTEMPTS
     ) -> None:
-        """Switch one coil with function 5, whose reply is an echo: read back what matters. Raises BusError."""
+        """Function 5, whose reply looks like an echo: read back what matters. Raises BusError."""
         request = Request(unit, 5, address, 1, (int(on),))
         await self._attempt(unit, lambda: request, timeout_s, attempts)
 
@@ -137,14 +150,17 @@ class Bus(Generic[T]):
         """Close the line; the next request opens it again."""
         self._drop_line()
 
-    def _count(self, unit: int, function: Function, count: int, spare: int) -> int:
+    def _count(self, unit: int, span: Span) -> int:
         """The count whose signature is no ghost and was not used for longest. Raises LineUnsettled."""
         time = asyncio.get_running_loop().time()
-        for signature in [s for s, expires in self._ghosts.items() if expires <= time]:
-            del self._ghosts[signature]
-        signatures = [(unit, function, count + more) for more in range(spare + 1)]
+        if self._ghosts:
+            self._ghosts = {s: expires for s, expires in self._ghosts.items() if expires > time}
+        signatures = [(unit, span.function, span.count + more) for more in range(span.spare + 1)]
         chosen = min(signatures, key=lambda s: (s in self._ghosts, self._used.get(s, 0)))
-        if chosen in self._ghosts and time - self._ghosts[chosen] + GHOST_S < GHOST_ALONE_S:
+        if (
+            chosen in self._ghosts
+            and time - self._ghosts[chosen] + self._timing.ghost_s < self._timing.ghost_alone_s
+        ):
             raise LineUnsettled(f"{self.options.port} unit {unit}: a late reply may still come")
         self._turns += 1
         self._used[chosen] = self._turns
@@ -193,44 +209,50 @@ class Bus(Generic[T]):
     async def _ready(self) -> Line:
         """The open, quiet line, with the gap since the last frame kept. Raises LineDown or LineUnsettled."""
         loop = asyncio.get_running_loop()
-        if self._line is None:
-            if loop.time() < self._retry_at:
-                raise LineDown(f"{self.options.port}: {self._down}")
-            self._retry_at = loop.time() + RECONNECT_S
-            try:
-                self._line = await open_line(self.options, received=self._on_bytes, lost=self._on_lost)
-            except LineDown as e:
-                self._down = e.message.removeprefix(f"{self.options.port}: ")
-                raise
-            self._received.clear()
-            self._timeouts = 0
-            self._unsettled = self._unsettled and not self.options.is_tcp
-        line = self._line
+        line = self._line or await self._open(loop)
         line.drain()
-        deadline = loop.time() + SETTLE_MAX_S
-        while self._unsettled and self._line is line:
-            quiet = loop.time() - max(self._last_byte, self._last_frame)
-            if quiet >= QUIET_S:
-                self._unsettled = False
-                if not self.options.is_tcp:
-                    self._received.clear()
-                break
+        deadline = loop.time() + self._timing.settle_max_s
+        while True:
+            if self._unsettled:
+                wait = max(self._last_byte, self._last_frame) + self._timing.quiet_s - loop.time()
+                if wait <= 0:
+                    self._unsettled = False
+                    if not self.options.is_tcp:
+                        self._received.clear()
+                    continue
+            else:
+                wait = self._last_frame + self.gap_s - loop.time()
+                if wait <= 0:
+                    break
             if loop.time() > deadline:
                 raise LineUnsettled(f"{self.options.port}: the line does not fall silent")
-            await asyncio.sleep(QUIET_S - quiet)
-        wait = self._last_frame + self.gap_s - loop.time()
-        if wait > 0:
             await asyncio.sleep(wait)
-            if self._unsettled:  # bytes came in the gap: they belong to nothing that was asked
-                return await self._ready()
         if self._line is not line:
             raise LineDown(f"{self.options.port}: {self._down}")
+        return line
+
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> Line:
+        if loop.time() < self._retry_at:
+            raise LineDown(f"{self.options.port}: {self._down}")
+        self._retry_at = loop.time() + self._timing.reconnect_s
+        try:
+            line = await open_line(self.options, received=self._on_bytes, lost=self._on_lost)
+        except LineDown as e:
+            self._down = e.message.removeprefix(f"{self.options.port}: ")
+            raise
+        self._line = line
+        self._received.clear()
+        self._timeouts = 0
+        if self.options.is_tcp:
+            self._unsettled = False  # a new connection carries no old replies
         return line
 
     async def _exchange(
         self, line: Line, request: Request, timeout_s: float
     ) -> tuple[Reply | ExceptionReply | Misfit, T]:
-        """Send and wait. Whatever ends the wait without a reply leaves the line unsettled and a ghost behind."""
+        """Send and wait. Whatever ends the wait without a reply leaves the line unsettled and a ghost
+        behind.
+        """
         loop = asyncio.get_running_loop()
         state = self._unit(request.unit)
         if self.options.is_tcp:
@@ -259,7 +281,9 @@ class Bus(Generic[T]):
             self._last_frame = loop.time()
             if not answered:
                 self._unsettled = True
-                self._ghosts[request.unit, request.function, request.count] = loop.time() + GHOST_S
+                self._ghosts[request.unit, request.function, request.count] = (
+                    loop.time() + self._timing.ghost_s
+                )
                 if self.options.is_tcp and (
                     done.done() and not done.cancelled() and done.exception() is None
                 ):
@@ -268,7 +292,8 @@ class Bus(Generic[T]):
     def _silence(self, state: _Unit, time: float) -> None:
         state.silent += 1
         if state.silent >= SILENT_BEFORE_BACKOFF:
-            state.resume_at = time + min(BACKOFF_MAX_S, 2.0 ** (state.silent - SILENT_BEFORE_BACKOFF))
+            doubled = 1 << min(state.silent - SILENT_BEFORE_BACKOFF, 10)
+            state.resume_at = time + min(self._timing.backoff_max_s, self._timing.backoff_s * doubled)
         self._timeouts += 1
         if self.options.is_tcp and self._timeouts >= TIMEOUTS_TCP_MAX:
             self._drop_line()
@@ -312,7 +337,6 @@ class Bus(Generic[T]):
     def _on_lost(self, reason: str) -> None:
         self._line = None
         self._down = reason
-        self._retry_at = asyncio.get_running_loop().time() + RECONNECT_S
         if self._done is not None and not self._done.done():
             self._done.set_exception(LineDown(f"{self.options.port}: {reason}"))
 

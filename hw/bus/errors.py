@@ -15,7 +15,10 @@ class NoAnswer(BusError):
     """The unit did not reply in time."""
 
     code = "modbus.no_answer"
-    hint = "check A/B wires and termination, baud rate, parity and unit id; `chargetill meter scan` finds what answers"
+    hint = (
+        "check A/B wires and termination, baud rate, parity and unit id; "
+        "`chargetill meter scan` finds what answers"
+    )
 
 
 class BadReply(BusError):

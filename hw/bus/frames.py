@@ -1,8 +1,9 @@
 """Modbus frames: requests as bytes, and the judgment whether bytes that came are the reply to one request.
 
-Pure. Requests and checksums are pymodbus'; the judgment is ours, because pymodbus accepts replies with another
-function code or another number of registers. A reply fits only when unit, function, count and length are exactly
-those of the request (MODBUS Application Protocol V1.1b3, sections 6 and 7; MODBUS over Serial Line V1.02, 2.5).
+Pure. Requests and checksums are pymodbus'; the judgment is ours, because pymodbus accepts replies with
+another function code or another number of registers. A reply fits only when unit, function, count and
+length are exactly those of the request (MODBUS Application Protocol V1.1b3, sections 6 and 7; MODBUS over
+Serial Line V1.02, 2.5).
 """
 
 from __future__ import annotations
@@ -41,6 +42,15 @@ _READS = {
 }
 _decoder = DecodePDU(False)
 _rtu, _socket = FramerRTU(_decoder), FramerSocket(_decoder)
+
+
+class Span(msgspec.Struct, frozen=True):
+    """`count` registers (or bits) from `address`; up to `spare` more exist behind and may be read along."""
+
+    function: Literal[1, 2, 3, 4]
+    address: int
+    count: int = 1
+    spare: int = 0
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -126,8 +136,9 @@ def reply_bytes(request: Request) -> int:
 def judge_rtu(request: Request, sent: bytes, received: bytes, *, echo: bool = False) -> Judgment:
     """Whether `received`, all that came since `sent` went out, is the reply.
 
-    An echo of the request is skipped. The reply to FC5 and FC6 looks like its echo, so there `echo` says whether
-    this line is known to echo. Up to NOISE_BYTES_MAX stray bytes may precede the reply; none may follow it.
+    An echo of the request is skipped. The reply to FC5 and FC6 looks like its echo, so there `echo` says
+    whether this line is known to echo. Up to NOISE_BYTES_MAX stray bytes may precede the reply; none may
+    follow it.
     """
     ambiguous = request.function in {WRITE_COIL, WRITE_REGISTER}
     echoed = received.startswith(sent) and (echo or not ambiguous)
@@ -155,57 +166,59 @@ def _judge_rtu_at(request: Request, sent: bytes, data: bytes) -> Judgment:
         return Misfit(f"a frame of unit {data[0]}")
     if len(data) < 2:
         return None
-    if data[1] == request.function | _EXCEPTION:
-        length = 5
-    elif data[1] == request.function:
-        length = reply_bytes(request) + 3
-    else:
-        return Misfit(f"a reply to function {data[1]}")
-    if length > 5 and request.function <= READ_INPUT and len(data) > 2 and data[2] != length - 5:
-        return Misfit(f"{data[2]} bytes of data instead of {length - 5}")
-    if len(data) < length:
-        return None
-    if len(data) > length:
-        return Misfit("more bytes than the reply has")
-    if not FramerRTU.check_CRC(data[:-2], int.from_bytes(data[-2:], "big")):
-        return Misfit("a damaged frame (CRC)")
-    return _accept(request, sent[1:-2], data[1:-2])
+    refused = data[1] == request.function | _EXCEPTION
+    length = 5 if refused else reply_bytes(request) + 3
+    is_read = request.function <= READ_INPUT and not refused
+    judgment: Judgment = None
+    if not refused and data[1] != request.function:
+        judgment = Misfit(f"a reply to function {data[1]}")
+    elif is_read and len(data) > 2 and data[2] != length - 5:
+        judgment = Misfit(f"{data[2]} bytes of data instead of {length - 5}")
+    elif len(data) > length:
+        judgment = Misfit("more bytes than the reply has")
+    elif len(data) == length and not FramerRTU.check_CRC(data[:-2], int.from_bytes(data[-2:], "big")):
+        judgment = Misfit("a damaged frame (CRC)")
+    elif len(data) == length:
+        judgment = _judge_pdu(request, sent[1:-2], data[1:-2])
+    return judgment
 
 
 def judge_tcp(request: Request, tid: int, received: bytes) -> tuple[Judgment, int]:
-    """The judgment, and how many bytes of `received` are done with. Frames of other transactions are skipped.
+    """The judgment, and how many bytes of `received` are done with. Frames of other transactions are
+    skipped.
 
     A Misfit leaves the stream without a trustworthy frame boundary: the connection must be closed.
     """
     used = 0
-    while len(received) - used >= _MBAP.size:
+    judgment: Judgment = None
+    while judgment is None and len(received) - used >= _MBAP.size:
         frame_tid, protocol, length, unit = _MBAP.unpack_from(received, used)
-        if protocol or not 2 < length + 1 <= _MBAP_LENGTH_MAX + 1:
-            return Misfit("no Modbus TCP header"), used
         end = used + 6 + length
-        if len(received) < end:
+        if protocol or not 2 <= length <= _MBAP_LENGTH_MAX:
+            judgment = Misfit("no Modbus TCP header")
+        elif len(received) < end:
             break
-        body, used = received[used + 7 : end], end
-        if frame_tid != tid:
-            continue
-        if unit != request.unit:
-            return Misfit(f"a frame of unit {unit}"), used
-        if len(body) == 2 and body[0] == request.function | _EXCEPTION:
-            return ExceptionReply(body[1]), used
-        if not body or body[0] != request.function:
-            return Misfit("a reply to another function"), used
-        if len(body) != reply_bytes(request):
-            return Misfit(f"{len(body)} bytes instead of {reply_bytes(request)}"), used
-        return _accept(request, _payload(request), body), used
-    return None, used
+        elif frame_tid == tid and unit != request.unit:
+            judgment = Misfit(f"a frame of unit {unit}")
+        elif frame_tid == tid:
+            judgment = _judge_pdu(request, _payload(request), received[used + 7 : end])
+        used = end
+    return judgment, used
 
 
-def _accept(request: Request, asked: bytes, body: bytes) -> Judgment:
-    """The last check: byte count of a read, address and value of a write. `asked` and `body` are PDUs."""
-    if body[0] != request.function:
-        return ExceptionReply(body[1])
-    if request.function > READ_INPUT:
-        return Reply(b"") if body == asked[:5] else Misfit("the reply to another write")
-    if body[1] != len(body) - 2:
-        return Misfit(f"{body[1]} bytes of data announced, {len(body) - 2} came")
-    return Reply(body[2:])
+def _judge_pdu(request: Request, asked: bytes, body: bytes) -> Judgment:
+    """Function, length, byte count of a read, address and value of a write. `asked` and `body` are PDUs."""
+    judgment: Judgment
+    if len(body) == 2 and body[0] == request.function | _EXCEPTION:
+        judgment = ExceptionReply(body[1])
+    elif body[0] != request.function:
+        judgment = Misfit(f"a reply to function {body[0]}")
+    elif len(body) != reply_bytes(request):
+        judgment = Misfit(f"{len(body)} bytes instead of {reply_bytes(request)}")
+    elif request.function > READ_INPUT:
+        judgment = Reply(b"") if body == asked[:5] else Misfit("the reply to another write")
+    elif body[1] != len(body) - 2:
+        judgment = Misfit(f"{body[1]} bytes of data announced, {len(body) - 2} came")
+    else:
+        judgment = Reply(body[2:])
+    return judgment

@@ -1,9 +1,9 @@
-"""Heidelberg Energy Control (and Amperfied): a wallbox that charges at the current it is told over Modbus RTU.
+"""Heidelberg Energy Control (and Amperfied): a wallbox that takes its current over Modbus RTU.
 
-Register table of the vendor, "ModBus-Register-Tabelle" (functions 3, 4 and 6): input 5 state, 13 lock contact,
-17 energy since installation; holding 257 watchdog in ms, 258 standby, 259 lock, 261 current in 0.1 A, 262 failsafe
-current in 0.1 A. When no request comes for as long as the watchdog says, the wallbox falls back to the failsafe
-current. Set to 0, that is the lease: kind `device`.
+Register table of the vendor, "ModBus-Register-Tabelle" (functions 3, 4 and 6): input 5 state, 13 lock
+contact, 17 energy since installation; holding 257 watchdog in ms, 258 standby, 259 lock, 261 current in
+0.1 A, 262 failsafe current in 0.1 A. When no request comes for as long as the watchdog says, the wallbox falls
+back to the failsafe current. Set to 0, that is the lease: kind `device`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from msgspec import Meta
 from edge.domain.instant import Instant
 from edge.ports import Clock, EvseStatus, Lease, Pilot
 from hw.bus.bus import Bus
+from hw.bus.frames import Span
 from hw.bus.line import Baudrate, LineOptions, Parity, Port
 from hw.bus.pool import BusPool
 from hw.evse.errors import EvseNotSafe, translated
 
-STATE, STATES_COUNT = 5, 10  # 5-14, spare up to 18: state, currents, temperature, voltages, lock, power
-STATES_SPARE = 4
-ENERGY = 17
+STATES = Span(4, 5, 10, spare=4)  # 5-14: state, currents, temperature, voltages, lock, power
+ENERGY = Span(4, 17, 2)
 WATCHDOG_MS, STANDBY, LOCK, CURRENT_DA, FAILSAFE_DA = 257, 258, 259, 261, 262
+_BEHIND = {WATCHDOG_MS: 2, STANDBY: 1, LOCK: 0, CURRENT_DA: 1, FAILSAFE_DA: 0}  # registers that follow
 STANDBY_OFF, UNLOCKED = 4, 1
 CURRENT_MIN_A, CURRENT_MAX_A = 6, 16  # IEC 61851-1 lower limit; the wallbox is an 11 kW one
 
@@ -77,14 +78,7 @@ class Heidelberg:
         """The state of register 5. A permission that nobody renewed is taken back here. Raises EvseError."""
         await self._lapse()
         with translated():
-            answer = await self._bus.read(
-                self._options.unit,
-                4,
-                STATE,
-                STATES_COUNT,
-                spare=STATES_SPARE,
-                timeout_s=self._options.timeout_s,
-            )
+            answer = await self._bus.read(self._options.unit, STATES, timeout_s=self._options.timeout_s)
         state = answer.registers[0]
         pilot = _PILOT.get(state)
         if pilot is None:
@@ -105,7 +99,7 @@ class Heidelberg:
     async def energy_wh(self) -> int:
         """The wallbox's own counter (input 17, u32, VAh in the vendor's words): a check, not for billing."""
         with translated():
-            answer = await self._bus.read(self._options.unit, 4, ENERGY, 2, timeout_s=self._options.timeout_s)
+            answer = await self._bus.read(self._options.unit, ENERGY, timeout_s=self._options.timeout_s)
         return int.from_bytes(answer.data, "big")
 
     async def close(self) -> None:
@@ -122,6 +116,8 @@ class Heidelberg:
         unit, timeout_s = self._options.unit, self._options.timeout_s
         with translated():
             await self._bus.write_register(unit, register, value, timeout_s=timeout_s)
-            answer = await self._bus.read(unit, 3, register, 1, timeout_s=timeout_s)
+            answer = await self._bus.read(
+                unit, Span(3, register, spare=_BEHIND[register]), timeout_s=timeout_s
+            )
         if answer.registers[0] != value:
             raise EvseNotSafe(f"register {register} is {answer.registers[0]} after {value} was written to it")

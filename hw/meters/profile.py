@@ -17,11 +17,11 @@ import msgspec
 from msgspec import Meta
 
 from edge.errors import CallError
-from hw.bus.frames import READ_REGISTERS_MAX, Function
+from hw.bus.frames import READ_REGISTERS_MAX, Span
 from hw.meters.values import REGISTERS, NumberType, Order
 
 Address = Annotated[int, Meta(ge=0, le=0xFFFF)]
-FUNCTIONS: dict[str, Function] = {"holding": 3, "input": 4}
+FUNCTIONS: dict[str, Literal[3, 4]] = {"holding": 3, "input": 4}
 PHASES_MAX = 3
 WH = {"Wh": Fraction(1), "kWh": Fraction(1000), "MWh": Fraction(1_000_000)}
 W = {"W": Fraction(1), "kW": Fraction(1000)}
@@ -41,6 +41,10 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     address: Address
     count: Annotated[int, Meta(ge=1, le=READ_REGISTERS_MAX)]
     spare: Annotated[int, Meta(ge=0, le=READ_REGISTERS_MAX)] = 0
+
+    @property
+    def span(self) -> Span:
+        return Span(FUNCTIONS[self.function], self.address, self.count, self.spare)
 
 
 class Field(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,6 +79,10 @@ class IdentityField(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def count(self) -> int:
         return self.length if self.type == "ascii" else REGISTERS[self.type]
+
+    @property
+    def span(self) -> Span:
+        return Span(FUNCTIONS[self.function], self.address, self.count)
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,6 +15,7 @@ from edge.metering.reading import Limits
 from edge.ports import Clock
 from hw.bus.bus import Answer, Bus
 from hw.bus.errors import BackingOff, BusError, LineDown, NoAnswer, Refused
+from hw.bus.frames import Span
 from hw.bus.line import Baudrate, LineOptions, Parity, Port
 from hw.bus.pool import BusPool
 from hw.meters import profile as profiles
@@ -27,7 +28,7 @@ from hw.meters.errors import (
     MeterSilent,
     MeterUnreachable,
 )
-from hw.meters.profile import FUNCTIONS, Block, Field, IdentityField, Profile
+from hw.meters.profile import Block, Field, IdentityField, Profile
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,7 +56,7 @@ def line_options(options: Options) -> LineOptions:
 
 
 def create(options: Options, *, clock: Clock, buses: BusPool) -> RegisterMeter:
-    """The meter on its line. Opens nothing yet. Raises CallError for an unknown profile or a line conflict."""
+    """The meter on its line; opens nothing yet. Raises CallError: unknown profile, conflicting line."""
     profile = profiles.load(options.profile)
     line = line_options(options)
     default_gap_ms = 0 if line.is_tcp else profile.gap_ms
@@ -82,7 +83,7 @@ class RegisterMeter:
         data: dict[Block, bytes] = {}
         at: Instant | None = None
         for block in self._energy_first:
-            answer = await self._read(block.function, block.address, block.count, block.spare)
+            answer = await self._read(block.span)
             data[block] = answer.data
             at = at or answer.at
         assert at is not None
@@ -103,7 +104,7 @@ class RegisterMeter:
         if field is None:
             return None
         try:
-            answer = await self._read(field.function, field.address, field.count, 0)
+            answer = await self._read(field.span)
         except MeterRefused:
             return None
         if field.type == "ascii":
@@ -111,11 +112,9 @@ class RegisterMeter:
         found = values.number(answer.data, field.type, field.order)
         return None if found is None else str(found.value)
 
-    async def _read(self, function: str, address: int, count: int, spare: int) -> Answer[Instant]:
+    async def _read(self, span: Span) -> Answer[Instant]:
         try:
-            return await self._bus.read(
-                self._unit, FUNCTIONS[function], address, count, spare=spare, timeout_s=self._timeout_s
-            )
+            return await self._bus.read(self._unit, span, timeout_s=self._timeout_s)
         except BusError as e:
             raise translate(e) from e
 

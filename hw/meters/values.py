@@ -1,7 +1,7 @@
 """Register bytes as numbers: exact, and None where the meter says that it does not know.
 
-Pure. Integers stay exact; a float is read as the shortest decimal that it stands for (the float32 of 0.7 kWh is
-700 Wh, not 699.99), because that decimal is what the meter's firmware meant to say.
+Pure. Integers stay exact; a float is read as the shortest decimal that it stands for (the float32 of 0.7
+kWh is 700 Wh, not 699.99), because that decimal is what the meter's firmware meant to say.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Number(msgspec.Struct, frozen=True):
 def number(raw: bytes, kind: NumberType, order: Order, *, sentinels: bool = True) -> Number | None:
     """The value of a register. None for NaN, infinity and, with `sentinels`, the customary "not available".
 
-    Those are all ones, and the largest or smallest value of a signed register (SunSpec, and many vendors' maps).
+    Those are all ones, and the largest or smallest value of a signed register (SunSpec, and many vendors'
+    maps).
     """
     if order == "little":
         raw = b"".join(raw[i : i + 2] for i in range(len(raw) - 2, -2, -2))

@@ -1,4 +1,6 @@
-"""A virtual Heidelberg-like wallbox: its registers, its watchdog and its control pilot, before a virtual outlet."""
+"""A virtual Heidelberg-like wallbox: its registers, its watchdog and its control pilot, before a virtual
+outlet.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,7 @@ class VirtualWallbox:
         self.tick()
 
     def _watch(self) -> None:
-        """After the watchdog's time without a request the failsafe current holds, from that very moment on."""
+        """After the watchdog's time without a request the failsafe current holds."""
         watchdog_ns = self._holdings[257] * 1_000_000
         expired = watchdog_ns > 0 and self._now_ns() - self._heard_ns > watchdog_ns
         self._effective_da = self._holdings[262] if expired else self._holdings[261]

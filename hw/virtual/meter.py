@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from fractions import Fraction
 
-from hw.meters.profile import A, Field, Profile, V, W, WH
+from hw.meters.profile import WH, A, Field, Profile, V, W
 from hw.meters.values import REGISTERS, encode
 from hw.virtual.modbus_server import ILLEGAL_ADDRESS, ILLEGAL_FUNCTION, Refusal
 from hw.virtual.outlet import VOLTS, WH_NS, Outlet

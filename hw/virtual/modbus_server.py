@@ -1,4 +1,5 @@
-"""A Modbus server made of plain asyncio, over TCP and over RTU on a pty: the line that virtual devices hang on.
+"""A Modbus server made of plain asyncio, over TCP and over RTU on a pty: the line that virtual devices hang
+on.
 
 It shares no code with the bus, so that a mistake in one is not mirrored in the other. Loopback only.
 """
@@ -10,6 +11,7 @@ import os
 import struct
 import tty
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
@@ -46,22 +48,25 @@ def answer(units: Units, unit: int, pdu: bytes) -> bytes | None:
     device = units.get(unit)
     if device is None or not pdu:
         return None
-    function = pdu[0]
     try:
-        if function in {1, 2, 3, 4} and len(pdu) == 5:
-            return _read(device, function, pdu)
-        if function in {5, 6} and len(pdu) == 5:
-            address, value = struct.unpack(">HH", pdu[1:])
-            return pdu if device.write(function, address, [value >> 15 if function == 5 else value]) else None
-        if function == 16 and len(pdu) >= 8 and len(pdu) == 6 + pdu[5]:
-            address, count = struct.unpack(">HH", pdu[1:5])
-            if not 1 <= count <= 123 or pdu[5] != 2 * count:
-                raise Refusal(ILLEGAL_VALUE)
-            values = list(struct.unpack(f">{count}H", pdu[6:]))
-            return pdu[:5] if device.write(function, address, values) else None
-        raise Refusal(ILLEGAL_FUNCTION)
+        return _serve(device, pdu[0], pdu)
     except Refusal as e:
-        return bytes([function | 0x80, e.code])
+        return bytes([pdu[0] | 0x80, e.code])
+
+
+def _serve(device: Unit, function: int, pdu: bytes) -> bytes | None:
+    if function in {1, 2, 3, 4} and len(pdu) == 5:
+        return _read(device, function, pdu)
+    if function in {5, 6} and len(pdu) == 5:
+        address, value = struct.unpack(">HH", pdu[1:])
+        return pdu if device.write(function, address, [value >> 15 if function == 5 else value]) else None
+    if function == 16 and len(pdu) >= 8 and len(pdu) == 6 + pdu[5]:
+        address, count = struct.unpack(">HH", pdu[1:5])
+        if not 1 <= count <= 123 or pdu[5] != 2 * count:
+            raise Refusal(ILLEGAL_VALUE)
+        values = list(struct.unpack(f">{count}H", pdu[6:]))
+        return pdu[:5] if device.write(function, address, values) else None
+    raise Refusal(ILLEGAL_FUNCTION)
 
 
 def _read(device: Unit, function: int, pdu: bytes) -> bytes | None:
@@ -167,7 +172,7 @@ class _TcpConnection(asyncio.Protocol):
 class RtuServer:
     """Units behind a pty. `address` is its device, reached by the stable `link` when one is given."""
 
-    def __init__(self, units: Units, *, link: str | None = None) -> None:
+    def __init__(self, units: Units, *, link: Path | None = None) -> None:
         self._units, self._link = units, link
         self.address = ""
         self._master = self._slave = -1
@@ -182,10 +187,11 @@ class RtuServer:
         os.set_blocking(self._master, False)
         self.address = os.ttyname(self._slave)
         if self._link is not None:
-            fresh = f"{self._link}.new"
-            os.symlink(self.address, fresh)
-            os.replace(fresh, self._link)
-            self.address = self._link
+            fresh = self._link.with_suffix(".new")
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(self.address)
+            fresh.replace(self._link)
+            self.address = str(self._link)
         asyncio.get_running_loop().add_reader(self._master, self._readable)
 
     async def stop(self) -> None:

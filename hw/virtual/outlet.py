@@ -1,7 +1,8 @@
-"""The physics of one virtual socket: a car behind a contactor, and the only energy integral of the virtual world.
+"""The physics of one virtual socket: a car behind a contactor, and the only energy integral of the virtual
+world.
 
-Time is virtual nanoseconds, given by whoever asks. Energy is counted in watt-nanoseconds, as integers, so that
-nothing drifts: what any virtual meter shows is this count, divided.
+Time is virtual nanoseconds, given by whoever asks. Energy is counted in watt-nanoseconds, as integers, so
+that nothing drifts: what any virtual meter shows is this count, divided.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ class Car:
 
 
 class Outlet:
-    """Where the car plugs in. Everything that changes its power goes through here, after time has been advanced."""
+    """Where the car plugs in. Everything that changes its power goes through here, after time has been
+    advanced.
+    """
 
     def __init__(self, now_ns: Callable[[], int], *, energy_wh: int = 0) -> None:
         self._now_ns = now_ns
@@ -100,7 +103,9 @@ class Outlet:
         return self.energy_wns() // WH_NS
 
     def advance(self) -> None:
-        """Bring the integral up to now. A car that gets full, or a limit that lapses, does so on the moment."""
+        """Bring the integral up to now. A car that gets full, or a limit that lapses, does so on the
+        moment.
+        """
         now_ns = max(self._now_ns(), self._at_ns)
         if self._lapses is not None and self._lapses[0] < now_ns:
             self._flow(max(self._at_ns, self._lapses[0]))
