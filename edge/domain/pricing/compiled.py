@@ -1,0 +1,230 @@
+"""A tariff made ready for pricing: compiled once, used for many sessions."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from edge.domain.money import exponent
+from edge.domain.plan import Plan, price_with_plan
+from edge.domain.pricing.selection import Selection
+from edge.domain.tariffs.model import (
+    DIMENSIONS,
+    Dimension,
+    EvseKind,
+    PriceComponent,
+    PriceLimit,
+    Tariff,
+    TariffElement,
+    TaxRate,
+)
+from edge.errors import TariffError
+
+#: Units of a quantity in one unit of its price: Wh in a kWh, microseconds in an hour, one fee.
+UNITS: dict[Dimension, int] = {
+    "ENERGY": 1000,
+    "TIME": 3_600_000_000,
+    "PARKING_TIME": 3_600_000_000,
+    "FLAT": 1,
+}
+
+
+class Taxes(msgspec.Struct, frozen=True):
+    """The taxes on a line. `parts` are the fractions of the net price that each one is, `factor` gross by net."""
+
+    rates: tuple[TaxRate, ...]
+    parts: tuple[Fraction, ...]
+    factor: Fraction
+
+
+class LinePrice(msgspec.Struct, frozen=True):
+    """What one line of the bill costs: all quantities with this dimension, price and taxes stand on it.
+
+    `net_minor` and `gross_minor` are minor currency units per Wh, microsecond or fee, exactly.
+    """
+
+    dimension: Dimension
+    unit_price: Decimal
+    taxes: int
+    included: bool
+    net_minor: Fraction
+    gross_minor: Fraction
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """What a quantity can be counted under: a component, or the same covered by a plan's included units.
+
+    `step` is in the quantity's unit (Wh, us). `covered` is the slot for included units, or -1.
+    """
+
+    dimension: Dimension
+    line: int
+    step: int
+    covered: int
+
+
+class CompiledTariff:
+    """Tables of one tariff in one time zone, with one plan. Holds caches, but answers alike for ever."""
+
+    __slots__ = (
+        "_full_price",
+        "currency",
+        "default_taxes",
+        "lines",
+        "max_price",
+        "min_price",
+        "minor",
+        "plan",
+        "reservation",
+        "session",
+        "slots",
+        "tariff",
+        "taxes",
+        "time_zone",
+    )
+
+    def __init__(
+        self, tariff: Tariff, *, zone: ZoneInfo, plan: Plan | None, evse_kind: EvseKind | None
+    ) -> None:
+        self.tariff = tariff
+        self.time_zone = zone
+        self.plan = plan
+        self.currency = tariff.currency
+        self.minor = 10 ** exponent(tariff.currency)
+        self.min_price = limit_minor(tariff.min_price, self.minor)
+        self.max_price = limit_minor(tariff.max_price, self.minor)
+        self.lines: list[LinePrice] = []
+        self.slots: list[Slot] = []
+        self.taxes: list[Taxes] = []
+        self._full_price: dict[int, int] = {}
+        usable = [e for e in tariff.elements if e.restrictions.evse_kind in (None, evse_kind)]
+        self.session = Table(self, [e for e in usable if e.restrictions.reservation is None], covered=True)
+        expired = [e for e in usable if e.restrictions.reservation == "RESERVATION_EXPIRES"]
+        reserved = [e for e in usable if e.restrictions.reservation == "RESERVATION"]
+        self.reservation = Table(self, expired + reserved, covered=False, expired=len(expired))
+        ordered = sorted(self.lines, key=lambda line: DIMENSIONS.index(line.dimension))
+        self.default_taxes = ordered[0].taxes if ordered else self.taxes_of(())
+
+    def slot_of(self, component: PriceComponent, *, covered: bool) -> int:
+        """The slot that counts a component's quantities."""
+        price = price_with_plan(component, self.plan)
+        scale = 1 if component.dimension in ("ENERGY", "FLAT") else 1_000_000
+        free = -1
+        if covered and price and self.plan is not None and self.plan.covers(component.dimension):
+            free = len(self.slots)
+            line = self._line(component, Decimal(0), included=True)
+            self.slots.append(Slot(component.dimension, line, component.step * scale, -1))
+        line = self._line(component, price, included=False)
+        self.slots.append(Slot(component.dimension, line, component.step * scale, free))
+        slot = len(self.slots) - 1
+        self._full_price[slot] = slot
+        if free >= 0:
+            self._full_price[free] = slot
+        return slot
+
+    def is_included(self, slot: int) -> bool:
+        """True for a slot that counts a plan's included units."""
+        return slot >= 0 and self._full_price[slot] != slot
+
+    def full_price(self, slot: int) -> int:
+        """The slot that counts what exceeds the included units of this one."""
+        return self._full_price[slot]
+
+    def taxes_of(self, rates: tuple[TaxRate, ...]) -> int:
+        """The number of a set of taxes."""
+        for i, taxes in enumerate(self.taxes):
+            if taxes.rates == rates:
+                return i
+        self.taxes.append(stacked(rates))
+        return len(self.taxes) - 1
+
+    def _line(self, component: PriceComponent, price: Decimal, *, included: bool) -> int:
+        taxes = self.taxes_of(component.taxes)
+        for i, line in enumerate(self.lines):
+            if (line.dimension, line.unit_price, line.taxes) == (component.dimension, price, taxes):
+                return i
+        stated = Fraction(price) * self.minor / UNITS[component.dimension]
+        factor = self.taxes[taxes].factor
+        inclusive = self.tariff.tax_included == "YES"
+        self.lines.append(
+            LinePrice(
+                component.dimension,
+                price,
+                taxes,
+                included,
+                stated / factor if inclusive else stated,
+                stated if inclusive else stated * factor,
+            )
+        )
+        return len(self.lines) - 1
+
+
+class Table:
+    """The elements of a session, or of a reservation, with the slots of their components."""
+
+    __slots__ = ("expired_mask", "selection", "slots", "used_mask")
+
+    def __init__(
+        self, compiled: CompiledTariff, elements: list[TariffElement], *, covered: bool, expired: int = 0
+    ) -> None:
+        self.selection = Selection(elements, compiled.time_zone)
+        self.slots: list[dict[Dimension, int]] = [
+            {c.dimension: compiled.slot_of(c, covered=covered) for c in element.components}
+            for element in elements
+        ]
+        self.expired_mask = (1 << expired) - 1
+        self.used_mask = ((1 << len(elements)) - 1) ^ self.expired_mask
+
+    def slot(self, active: int, dimension: Dimension) -> int:
+        """The slot that prices a dimension while the elements `active` apply, or -1."""
+        element = self.selection.first(active, dimension)
+        return -1 if element < 0 else self.slots[element][dimension]
+
+
+def compile_tariff(
+    tariff: Tariff, *, time_zone: str, plan: Plan | None = None, evse_kind: EvseKind | None = None
+) -> CompiledTariff:
+    """Make a tariff ready: `compile_tariff(load_tariff(document), time_zone="Europe/Berlin")`.
+
+    Wall-clock rules hold in the IANA zone. A plan that brings its own tariff replaces the one given. An element
+    for AC or DC applies where the EVSE's kind is known to be that. Raises TariffError for an unknown zone.
+    """
+    try:
+        zone = ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as e:
+        raise TariffError(
+            f"{time_zone[:60]!r} is no time zone", hint="use an IANA name such as Europe/Berlin"
+        ) from e
+    if plan is not None and plan.tariff is not None:
+        tariff = plan.tariff
+    return CompiledTariff(tariff, zone=zone, plan=plan, evse_kind=evse_kind)
+
+
+Side = Literal[0, 1]
+#: Net and gross limit in minor units; None does not bind.
+Limits = tuple[Fraction | None, Fraction | None]
+
+
+def limit_minor(limit: PriceLimit | None, minor: int) -> Limits:
+    if limit is None:
+        return None, None
+    before, after = (
+        None if side is None else Fraction(side) * minor for side in (limit.before_taxes, limit.after_taxes)
+    )
+    return before, after
+
+
+def stacked(rates: tuple[TaxRate, ...]) -> Taxes:
+    """Taxes of stack 0 are on the net price, those of each higher stack on the net price and all taxes below."""
+    parts: dict[int, Fraction] = {}
+    factor = Fraction(1)
+    for level in sorted({rate.stack for rate in rates}):
+        here = [i for i, rate in enumerate(rates) if rate.stack == level]
+        for i in here:
+            parts[i] = factor * Fraction(rates[i].percent) / 100
+        factor += sum(parts[i] for i in here)
+    return Taxes(rates, tuple(parts[i] for i in range(len(rates))), factor)

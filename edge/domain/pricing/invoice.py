@@ -1,0 +1,190 @@
+"""The figures to pay: the one place where a price is rounded, so that the invoice's arithmetic closes (EN 16931).
+
+Net amounts are rounded half-up once per line, taxes once per VAT category on the sum of its lines. Minimum and
+maximum prices become document allowances or charges, split over the categories so that net and gross both come
+out. Where prices include tax the amount due is the rounded exact gross; what no net plus rounded tax can reach is
+the invoice's rounding amount (BT-114).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal
+
+import msgspec
+
+from edge.domain.money import round_half_up
+from edge.domain.pricing.exact import Exact
+from edge.domain.tariffs.model import Dimension, TaxRate
+
+#: What cannot be split nearer than this many minor units per category is rounding.
+_ROUNDING_PER_CATEGORY = 1
+
+Reason = Literal["minimum price", "maximum price"]
+
+
+class InvoiceLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line: `quantity` in Wh, s or 1 (exact), its net amount rounded, the taxes that are on it.
+
+    `unit_price` is the tariff's, per kWh, per hour or each, with tax if the tariff includes it. `included` units
+    are a plan's.
+    """
+
+    dimension: Dimension
+    unit_price: Decimal
+    quantity: Exact
+    before_taxes_minor: int
+    taxes: tuple[TaxRate, ...] = ()
+    included: bool = False
+
+
+class InvoiceTax(msgspec.Struct, frozen=True, kw_only=True):
+    """One tax of one VAT category: on `base_minor` net (plus the taxes of lower stacks), rounded once."""
+
+    name: str
+    percent: Decimal
+    stack: int
+    base_minor: int
+    amount_minor: int
+    category: tuple[TaxRate, ...]
+
+
+class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
+    """A document allowance or charge (net, never negative) in one VAT category."""
+
+    reason: Reason
+    amount_minor: int
+    taxes: tuple[TaxRate, ...] = ()
+
+
+class Invoice(msgspec.Struct, frozen=True, kw_only=True):
+    """lines - allowances + charges = before taxes; + taxes = after taxes; + rounding = payable. Minor units."""
+
+    lines: tuple[InvoiceLine, ...] = ()
+    taxes: tuple[InvoiceTax, ...] = ()
+    allowances: tuple[Adjustment, ...] = ()
+    charges: tuple[Adjustment, ...] = ()
+    rounding_minor: int = 0
+    total_before_taxes_minor: int = 0
+    total_after_taxes_minor: int = 0
+    payable_minor: int = 0
+
+
+class Category(msgspec.Struct, frozen=True):
+    """Taxes that lines share: their fractions of the net price, and gross by net."""
+
+    rates: tuple[TaxRate, ...]
+    parts: tuple[Fraction, ...]
+    factor: Fraction
+
+
+UNTAXED = Category((), (), Fraction(1))
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What the totals must be, in minor units; a side that is None follows from the other."""
+
+    net: int | None = None
+    gross: int | None = None
+    reason: Reason = "maximum price"
+
+
+def compose(lines: tuple[tuple[InvoiceLine, Category], ...], target: Target, default: Category) -> Invoice:
+    """The invoice over rounded lines that meets the target. `default` taxes a charge where no line stands."""
+    categories: list[Category] = []
+    bases: list[int] = []
+    for line, category in lines:
+        if category not in categories:
+            categories.append(category)
+            bases.append(0)
+        bases[categories.index(category)] += line.before_taxes_minor
+    if not categories and target.net:
+        categories, bases = [default], [0]
+    wanted = list(bases)
+    if target.net is not None and target.net != sum(bases):
+        wanted = spread(target.net, bases)
+    if target.net is not None and target.gross is not None:
+        gap = target.gross - _gross(categories, wanted)
+        if abs(gap) > _ROUNDING_PER_CATEGORY * len(categories):
+            categories, bases, wanted = _bracket(categories, bases, target.net, target.gross)
+    allowances, charges = [], []
+    for category, base, want in zip(categories, bases, wanted, strict=True):
+        if want != base:
+            adjustment = Adjustment(reason=target.reason, amount_minor=abs(want - base), taxes=category.rates)
+            (charges if want > base else allowances).append(adjustment)
+    taxes = tuple(
+        tax for category, want in zip(categories, wanted, strict=True) for tax in _taxes(category, want)
+    )
+    before = sum(wanted)
+    after = before + sum(tax.amount_minor for tax in taxes)
+    payable = after if target.gross is None else target.gross
+    return Invoice(
+        lines=tuple(line for line, _ in lines),
+        taxes=taxes,
+        allowances=tuple(allowances),
+        charges=tuple(charges),
+        rounding_minor=payable - after,
+        total_before_taxes_minor=before,
+        total_after_taxes_minor=after,
+        payable_minor=payable,
+    )
+
+
+def category_gross(category: Category, base_minor: int) -> int:
+    """A category's net base plus its taxes, each rounded once."""
+    return base_minor + sum(round_half_up(base_minor * part) for part in category.parts)
+
+
+def spread(total: int, weights: list[int]) -> list[int]:
+    """Whole shares of `total` in proportion to the weights; the largest remainders take what is left over."""
+    whole = sum(weights)
+    if not whole:
+        return [total, *([0] * (len(weights) - 1))]
+    shares = [total * weight // whole for weight in weights]
+    by_remainder = sorted(range(len(weights)), key=lambda i: -(total * weights[i] % whole))
+    for i in by_remainder[: total - sum(shares)]:
+        shares[i] += 1
+    return shares
+
+
+def _gross(categories: list[Category], bases: list[int]) -> int:
+    return sum(category_gross(c, b) for c, b in zip(categories, bases, strict=True))
+
+
+def _taxes(category: Category, base_minor: int) -> tuple[InvoiceTax, ...]:
+    return tuple(
+        InvoiceTax(
+            name=rate.name,
+            percent=rate.percent,
+            stack=rate.stack,
+            base_minor=base_minor,
+            amount_minor=round_half_up(base_minor * part),
+            category=category.rates,
+        )
+        for rate, part in zip(category.rates, category.parts, strict=True)
+    )
+
+
+def _bracket(
+    categories: list[Category], bases: list[int], net: int, gross: int
+) -> tuple[list[Category], list[int], list[int]]:
+    """Bases that give `net` and come as near to `gross` as rates allow, none of them negative.
+
+    The two categories whose rates lie around the wanted one share the net; an untaxed category stands in where
+    every rate is above it.
+    """
+    wanted_factor = Fraction(gross, net) if net else Fraction(1)
+    if all(c.factor > wanted_factor for c in categories):
+        categories, bases = [*categories, UNTAXED], [*bases, 0]
+    low = max(
+        (i for i, c in enumerate(categories) if c.factor <= wanted_factor), key=lambda i: categories[i].factor
+    )
+    above = [i for i, c in enumerate(categories) if c.factor >= wanted_factor]
+    high = min(above, key=lambda i: categories[i].factor, default=low)
+    wanted = [0] * len(categories)
+    span = categories[high].factor - categories[low].factor
+    share = round_half_up((gross - net * categories[low].factor) / span) if span else 0
+    wanted[high] += share
+    wanted[low] += net - share
+    return categories, bases, wanted
