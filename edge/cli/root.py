@@ -14,6 +14,7 @@ _COMMANDS = {
     "backoffice": "backoffice",
     "config": "config",
     "demo": "demo",
+    "emv": "emv",
     "invoice": "invoice",
     "ledger": "ledger",
     "meter": "meter",

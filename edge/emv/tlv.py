@@ -31,6 +31,7 @@ class TlvError(InputError):
 
     def __init__(self, message: str, *, offset: int) -> None:
         super().__init__(f"{message} at byte {offset}")
+        self.what = message
         self.offset = offset
 
 
@@ -96,7 +97,7 @@ def _objects(data: bytes, start: int, end: int, depth: int) -> tuple[Tlv, ...]:
         if data[at] == 0:
             at += 1
             continue
-        value_at = _tag_end(data, at, end)
+        value_at = tag_end(data, at, end)
         tag = data[at:value_at].hex().upper()
         length, value_at = _length(data, value_at, end, tag)
         value_end = value_at + length
@@ -111,8 +112,8 @@ def _objects(data: bytes, start: int, end: int, depth: int) -> tuple[Tlv, ...]:
     return tuple(objects)
 
 
-def _tag_end(data: bytes, at: int, end: int) -> int:
-    """Where the tag that starts at `at` ends."""
+def tag_end(data: bytes, at: int, end: int) -> int:
+    """Where the tag that starts at `at` ends. Raises TlvError."""
     last = at
     if data[at] & 0x1F == 0x1F:
         while True:
