@@ -5,7 +5,7 @@ A driver implements one of these and imports nothing else of the till but errors
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Literal, Protocol
 
 import msgspec
@@ -13,6 +13,9 @@ import msgspec
 from edge.domain.energy import MeterIdentity, MeterValue
 from edge.domain.identity import IdToken, Member
 from edge.domain.instant import Instant
+from edge.domain.payment import Authorized, Captured, Declined, Reversed
+from edge.domain.view import View
+from edge.metering.reading import Limits
 
 
 class Clock(Protocol):
@@ -29,6 +32,11 @@ class Clock(Protocol):
 
 class Meter(Protocol):
     """An energy meter. Reads are fresh: a driver never returns a cached value."""
+
+    @property
+    def limits(self) -> Limits:
+        """What this meter can plausibly say; the validated reading refuses the rest."""
+        ...
 
     async def read(self) -> MeterValue:
         """One reading. Raises HardwareError."""
@@ -116,6 +124,19 @@ class MemberList(Protocol):
     def find(self, token: IdToken) -> Member | None: ...
 
 
-Wake = Callable[[], None]
-#: Runs one synchronous function whole on the store's thread: `await tx(lambda t: t.append(...))`.
-Commit = Callable[[Callable[..., object]], Awaitable[object]]
+class PaymentMethod(Protocol):
+    """One way to pay. Every call may be repeated under the same `ref` and then has the same one effect (I2)."""
+
+    async def preauthorize(
+        self, ref: str, *, amount_minor: int, currency: str, token: IdToken
+    ) -> Authorized | Declined: ...
+
+    async def capture(self, ref: str, *, amount_minor: int, currency: str) -> Captured: ...
+
+    async def reverse(self, ref: str) -> Reversed: ...
+
+
+class Display(Protocol):
+    """The driver's screen. `show` never blocks: a screen that nobody watches costs nothing."""
+
+    def show(self, view: View) -> None: ...

@@ -21,14 +21,16 @@ class IdToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """An account that may charge. `account` is opaque; the name is personal data and stays out of the chain."""
+    """An account that may charge. `account` is opaque: no name, nothing that says who it is (I6).
+
+    `limit_minor` is what one session may cost at most.
+    """
 
     account: str
     token: str
     limit_minor: int
-    name: str = ""
+    currency: str
     blocked: bool = False
-    group: str = ""
 
 
 def canonical_uid(uid: bytes) -> str:

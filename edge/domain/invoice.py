@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from edge.domain.pricing import Figures
+from edge.domain.pricing import Invoice as Figures
 
 
 class Seller(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +73,7 @@ class InvoiceDraft(msgspec.Struct, frozen=True, kw_only=True):
     meter: MeterRecord
     estimated: bool
     dated: bool
+    currency: str
     figures: Figures
     paid: Paid
     tariff: TariffText

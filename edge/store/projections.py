@@ -29,7 +29,14 @@ def _session(db: sqlite3.Connection, fact: facts.SessionFact, at: Instant) -> No
             db.execute(
                 "INSERT INTO session (session_id, evse_id, opened_at, method, account, tariff_hash, status) "
                 "VALUES (?, ?, ?, ?, ?, ?, 'authorizing')",
-                (fact.session_id, fact.evse_id, at.utc.isoformat(), fact.method, fact.account, fact.tariff_hash),
+                (
+                    fact.session_id,
+                    fact.evse_id,
+                    at.utc.isoformat(),
+                    fact.method,
+                    fact.account,
+                    fact.tariff_hash,
+                ),
             )
         case facts.EnergyBegan():
             _set(
@@ -58,7 +65,7 @@ def _session(db: sqlite3.Connection, fact: facts.SessionFact, at: Instant) -> No
                     invoice.sequence,
                     fact.session_id,
                     invoice.issued_at.isoformat(),
-                    invoice.draft.figures.currency,
+                    invoice.draft.currency,
                     invoice.draft.figures.payable_minor,
                     msgspec.json.encode(invoice),
                 ),

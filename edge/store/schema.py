@@ -18,22 +18,22 @@ class SchemaTooNew(StoreError):
 
 
 def _first(db: Database) -> None:
-    db["epoch"].create(
+    db.table("epoch").create(
         {"epoch": str, "ordinal": int, "reason": str},
         pk="epoch",
         not_null={"ordinal", "reason"},
     )
-    db["entry"].create(
+    db.table("entry").create(
         {"id": int, "epoch": str, "seq": int, "type": str, "subject": str, "raw": bytes, "hash": str},
         pk="id",
         not_null={"epoch", "seq", "type", "raw", "hash"},
     )
-    db["entry"].create_index(["epoch", "seq"], unique=True)
-    db["entry"].create_index(["subject"])
-    db["watermark"].create({"epoch": str, "upto": int, "head": str, "at": str}, pk="epoch")
-    db["evse"].create({"evse_id": str, "state": bytes}, pk="evse_id", not_null={"state"})
-    db["tariff"].create({"hash": str, "document": str}, pk="hash", not_null={"document"})
-    db["session"].create(
+    db.table("entry").create_index(["epoch", "seq"], unique=True)
+    db.table("entry").create_index(["subject"])
+    db.table("watermark").create({"epoch": str, "upto": int, "head": str, "at": str}, pk="epoch")
+    db.table("evse").create({"evse_id": str, "state": bytes}, pk="evse_id", not_null={"state"})
+    db.table("tariff").create({"hash": str, "document": str}, pk="hash", not_null={"document"})
+    db.table("session").create(
         {
             "session_id": str,
             "evse_id": str,
@@ -57,7 +57,7 @@ def _first(db: Database) -> None:
         pk="session_id",
         not_null={"evse_id", "opened_at", "method", "tariff_hash", "status"},
     )
-    db["payment"].create(
+    db.table("payment").create(
         {
             "payment_ref": str,
             "session_id": str,
@@ -72,9 +72,9 @@ def _first(db: Database) -> None:
         pk="payment_ref",
         not_null={"session_id", "method", "currency", "status", "requested_minor"},
     )
-    db["payment"].create_index(["session_id"])
-    db["series"].create({"series": str, "last": int}, pk="series", not_null={"last"})
-    db["invoice"].create(
+    db.table("payment").create_index(["session_id"])
+    db.table("series").create({"series": str, "last": int}, pk="series", not_null={"last"})
+    db.table("invoice").create(
         {
             "number": str,
             "series": str,
@@ -88,9 +88,9 @@ def _first(db: Database) -> None:
         pk="number",
         not_null={"series", "sequence", "session_id", "issued_at", "document"},
     )
-    db["invoice"].create_index(["series", "sequence"], unique=True)
-    db["invoice"].create_index(["session_id"], unique=True)
-    db["personal"].create(
+    db.table("invoice").create_index(["series", "sequence"], unique=True)
+    db.table("invoice").create_index(["session_id"], unique=True)
+    db.table("personal").create(
         {"session_id": str, "salt": bytes, "token": str, "key_id": str},
         pk="session_id",
     )

@@ -235,7 +235,9 @@ class Store:
 
     def tariff(self, tariff_hash: str) -> str:
         """The frozen document behind a hash. Before the first commit only."""
-        row = self._connection.execute("SELECT document FROM tariff WHERE hash = ?", (tariff_hash,)).fetchone()
+        row = self._connection.execute(
+            "SELECT document FROM tariff WHERE hash = ?", (tariff_hash,)
+        ).fetchone()
         if row is None:
             raise LedgerError(f"{self.path} has no tariff {tariff_hash}")
         return str(row[0])

@@ -16,7 +16,6 @@ from edge.domain.invoice import Invoice
 from edge.domain.payment import Method
 
 
-
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all: `TYPE` is the CloudEvents type, `subject` the session that it belongs to."""
 

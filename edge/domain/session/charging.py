@@ -54,17 +54,17 @@ def session_time(session: Session, at: Instant) -> datetime:
     """Session time of an instant, never before what is already measured."""
     time = session.timeline.at(at)
     if session.measured is not None:
-        return max(time, session.measured.accrual.at)
+        return max(time, session.measured.accrual.ended_at)
     return time
 
 
 def charging_state(state: EvseState, charging: Charging) -> ChargingState:
     """Who withholds power: nobody, the car (parking), or we (counts as neither time nor parking)."""
     if charging.limited or charging.open_since is not None or state.pilot in (None, "E", "F"):
-        return ChargingState.SUSPENDED_EVSE
+        return "SuspendedEVSE"
     if state.pilot in ("C", "D"):
-        return ChargingState.CHARGING
-    return ChargingState.SUSPENDED_EV
+        return "Charging"
+    return "SuspendedEV"
 
 
 def advance(session: Session, measured: Measured, at: Instant, kind: ChargingState, terms: Terms) -> Measured:
@@ -76,7 +76,7 @@ def advance(session: Session, measured: Measured, at: Instant, kind: ChargingSta
 def lump(measured: Measured, register_wh: int, terms: Terms) -> Measured:
     """Energy whose time is not known (a power cut, the end reading) counts where the accrual stands."""
     gained_wh = register_wh - measured.last_wh
-    interval = Interval(end=measured.accrual.at, energy_wh=gained_wh, state=ChargingState.CHARGING)
+    interval = Interval(end=measured.accrual.ended_at, energy_wh=gained_wh, state="Charging")
     accrual = pricing.extend(terms.compiled, measured.accrual, interval)
     return replace(measured, accrual=accrual, last_wh=register_wh)
 
@@ -88,7 +88,7 @@ def sampled(state: EvseState, session: Session, value: MeterValue, terms: Terms)
     assert measured is not None
     if value.energy_wh < measured.last_wh:
         return Step(state=state)
-    before = measured.accrual.at
+    before = measured.accrual.ended_at
     interval = Interval(
         end=session_time(session, value.at),
         energy_wh=value.energy_wh - measured.last_wh,
@@ -106,7 +106,7 @@ def sampled(state: EvseState, session: Session, value: MeterValue, terms: Terms)
         saved = _checkpoint(state, session, measured, value.at, terms)
         return replace(saved, effects=(Energize(),))
     boundary = pricing.next_boundary(terms.compiled, before)
-    crossed = boundary is not None and boundary <= accrual.at
+    crossed = boundary is not None and boundary <= accrual.ended_at
     if crossed or value.at.seconds_since(charging.checkpoint) >= terms.rules.checkpoint_s:
         return _checkpoint(state, session, measured, value.at, terms)
     return Step(state=replace(state, session=session))
@@ -116,7 +116,7 @@ def _limit_reached(session: Session, measured: Measured, power_w: int | None, te
     hold = session.payment.hold_minor
     if hold is None:
         return True
-    left = pricing.remaining(terms.compiled, measured.accrual, amount_minor=hold, power_w=power_w)
+    left = pricing.remaining(terms.compiled, measured.accrual, amount_minor=hold, power_w=power_w or 0)
     return left.seconds is not None and left.seconds <= terms.rules.tail_s
 
 
@@ -126,11 +126,19 @@ def _checkpoint(state: EvseState, session: Session, measured: Measured, at: Inst
     fact = facts.SessionCheckpoint(
         session_id=session.session_id,
         register_wh=measured.last_wh,
-        reached_at=measured.accrual.at,
+        reached_at=measured.accrual.ended_at,
         cost_minor=pricing.payable_minor(terms.compiled, measured.accrual),
         accrual=msgspec.to_builtins(measured.accrual),
     )
     return Step(state=replace(state, session=session), records=(fact,))
+
+
+def committed(state: EvseState, at: Instant, terms: Terms) -> Step:
+    """Commit a running session where its last reading left it; the next start goes on from there."""
+    session = state.session
+    if session is None or not isinstance(session.state, Charging) or session.measured is None:
+        return Step(state=state)
+    return _checkpoint(state, session, session.measured, at, terms)
 
 
 def vehicle_changed(
@@ -150,7 +158,7 @@ def vehicle_changed(
     if event.pilot in "EF":
         return closing.stop(state, session, event.at, "evse_fault", terms)
     if (
-        charging_state(state, changed) is not was
+        charging_state(state, changed) != was
         and event.at.seconds_since(charging.checkpoint) >= _CHANGE_COMMIT_MIN_S
     ):
         return _checkpoint(state, session, measured, event.at, terms)

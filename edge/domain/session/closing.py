@@ -23,8 +23,8 @@ from edge.domain.session.state import (
     Outcome,
     Session,
     Settling,
-    StopReason,
     Stopping,
+    StopReason,
 )
 from edge.domain.session.terms import Terms
 
@@ -55,9 +55,11 @@ def ended(state: EvseState, event: ev.EndRead, terms: Terms) -> Step:
         measured = replace(measured, estimated=True)
     else:
         measured = charging.lump(measured, value.energy_wh, terms)
-    end = Instant(utc=measured.accrual.at, boot_id=event.at.boot_id, monotonic_ns=event.at.monotonic_ns)
+    end = Instant(utc=measured.accrual.ended_at, boot_id=event.at.boot_id, monotonic_ns=event.at.monotonic_ns)
     measured = replace(measured, ended=end)
-    return _settle(state, replace(session, measured=measured), measured, session.state.reason, event.at, terms)
+    return _settle(
+        state, replace(session, measured=measured), measured, session.state.reason, event.at, terms
+    )
 
 
 def _settle(
@@ -66,7 +68,7 @@ def _settle(
     payment = session.payment
     assert payment.hold_minor is not None
     assert measured.ended is not None
-    bill = pricing.settle(terms.compiled, measured.accrual, cap_minor=payment.hold_minor)
+    bill = pricing.settle(terms.compiled, measured.accrual)
     energy_wh = measured.last_wh - measured.begin_wh
     figures = bill.invoice
     records: tuple[Record, ...] = (
@@ -80,7 +82,7 @@ def _settle(
         ),
         facts.SessionSettled(
             session_id=session.session_id,
-            currency=figures.currency,
+            currency=bill.currency,
             payable_minor=figures.payable_minor,
             accrual=measured.accrual,
             bill=bill,
@@ -194,7 +196,7 @@ def _draft(session: Session, terms: Terms) -> InvoiceDraft:
     assert measured.ended is not None
     assert payment.due_minor is not None
     shift = timedelta(microseconds=session.shift_us)
-    bill = pricing.settle(terms.compiled, measured.accrual, cap_minor=payment.hold_minor)
+    bill = pricing.settle(terms.compiled, measured.accrual)
     return InvoiceDraft(
         session_id=session.session_id,
         seller=terms.seller,
@@ -207,6 +209,7 @@ def _draft(session: Session, terms: Terms) -> InvoiceDraft:
             begin_wh=measured.begin_wh, end_wh=measured.last_wh, serial=measured.identity.serial
         ),
         estimated=measured.estimated,
+        currency=bill.currency,
         figures=bill.invoice,
         paid=Paid(
             method=payment.method,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 from edge.domain.energy import MeterIdentity, MeterValue
@@ -83,7 +81,11 @@ class ClockBecameTrusted(Base, frozen=True, kw_only=True):
 
 
 class StopRequested(Base, frozen=True, kw_only=True):
-    reason: Literal["remote", "shutdown"]
+    """Somebody with the right to do so ends the session."""
+
+
+class CheckpointDue(Base, frozen=True, kw_only=True):
+    """The till is about to stop in good order: what runs is committed where it stands."""
 
 
 class InvoiceNumbered(Base, frozen=True, kw_only=True):
@@ -109,6 +111,7 @@ Event = (
     | PaymentAnswered
     | ClockBecameTrusted
     | StopRequested
+    | CheckpointDue
     | InvoiceNumbered
     | Ticked
 )

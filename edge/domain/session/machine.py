@@ -32,7 +32,7 @@ from edge.domain.session.state import (
 from edge.domain.session.terms import Terms
 
 
-def step(state: EvseState, event: ev.Event, terms: Terms) -> Step:  # noqa: C901, PLR0911  (one arm an event)
+def step(state: EvseState, event: ev.Event, terms: Terms) -> Step:  # noqa: PLR0911  (one arm an event)
     """The next state and what follows from it."""
     match event:
         case ev.Booted():
@@ -58,7 +58,9 @@ def step(state: EvseState, event: ev.Event, terms: Terms) -> Step:  # noqa: C901
         case ev.ClockBecameTrusted():
             return recovery.clock_trusted(state, event, terms)
         case ev.StopRequested():
-            return _stop_requested(state, event)
+            return _stop_requested(state, event, terms)
+        case ev.CheckpointDue():
+            return charging.committed(state, event.at, terms)
         case ev.InvoiceNumbered(number=number):
             finished = state.finished and replace(state.finished, invoice_number=number)
             return Step(state=replace(state, finished=finished))
@@ -141,15 +143,15 @@ def _answered(state: EvseState, event: ev.PaymentAnswered, terms: Terms) -> Step
             return Step(state=state)
 
 
-def _stop_requested(state: EvseState, event: ev.StopRequested) -> Step:
+def _stop_requested(state: EvseState, event: ev.StopRequested, terms: Terms) -> Step:
     session = state.session
-    if session is None or event.reason == "shutdown":
+    if session is None:
         return Step(state=state)
     match session.state:
         case Charging() | Resuming():
-            return closing.stop(state, session, event.at, event.reason, terms)
+            return closing.stop(state, session, event.at, "remote", terms)
         case AwaitingPlug() | Preparing():
-            return closing.give_back(state, session, event.at, outcome="no_energy", reason=event.reason)
+            return closing.give_back(state, session, event.at, outcome="no_energy", reason="remote")
         case _:
             return Step(state=state)
 

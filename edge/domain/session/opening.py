@@ -44,7 +44,7 @@ def tapped(state: EvseState, event: ev.CardTapped, terms: Terms) -> Step:
     """A tap opens a session, ends the card's own one, or changes nothing."""
     session = state.session
     if session is not None:
-        return _tapped_again(state, session, event)
+        return _tapped_again(state, session, event, terms)
     if event.member is None:
         return Step(state=state, effects=(Tell(code="card_unknown"),))
     if event.member.blocked:
@@ -58,7 +58,7 @@ def _stale(state: EvseState, at: Instant, terms: Terms) -> bool:
     return state.meter_seen is None or at.seconds_since(state.meter_seen) > terms.rules.stale_s
 
 
-def _tapped_again(state: EvseState, session: Session, event: ev.CardTapped) -> Step:
+def _tapped_again(state: EvseState, session: Session, event: ev.CardTapped, terms: Terms) -> Step:
     if event.token != session.token:
         return Step(state=state, effects=(Tell(code="in_use"),))
     match session.state:

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from edge.domain.instant import Instant
 from edge.domain.ledger import facts
-from edge.domain.pricing import ChargingState
 from edge.domain.session import charging, closing, opening
 from edge.domain.session import events as ev
 from edge.domain.session.effects import Effect, Energize, OpenContactor, ReadEnd, Step
@@ -56,7 +55,7 @@ def booted(state: EvseState, event: ev.Booted) -> Step:
 
 def _rebooted(session: Session, at: Instant) -> Session:
     """The session's timeline in the boot of `at`."""
-    floor = session.measured.accrual.at if session.measured is not None else session.opened.utc
+    floor = session.measured.accrual.ended_at if session.measured is not None else session.opened.utc
     return replace(session, timeline=session.timeline.reboot(at, not_before=floor))
 
 
@@ -72,7 +71,7 @@ def resume(state: EvseState, session: Session, at: Instant, terms: Terms) -> Ste
         return Step(state=state)
     if not (terms.clock_trusted or session.state.same_boot):
         return Step(state=state)
-    interrupted_s = (charging.session_time(session, at) - measured.accrual.at).total_seconds()
+    interrupted_s = (charging.session_time(session, at) - measured.accrual.ended_at).total_seconds()
     fits = (
         state.pilot in ("B", "C", "D")
         and state.identity == measured.identity
@@ -82,7 +81,7 @@ def resume(state: EvseState, session: Session, at: Instant, terms: Terms) -> Ste
     if not fits:
         return closing.stop(state, session, at, "power_cut", terms)
     measured = charging.lump(measured, state.register_wh, terms)
-    measured = charging.advance(session, measured, at, ChargingState.SUSPENDED_EVSE, terms)
+    measured = charging.advance(session, measured, at, "SuspendedEVSE", terms)
     session = replace(session, measured=measured, state=Charging(checkpoint=at))
     fact = facts.SessionResumed(session_id=session.session_id, register_wh=measured.last_wh)
     return Step(state=replace(state, session=session), records=(fact,), effects=(Energize(),))

@@ -23,7 +23,6 @@ StopReason = Literal[
     "meter_silent",
     "meter_halted",
     "power_cut",  # the session could not go on after a restart
-    "shutdown",
 ]
 
 Outcome = Literal["invoiced", "free", "no_plug", "declined", "no_energy", "failed"]

@@ -1,0 +1,335 @@
+"""The composition root: configuration -> devices -> controllers -> one TaskGroup, and the ordered stop.
+
+An exception that nobody expected ends the process: contactors open, the journal is whole, systemd starts it
+again, and recovery is the ordinary way to start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from importlib import metadata
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from edge import config as configuration
+from edge import log
+from edge.config import Config
+from edge.domain.invoice import Place, Seller
+from edge.domain.ledger import facts
+from edge.domain.session.state import EvseState
+from edge.domain.tariffs import FrozenTariff, freeze
+from edge.errors import CallError, ConfigError, HardwareError, TillError
+from edge.kiosk import Board, KioskOptions
+from edge.kiosk import serve as serve_kiosk
+from edge.payments.account import AccountPayment
+from edge.payments.members import FileMembers
+from edge.ports import Clock, Evse
+from edge.runtime.clock import SystemClock
+from edge.runtime.controller import EvseController, Options, World
+from edge.runtime.offers import Offers
+from edge.runtime.taps import Taps
+from edge.store.keys import load_or_make
+from edge.store.store import Owner, Store
+from edge.sync.contract.messages import EvseHealth, StateFields
+from edge.sync.contract.topics import peer
+from edge.sync.options import UplinkOptions
+from edge.sync.uplink import Uplink
+from hw import registry
+from hw.bus.pool import BusPool
+
+#: What an operator's key has: 32 bytes, as many as HMAC-SHA256 uses.
+_KEY_BYTES = 32
+
+#: After the stop was asked for, the uplink may send what waits for this long.
+_DRAIN_S = 2.0
+
+
+def kinds() -> configuration.Kinds:
+    """The Options that a configuration is checked with."""
+    return configuration.Kinds(
+        driver=registry.options_type,
+        mqtt=UplinkOptions,
+        kiosk=KioskOptions,
+        is_virtual=lambda name, options: (
+            name == "nfc" and str(getattr(options, "path", "")).startswith("udp")
+        ),
+    )
+
+
+def load(path: Path) -> Config:
+    """The configuration in a file, with everything that it names. Raises ConfigError."""
+    return configuration.load(path, kinds())
+
+
+class Till:
+    """One till, built from its configuration; `run` returns after an ordered stop."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._clock = make_clock(config)
+        self._buses = BusPool(self._clock)
+        self._evses: list[Evse] = []
+        self._tariff = load_tariff(config.tariff_file)
+        key = load_operator_key(config.members_key_file)
+        self._token_key = key
+        self._members = FileMembers.load(
+            config.members_file,
+            key=key,
+            key_id=config.membership.key_id,
+            currency=self._tariff.tariff.currency,
+        )
+        self._board = Board()
+        self._uplink: Uplink | None = None
+        self._controllers: list[EvseController] = []
+        self._refusal: str | None = None
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT. Raises TillError when it cannot go on; contactors are open then."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        config = self._config
+        self._evses = [
+            registry.create_evse(
+                e.charge_point.name, e.charge_point.options, clock=self._clock, buses=self._buses
+            )
+            for e in config.evses
+        ]
+        try:
+            await self._live()
+        finally:
+            await self._open_all()
+            await self._buses.close()
+
+    async def _live(self) -> None:
+        config, now = self._config, self._clock.now()
+        store = Store.open(
+            config.database,
+            key=load_or_make(config.key),
+            owner=Owner(site=config.device.site, device=config.device.name),
+            prefix=config.invoice.prefix,
+            now=now,
+        )
+        async with AsyncExitStack() as stack:
+            stack.callback(store.close)
+            states = store.evse_states()
+            clean = store.stopped_cleanly()
+            self._start_uplink(store, stack)
+            await store.tx(lambda tx: tx.append(facts.DeviceBooted(version=version(), clean_stop=clean), now))
+            self._controllers = [
+                self._controller(number, store, states) for number in range(len(config.evses))
+            ]
+            await self._run_all(store)
+            await self._stopped(store)
+
+    async def _run_all(self, store: Store) -> None:
+        config = self._config
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(work, name=name) for name, work in self._work(store)]
+                log.event(
+                    "till.ready", device=config.device.name, evses=len(config.evses), epoch=store.head.epoch
+                )
+                notify("READY=1")
+                await self._stop.wait()
+                notify("STOPPING=1")
+                for task in running:
+                    task.cancel()
+        except* TillError as errors:
+            raise _first(errors) from errors
+
+    def _work(self, store: Store) -> list[tuple[str, Coroutine[None, None, None]]]:
+        config = self._config
+        work: list[tuple[str, Coroutine[None, None, None]]] = [(c.evse_id, c.run()) for c in self._controllers]
+        for driver in config.readers:
+            reader = registry.create_reader(driver.name, driver.options, clock=self._clock)
+            taps = Taps(
+                reader,
+                self._controllers,
+                members=self._members,
+                key=self._token_key,
+                key_id=config.membership.key_id,
+                clock=self._clock,
+            )
+            work.append((driver.name, taps.run()))
+        if config.kiosk is not None:
+            work.append(("kiosk", serve_kiosk(self._board, cast("KioskOptions", config.kiosk))))
+        work.append(("clock", self._watch_clock(store)))
+        return work
+
+    def _controller(self, number: int, store: Store, states: dict[str, bytes]) -> EvseController:
+        evse = self._config.evses[number]
+        section = evse.section
+        saved = states.get(section.id)
+        state = msgspec.json.decode(saved, type=EvseState) if saved else EvseState(evse_id=section.id)
+        world = World(
+            meter=registry.create_meter(
+                evse.meter.name, evse.meter.options, clock=self._clock, buses=self._buses
+            ),
+            evse=self._evses[number],
+            payments={"account": AccountPayment(self._members)},
+            offers=self._offers(section.id, section.label, store),
+            store=store,
+            clock=self._clock,
+            display=self._board,
+            online=self._online,
+        )
+        options = Options(
+            evse_id=section.id,
+            label=section.label,
+            max_current_a=section.max_current_a,
+            poll_s=section.poll_s,
+            evse_stale_s=section.stale_s,
+        )
+        return EvseController(options, world, state=state)
+
+    def _offers(self, evse_id: str, label: str, store: Store) -> Offers:
+        config = self._config
+        seller, site = config.seller, config.site
+        kiosk = cast("KioskOptions | None", config.kiosk)
+        return Offers(
+            on_sale=self._tariff,
+            place=Place(evse_id=evse_id, label=label, address=site.address, time_zone=site.time_zone),
+            seller=Seller(
+                name=seller.name, address=seller.address, country=seller.country, tax_id=seller.tax_id
+            ),
+            hold_minor=config.tariff.hold_minor,
+            rules=config.rules,
+            clock=self._clock,
+            find_tariff=store.tariff,
+            refusal=lambda: self._refusal,
+            languages=kiosk.languages if kiosk is not None else ("en",),
+        )
+
+    def _start_uplink(self, store: Store, stack: AsyncExitStack) -> None:
+        if self._config.mqtt is None:
+            return
+        device = self._config.device
+        self._uplink = Uplink(
+            cast("UplinkOptions", self._config.mqtt),
+            database=self._config.database,
+            store=store,
+            peer=peer(device.site, device.name),
+            now=self._clock.now,
+            state=self._state_fields,
+            on_rolled_back=self._rolled_back,
+        )
+        store.on_commit(self._uplink.wake)
+        self._uplink.start()
+        stack.callback(self._uplink.stop, timeout_s=_DRAIN_S)
+
+    def _state_fields(self) -> StateFields:
+        """Health for the back office; called on the uplink's thread, reads frozen facts only."""
+        return StateFields(
+            version=version(),
+            boot_id=self._clock.now().boot_id,
+            clock_trusted=self._clock.trusted(),
+            evses=tuple(
+                EvseHealth(
+                    evse_id=c.evse_id, kind=c.shown.kind, reason=c.shown.reason, meter_read_at=c.meter_read_at
+                )
+                for c in self._controllers
+                if c.shown is not None
+            ),
+        )
+
+    def _rolled_back(self, _found: object) -> None:
+        """The back office knows more of our journal than we do: an old disk came back. Sell nothing new."""
+        self._refusal = "rolled_back"
+
+    def _online(self) -> bool | None:
+        return self._uplink.status().connected if self._uplink is not None else None
+
+    async def _watch_clock(self, store: Store) -> None:
+        """The moment from which the wall clock may be believed stands in the journal, once a boot."""
+        while not self._clock.trusted():
+            await self._clock.sleep(1)
+        source = self._config.clock.trust
+        at = self._clock.now()
+        await store.tx(lambda tx: tx.append(facts.ClockTrusted(source=source), at))
+        await asyncio.Event().wait()
+
+    async def _stopped(self, store: Store) -> None:
+        """Contactors first, then where each session stands, then the last word of this run."""
+        await self._open_all()
+        for controller in self._controllers:
+            await controller.checkpoint()
+        at = self._clock.now()
+        await store.tx(lambda tx: tx.append(facts.DeviceStopped(reason="asked"), at))
+        log.event("till.stopped")
+
+    async def _open_all(self) -> None:
+        async def opened(evse: Evse) -> None:
+            try:
+                await asyncio.wait_for(evse.revoke(), timeout=3)
+            except (HardwareError, TimeoutError) as e:
+                log.event("evse.not_opened", error=str(e))
+
+        await asyncio.gather(*(opened(evse) for evse in self._evses))
+
+
+def make_clock(config: Config) -> Clock:
+    """The computer's clock; in a lab the virtual one."""
+    if config.lab is None:
+        return SystemClock(trust=config.clock.trust)
+    from hw.virtual.clock import VirtualClock
+
+    return VirtualClock(speed=config.lab.speed, origin=config.lab.origin, base_ns=config.lab.base_ns)
+
+
+def load_tariff(path: Path) -> FrozenTariff:
+    """The tariff in a file, strict. Raises ConfigError."""
+    try:
+        return freeze(path.read_bytes())
+    except OSError as e:
+        raise ConfigError((f"{path}: {e.strerror}",), hint="tariff.file names an OCPI or OCPP tariff") from e
+    except CallError as e:
+        raise ConfigError((f"{path}: {e.message}",), hint=e.hint) from e
+
+
+def load_operator_key(path: Path) -> bytes:
+    """The operator's token key: 64 hex digits in a file that only the service may read. Raises ConfigError."""
+    try:
+        mode = path.stat().st_mode
+        key = bytes.fromhex(path.read_text().strip())
+    except OSError as e:
+        raise ConfigError((f"{path}: {e.strerror}",), hint="membership.key names the operator's key") from e
+    except ValueError as e:
+        raise ConfigError(
+            (f"{path}: not hexadecimal",), hint="64 hex digits, as the operator hands out"
+        ) from e
+    if len(key) != _KEY_BYTES:
+        raise ConfigError((f"{path}: has {len(key)} bytes, must have {_KEY_BYTES}",))
+    if mode & 0o077:
+        raise ConfigError((f"{path}: readable by others",), hint=f"chmod 600 {path}")
+    return key
+
+
+def version() -> str:
+    return metadata.version("chargetill")
+
+
+def notify(state: str) -> None:
+    """sd_notify(3): tell systemd, where it listens."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.connect(address)
+        s.sendall(state.encode())
+
+
+def _first(errors: BaseExceptionGroup[TillError]) -> TillError:
+    for error in errors.exceptions:
+        return error if isinstance(error, TillError) else _first(error)
+    raise AssertionError  # a group has at least one

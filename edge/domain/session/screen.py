@@ -1,0 +1,124 @@
+"""What the driver sees of an EVSE's state. Derived, never stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from edge.domain import pricing
+from edge.domain.instant import Instant
+from edge.domain.money import exponent
+from edge.domain.session import charging, opening
+from edge.domain.session.state import (
+    Authorizing,
+    AwaitingClock,
+    AwaitingPlug,
+    Charging,
+    EvseState,
+    Finished,
+    Preparing,
+    Resuming,
+    Session,
+    Settling,
+    Stopping,
+)
+from edge.domain.session.terms import Terms
+from edge.domain.view import Notice, PriceLine, View
+
+#: Reasons that pass by themselves within seconds of a start.
+_STARTING = frozenset({"meter_unknown", "evse_unknown"})
+
+
+def view(
+    state: EvseState,
+    terms: Terms,
+    now: Instant,
+    *,
+    price: Mapping[str, tuple[PriceLine, ...]],
+    online: bool | None,
+    notice: Notice | None,
+) -> View:
+    """One EVSE's screen now."""
+    blank = View(
+        evse_id=state.evse_id,
+        label=terms.place.label,
+        kind="idle",
+        vehicle_connected=None if state.pilot is None else state.pilot in "BCD",
+        price=dict(price),
+        currency=terms.currency,
+        exponent=exponent(terms.currency),
+        hold_minor=terms.hold_minor,
+        online=online,
+        notice=notice,
+    )
+    if state.session is not None:
+        return _running(blank, state, state.session, now, terms)
+    if state.finished is not None:
+        return _finished(blank, state.finished)
+    reason = opening.out_of_order(state, terms)
+    if reason is None:
+        return blank
+    return replace(blank, kind="starting_up" if reason in _STARTING else "out_of_order", reason=reason)
+
+
+def _finished(blank: View, finished: Finished) -> View:
+    return replace(
+        blank,
+        kind="paid" if finished.outcome == "invoiced" else "ended",
+        reason=finished.reason,
+        energy_wh=finished.energy_wh,
+        seconds=finished.seconds,
+        cost_minor=finished.paid_minor,
+        paid_method=finished.method,
+        invoice_number=finished.invoice_number,
+        estimated=finished.estimated,
+    )
+
+
+def _running(blank: View, state: EvseState, session: Session, now: Instant, terms: Terms) -> View:
+    blank = _measured(replace(blank, hold_minor=session.payment.hold_minor), session, terms)
+    match session.state:
+        case Authorizing():
+            return replace(blank, kind="authorizing")
+        case AwaitingPlug(since=since):
+            left = terms.rules.plug_timeout_s - int(now.seconds_since(since))
+            return replace(blank, kind="plug_in", seconds_left=max(0, left))
+        case Preparing() | Resuming():
+            return replace(blank, kind="preparing")
+        case Charging() as running:
+            kind = charging.charging_state(state, running)
+            blank = replace(blank, power_w=state.power_w, stoppable=True)
+            match kind:
+                case "Charging":
+                    return replace(blank, kind="charging")
+                case "SuspendedEV":
+                    return replace(blank, kind="suspended", by="ev")
+                case "SuspendedEVSE":
+                    return replace(blank, kind="suspended", by="evse")
+                case _:
+                    assert_never(kind)
+        case Stopping(reason=reason):
+            return replace(blank, kind="stopping", reason=reason)
+        case Settling(reason=reason):
+            return replace(blank, kind="stopping", reason=reason)
+        case AwaitingClock(reason=reason):
+            return replace(blank, kind="paid", reason=reason, paid_method=session.payment.method)
+        case _:
+            assert_never(session.state)
+
+
+def _measured(blank: View, session: Session, terms: Terms) -> View:
+    measured = session.measured
+    if measured is None:
+        return blank
+    due = session.payment.due_minor
+    return replace(
+        blank,
+        began=measured.began.utc.isoformat(),
+        energy_wh=measured.last_wh - measured.begin_wh,
+        seconds=int((measured.accrual.ended_at - measured.began.utc).total_seconds()),
+        cost_minor=pricing.payable_minor(terms.compiled, measured.accrual) if due is None else due,
+        estimated=measured.estimated,
+    )

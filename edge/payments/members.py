@@ -1,0 +1,73 @@
+"""The local list of members: a TOML file, read at the start, looked up by token so that it works offline.
+
+[[member]]
+account = "A-1001"
+uid = "04A1B2C3D4E5F6"
+limit_minor = 6000      # for one session
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from edge.domain.identity import IdToken, Member, is_random_uid, uid_token
+from edge.errors import ConfigError
+
+_Uid = Annotated[str, Meta(pattern=r"^([0-9A-Fa-f]{8}|[0-9A-Fa-f]{14}|[0-9A-Fa-f]{20})$")]
+
+
+class _Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    account: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
+    uid: _Uid
+    limit_minor: Annotated[int, Meta(ge=1, le=100_000_000)]
+    blocked: bool = False
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    member: tuple[_Listed, ...] = ()
+
+
+class FileMembers:
+    """Implements edge.ports.MemberList. Holds tokens, not UIDs."""
+
+    def __init__(self, by_token: dict[str, Member]) -> None:
+        self._by_token = by_token
+
+    @classmethod
+    def load(cls, path: Path, *, key: bytes, key_id: str, currency: str) -> FileMembers:
+        """The members of a file. Raises ConfigError with every mistake in it."""
+        try:
+            listed = msgspec.convert(tomllib.loads(path.read_text()), _File)
+        except OSError as e:
+            raise ConfigError((f"{path}: cannot be read: {e.strerror}",)) from e
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as e:
+            raise ConfigError((f"{path}: {e}",), hint="correct the list of members") from e
+        found: dict[str, Member] = {}
+        problems = []
+        for number, member in enumerate(listed.member, start=1):
+            uid = bytes.fromhex(member.uid)
+            token = uid_token(uid, key=key, key_id=key_id)
+            if is_random_uid(uid):
+                problems.append(
+                    f"{path}: member {number}: a UID that starts with 08 is another one at each tap"
+                )
+            if token.value in found:
+                problems.append(f"{path}: member {number}: the same card stands in the list twice")
+            found[token.value] = Member(
+                account=member.account,
+                token=token.value,
+                limit_minor=member.limit_minor,
+                currency=currency,
+                blocked=member.blocked,
+            )
+        if problems:
+            raise ConfigError(tuple(problems), hint="correct the list of members")
+        return cls(found)
+
+    def find(self, token: IdToken) -> Member | None:
+        return self._by_token.get(token.value)

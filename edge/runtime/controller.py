@@ -1,0 +1,314 @@
+"""One controller an EVSE: a bounded mailbox, one consumer, and `event -> step -> commit -> effects`.
+
+The consumer alone changes the state, so the domain needs no locks. Effects are tasks that post their results
+back as events; none starts before the commit of the step that asked for it (I2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
+
+import msgspec
+
+from edge import log
+from edge.domain.instant import Instant
+from edge.domain.invoice import Invoice, InvoiceDraft
+from edge.domain.payment import Method
+from edge.domain.session import effects as fx
+from edge.domain.session import events as ev
+from edge.domain.session.machine import step
+from edge.domain.session.screen import view
+from edge.domain.session.state import EvseState
+from edge.domain.view import Notice, View
+from edge.errors import HardwareError
+from edge.ports import Clock, Display, Evse, Meter, PaymentMethod
+from edge.runtime.metering import MeterWatch
+from edge.runtime.offers import Offers
+from edge.store.store import Store
+from edge.store.transaction import Tx
+
+#: Events that may wait. The sources wait in their turn when it is full; nothing is dropped.
+_MAILBOX_MAX = 256
+
+#: The consumer has to have finished an event this recently for permission to be renewed (virtual seconds).
+_PROGRESS_MAX_S = 10
+
+#: Between two tries to open a contactor that did not answer; its own lease runs out meanwhile.
+_OPEN_RETRY_S = 1
+
+#: How long a passing word stays on the screen.
+_NOTICE_S = 6
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How one EVSE is run. Seconds; amperes a phase."""
+
+    evse_id: str
+    label: str
+    max_current_a: int
+    poll_s: float
+    evse_stale_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What a controller works with: the EVSE's own devices, and what all of them share."""
+
+    meter: Meter
+    evse: Evse
+    payments: Mapping[Method, PaymentMethod]
+    offers: Offers
+    store: Store
+    clock: Clock
+    display: Display
+    online: Callable[[], bool | None]
+
+
+class EvseController:
+    """Runs one EVSE until cancelled. `post` delivers an event; `state` is as of the last one."""
+
+    def __init__(self, options: Options, world: World, *, state: EvseState) -> None:
+        self.state = state
+        self.shown: View | None = None
+        self._options = options
+        self._evse = world.evse
+        self._payments = world.payments
+        self._offers = world.offers
+        self._store = world.store
+        self._clock = clock = world.clock
+        self._display = world.display
+        self._online = world.online
+        self._meter = MeterWatch(
+            world.meter, clock=clock, poll_s=options.poll_s, post=self.post, name=options.evse_id
+        )
+        self._mailbox: asyncio.Queue[ev.Event] = asyncio.Queue(_MAILBOX_MAX)
+        self._tasks: asyncio.TaskGroup | None = None
+        self._permitted = False
+        self._progress: Instant = clock.now()
+        self._notice: tuple[Notice, Instant] | None = None
+        self._notices = 0
+
+    @property
+    def evse_id(self) -> str:
+        return self._options.evse_id
+
+    @property
+    def meter_read_at(self) -> datetime | None:
+        """Wall time of the last good reading."""
+        return self.state.meter_seen.utc if self.state.meter_seen is not None else None
+
+    async def post(self, event: ev.Event) -> None:
+        """Deliver an event; waits while the mailbox is full."""
+        await self._mailbox.put(event)
+
+    def tell(self, code: str) -> None:
+        """A passing word on this EVSE's screen."""
+        self._note(code, self._clock.now())
+        self._show()
+
+    def _note(self, code: str, at: Instant) -> None:
+        self._notices += 1
+        self._notice = (Notice(code=code, serial=self._notices), at)
+
+    async def run(self) -> None:
+        """Open the contactor, recover, then live. Ends only by cancellation or an error nobody expected."""
+        await self._open()
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            await self._apply(ev.Booted(at=self._clock.now()))
+            tasks.create_task(self._consume(), name=f"{self.evse_id} events")
+            tasks.create_task(self._meter.run(), name=f"{self.evse_id} meter")
+            tasks.create_task(self._watch_evse(), name=f"{self.evse_id} evse")
+            tasks.create_task(self._tick(), name=f"{self.evse_id} tick")
+            tasks.create_task(self._renew(), name=f"{self.evse_id} lease")
+
+    async def shut(self) -> None:
+        """The ordered stop: no permission, contactor open. The session stays as committed and resumes."""
+        self._permitted = False
+        try:
+            await asyncio.wait_for(self._evse.revoke(), timeout=5)
+        except (HardwareError, TimeoutError) as e:
+            log.event("evse.not_opened", evse_id=self.evse_id, error=str(e))
+
+    async def checkpoint(self) -> None:
+        """Commit where a running session stands, so that an ordered stop loses no second of it."""
+        await self._apply(ev.CheckpointDue(at=self._clock.now()))
+
+    async def _consume(self) -> None:
+        while True:
+            await self._apply(await self._mailbox.get())
+
+    async def _apply(self, event: ev.Event) -> None:
+        terms = self._offers.terms(self.state.session.tariff_hash if self.state.session else None)
+        outcome = step(self.state, event, terms)
+        invoice: Invoice | None = None
+        if outcome.records:
+            invoice = await self._store.tx(lambda tx: _commit(tx, outcome, event.at))
+        before, self.state = self.state, outcome.state
+        self._progress = self._clock.now()
+        for effect in outcome.effects:
+            self._perform(effect, event.at)
+        if before.session is not None and outcome.state.session is None:
+            _log_end(before, outcome.state, invoice)
+        if invoice is not None:
+            await self._apply(ev.InvoiceNumbered(at=event.at, number=invoice.number))
+        self._show()
+
+    def _perform(self, effect: fx.Effect, at: Instant) -> None:
+        match effect:
+            case fx.Preauthorize():
+                self._start(self._preauthorize(effect))
+            case fx.Capture():
+                self._start(self._capture(effect))
+            case fx.Reverse():
+                self._start(self._reverse(effect))
+            case fx.ReadBegin():
+                self._meter.want_begin()
+            case fx.ReadEnd():
+                self._meter.want_end()
+            case fx.Energize():
+                self._permitted = True
+                self._start(self._permit())
+            case fx.OpenContactor():
+                self._permitted = False
+                self._start(self._open())
+            case fx.Tell(code=code):
+                self._note(code, at)
+            case _:
+                assert_never(effect)
+
+    def _start(self, work: Awaitable[None]) -> None:
+        assert self._tasks is not None
+        self._tasks.create_task(_await(work))
+
+    async def _preauthorize(self, effect: fx.Preauthorize) -> None:
+        answer = await self._payments[effect.method].preauthorize(
+            effect.ref, amount_minor=effect.amount_minor, currency=effect.currency, token=effect.token
+        )
+        await self.post(ev.PaymentAnswered(at=self._clock.now(), answer=answer))
+
+    async def _capture(self, effect: fx.Capture) -> None:
+        answer = await self._payments[effect.method].capture(
+            effect.ref, amount_minor=effect.amount_minor, currency=effect.currency
+        )
+        await self.post(ev.PaymentAnswered(at=self._clock.now(), answer=answer))
+
+    async def _reverse(self, effect: fx.Reverse) -> None:
+        answer = await self._payments[effect.method].reverse(effect.ref)
+        await self.post(ev.PaymentAnswered(at=self._clock.now(), answer=answer))
+
+    async def _permit(self) -> None:
+        try:
+            await self._evse.permit(current_a=self._options.max_current_a)
+        except HardwareError as e:
+            log.event("evse.not_permitted", evse_id=self.evse_id, error=str(e))
+
+    async def _open(self) -> None:
+        while not self._permitted:
+            try:
+                await self._evse.revoke()
+            except HardwareError as e:
+                log.event("evse.not_opened", evse_id=self.evse_id, error=str(e))
+                await self._clock.sleep(_OPEN_RETRY_S)
+            else:
+                return
+
+    async def _renew(self) -> None:
+        """Permission lives only while events are being handled; a stuck consumer lets it lapse (I1, I8)."""
+        while True:
+            await self._clock.sleep(self._options.poll_s)
+            if self._permitted and self._clock.now().seconds_since(self._progress) <= _PROGRESS_MAX_S:
+                await self._permit()
+
+    async def _watch_evse(self) -> None:
+        """The vehicle's state. A charge point that stays silent counts as broken."""
+        prepared = False
+        told: tuple[str, bool] | None = None
+        seen = self._clock.now()
+        while True:
+            try:
+                if not prepared:
+                    await self._evse.prepare()
+                    prepared = True
+                status = await self._evse.status()
+            except HardwareError as e:
+                prepared = False
+                if (
+                    told != ("F", False)
+                    and self._clock.now().seconds_since(seen) > self._options.evse_stale_s
+                ):
+                    log.event("evse.failed", evse_id=self.evse_id, error=str(e))
+                    told = ("F", False)
+                    await self.post(ev.PilotChanged(at=self._clock.now(), pilot="F", limited=False))
+            else:
+                seen = status.at
+                if told != (status.pilot, status.limited):
+                    told = (status.pilot, status.limited)
+                    await self.post(ev.PilotChanged(at=status.at, pilot=status.pilot, limited=status.limited))
+            await self._clock.sleep(self._options.poll_s)
+
+    async def _tick(self) -> None:
+        trusted = self._clock.trusted()
+        while True:
+            await self._clock.sleep(1)
+            at = self._clock.now()
+            if not trusted and self._clock.trusted():
+                trusted = True
+                await self.post(ev.ClockBecameTrusted(at=at))
+            await self.post(ev.Ticked(at=at))
+
+    def _show(self) -> None:
+        now = self._clock.now()
+        if self._notice is not None and now.seconds_since(self._notice[1]) > _NOTICE_S:
+            self._notice = None
+        terms = self._offers.terms(self.state.session.tariff_hash if self.state.session else None)
+        self.shown = view(
+            self.state,
+            terms,
+            now,
+            price=self._offers.price(),
+            online=self._online(),
+            notice=self._notice and self._notice[0],
+        )
+        self._display.show(self.shown)
+
+
+async def _await(work: Awaitable[None]) -> None:
+    await work
+
+
+def _commit(tx: Tx, outcome: fx.Step, at: Instant) -> Invoice | None:
+    """One step, whole: its facts in order, the number of its invoice, and the state that follows."""
+    invoice: Invoice | None = None
+    for record in outcome.records:
+        match record:
+            case InvoiceDraft():
+                invoice = tx.seal(record, at)
+            case fx.FreezeTariff(hash=tariff_hash, document=document):
+                tx.freeze_tariff(tariff_hash, document, at)
+            case _:
+                tx.append(record, at)
+    if outcome.personal is not None:
+        personal = outcome.personal
+        tx.keep_personal(personal.session_id, personal.token, personal.salt)
+    tx.save_evse(outcome.state.evse_id, msgspec.json.encode(outcome.state))
+    return invoice
+
+
+def _log_end(before: EvseState, after: EvseState, invoice: Invoice | None) -> None:
+    assert before.session is not None
+    finished = after.finished
+    log.event(
+        "session.ended",
+        evse_id=before.evse_id,
+        session_id=before.session.session_id,
+        outcome=finished and finished.outcome,
+        reason=finished and finished.reason,
+        energy_wh=finished and finished.energy_wh,
+        paid_minor=finished and finished.paid_minor,
+        invoice=invoice and invoice.number,
+    )

@@ -1,0 +1,165 @@
+"""The one task that talks to an EVSE's meter: polls it, judges each reading, confirms begin and end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from msgspec.structs import replace
+
+from edge import log
+from edge.domain.energy import MeterIdentity, MeterValue
+from edge.domain.session import events as ev
+from edge.errors import HardwareError
+from edge.metering import reading
+from edge.metering.reading import Sample
+from edge.ports import Clock, Meter
+
+Post = Callable[[ev.Event], Awaitable[None]]
+
+#: Tries for a confirmed begin or end reading; each is two reads, so a meter that answers at all passes.
+_CONFIRM_TRIES = 5
+
+
+class MeterWatch:
+    """Runs until cancelled. `want_begin` and `want_end` ask for a confirmed reading; it comes as an event."""
+
+    def __init__(self, meter: Meter, *, clock: Clock, poll_s: float, post: Post, name: str) -> None:
+        self._meter = meter
+        self._clock = clock
+        self._poll_s = poll_s
+        self._post = post
+        self._name = name
+        self._state: reading.State | None = None
+        self._identity: MeterIdentity | None = None
+        self._wanted: str | None = None
+        self._failing: str | None = None
+
+    def want_begin(self) -> None:
+        self._wanted = "begin"
+
+    def want_end(self) -> None:
+        self._wanted = "end"
+
+    async def run(self) -> None:
+        """Poll for ever. A failure is an event in the meter's state, never a value."""
+        while True:
+            wanted, self._wanted = self._wanted, None
+            match wanted:
+                case "begin":
+                    await self._begin()
+                case "end":
+                    await self._end()
+                case _:
+                    await self._poll()
+            if self._wanted is None:
+                await self._clock.sleep(self._poll_s)
+
+    async def _poll(self) -> None:
+        try:
+            if self._identity is None:
+                await self._identify()
+            value = await self._meter.read()
+        except HardwareError as e:
+            await self._failed(e)
+            return
+        self._recovered()
+        if self._state is None:
+            self._state = await self._first(value)
+            return
+        self._state, verdict = reading.judge(self._state, _sample(value))
+        match verdict:
+            case reading.Accepted(energy_wh=energy_wh) | reading.Held(energy_wh=energy_wh):
+                await self._post(
+                    ev.MeterAccepted(at=self._clock.now(), value=replace(value, energy_wh=energy_wh))
+                )
+            case reading.Halted(reason=reason):
+                await self._post(ev.MeterHaltedNow(at=self._clock.now(), reason=reason))
+            case reading.Suspect(reason=reason):
+                log.event("meter.suspect", evse_id=self._name, reason=reason)
+            case reading.Stale(age_s=age_s):
+                log.event("meter.stale", evse_id=self._name, age_s=round(age_s))
+
+    async def _first(self, value: MeterValue) -> reading.State | None:
+        """The first two readings after a start have to fit each other."""
+        try:
+            again = await self._meter.read()
+        except HardwareError as e:
+            await self._failed(e)
+            return None
+        sample = reading.confirm(self._meter.limits, _sample(value), _sample(again))
+        if sample is None:
+            return None
+        await self._post(ev.MeterAccepted(at=self._clock.now(), value=again))
+        return reading.begin(self._meter.limits, sample)
+
+    async def _identify(self) -> None:
+        self._identity = await self._meter.identify()
+        await self._post(ev.MeterIdentified(at=self._clock.now(), identity=self._identity))
+
+    async def _begin(self) -> None:
+        reason = "meter_silent"
+        for _ in range(_CONFIRM_TRIES):
+            try:
+                identity = await self._meter.identify()
+                first, second = await self._meter.read(), await self._meter.read()
+            except HardwareError as e:
+                await self._failed(e)
+                await self._clock.sleep(self._poll_s)
+                continue
+            sample = reading.confirm(self._meter.limits, _sample(first), _sample(second))
+            if sample is None:
+                reason = "meter_unsteady"
+                continue
+            self._recovered()
+            self._identity = identity
+            self._state = reading.begin(self._meter.limits, sample)
+            await self._post(ev.BeginRead(at=self._clock.now(), value=second, identity=identity))
+            return
+        await self._post(ev.ReadFailed(at=self._clock.now(), reason=reason))
+
+    async def _end(self) -> None:
+        for _ in range(_CONFIRM_TRIES):
+            try:
+                identity = await self._meter.identify()
+                first, second = await self._meter.read(), await self._meter.read()
+            except HardwareError as e:
+                await self._failed(e)
+                await self._clock.sleep(self._poll_s)
+                continue
+            self._recovered()
+            if self._state is None:
+                confirmed = reading.confirm(self._meter.limits, _sample(first), _sample(second))
+                if confirmed is None:
+                    continue
+                self._state = reading.begin(self._meter.limits, confirmed)
+            energy_wh, estimated = reading.end(self._state, _sample(first), _sample(second))
+            value = None if estimated else replace(second, energy_wh=energy_wh)
+            await self._post(ev.EndRead(at=self._clock.now(), value=value, identity=identity))
+            return
+        await self._post(ev.EndRead(at=self._clock.now(), value=None, identity=None))
+
+    async def _failed(self, error: HardwareError) -> None:
+        self._identity = None  # whoever answers next has to say who it is
+        if self._failing != error.code:
+            log.event("meter.failed", evse_id=self._name, error=str(error))
+        self._failing = error.code
+        if self._state is None:
+            return
+        failed = reading.Failed(at_ns=self._clock.now().monotonic_ns)
+        self._state, verdict = reading.judge(self._state, failed)
+        if isinstance(verdict, reading.Halted):
+            await self._post(ev.MeterHaltedNow(at=self._clock.now(), reason=verdict.reason))
+
+    def _recovered(self) -> None:
+        if self._failing is not None:
+            log.event("meter.recovered", evse_id=self._name)
+        self._failing = None
+
+
+def _sample(value: MeterValue) -> Sample:
+    return Sample(
+        at_ns=value.at.monotonic_ns,
+        energy_wh=value.energy_wh,
+        resolution_wh=value.resolution_wh,
+        power_w=value.power_w,
+    )

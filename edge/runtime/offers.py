@@ -1,0 +1,90 @@
+"""What is on sale, and what a running session was sold at: the terms that each step is decided on."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from edge.domain import pricing
+from edge.domain.invoice import Place, Seller
+from edge.domain.session.terms import Rules, Terms
+from edge.domain.tariffs import FrozenTariff, depends_on_time, freeze, words
+from edge.domain.view import PriceLine
+from edge.ports import Clock
+
+#: Tariffs compiled at once: the one on sale, and one for each session that began before it changed.
+_COMPILED_MAX = 16
+
+
+class Offer:
+    """One tariff as it is sold at one place."""
+
+    def __init__(self, frozen: FrozenTariff, *, place: Place) -> None:
+        self.frozen = frozen
+        self.place = place
+        self.needs_time = depends_on_time(frozen.tariff)
+        self.compiled = pricing.compile_tariff(frozen.tariff, time_zone=place.time_zone)
+
+
+class Offers:
+    """The terms of one EVSE. `refusal` tells why nothing new may be sold, as a code, or None."""
+
+    def __init__(
+        self,
+        *,
+        on_sale: FrozenTariff,
+        place: Place,
+        seller: Seller,
+        hold_minor: int,
+        rules: Rules,
+        clock: Clock,
+        find_tariff: Callable[[str], str],
+        refusal: Callable[[], str | None],
+        languages: tuple[str, ...],
+    ) -> None:
+        self._current = Offer(on_sale, place=place)
+        self._place = place
+        self._seller = seller
+        self._hold_minor = hold_minor
+        self._rules = rules
+        self._clock = clock
+        self._find_tariff = find_tariff
+        self._refusal = refusal
+        self._languages = languages
+        self._compiled: OrderedDict[str, Offer] = OrderedDict({on_sale.hash: self._current})
+
+    def terms(self, tariff_hash: str | None) -> Terms:
+        """The terms of a session by the hash of its frozen tariff, or what is on sale now."""
+        offer = self._current if tariff_hash is None else self._offer(tariff_hash)
+        trusted = self._clock.trusted()
+        refusal = self._refusal()
+        if refusal is None and offer.needs_time and not trusted:
+            refusal = "clock_untrusted"
+        tariff = offer.frozen.tariff
+        return Terms(
+            tariff_hash=offer.frozen.hash,
+            tariff_document=offer.frozen.document,
+            tariff_text=words.text(tariff, language=self._languages[0]),
+            compiled=offer.compiled,
+            currency=tariff.currency,
+            hold_minor=self._hold_minor,
+            seller=self._seller,
+            place=offer.place,
+            clock_trusted=trusted,
+            refusal=refusal,
+            rules=self._rules,
+        )
+
+    def price(self) -> dict[str, tuple[PriceLine, ...]]:
+        """The price on sale in each language of the screen, in AFIR's order."""
+        raise NotImplementedError
+
+    def _offer(self, tariff_hash: str) -> Offer:
+        found = self._compiled.get(tariff_hash)
+        if found is None:
+            document = self._find_tariff(tariff_hash)
+            found = Offer(freeze(document.encode()), place=self._place)
+            self._compiled[tariff_hash] = found
+            while len(self._compiled) > _COMPILED_MAX:
+                self._compiled.popitem(last=False)
+        return found

@@ -1,0 +1,89 @@
+"""From a card in the field to an event at the right EVSE. The UID becomes a token here and goes no further (I6)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from edge import log
+from edge.domain.identity import IdToken, is_random_uid, uid_token
+from edge.domain.session import events as ev
+from edge.errors import HardwareError
+from edge.ports import CardReader, Clock, MemberList, Tap
+from edge.runtime.controller import EvseController
+
+#: Between two tries to open a reader that is gone.
+_REOPEN_S = 2
+
+
+class Taps:
+    """One reader's taps, for all EVSEs that it serves."""
+
+    def __init__(
+        self,
+        reader: CardReader,
+        controllers: Sequence[EvseController],
+        *,
+        members: MemberList,
+        key: bytes,
+        key_id: str,
+        clock: Clock,
+    ) -> None:
+        self._reader = reader
+        self._controllers = controllers
+        self._members = members
+        self._key = key
+        self._key_id = key_id
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Until cancelled. A reader that goes away is opened again; sessions go on without it."""
+        failing: str | None = None
+        while True:
+            try:
+                async for tap in self._reader.taps():
+                    failing = None
+                    await self._tapped(tap)
+            except HardwareError as e:
+                if failing != e.code:
+                    log.event("reader.failed", error=str(e))
+                failing = e.code
+            await self._clock.sleep(_REOPEN_S)
+
+    async def _tapped(self, tap: Tap) -> None:
+        if is_random_uid(tap.uid):
+            for controller in self._controllers:
+                controller.tell("card_random")
+            return
+        token = uid_token(tap.uid, key=self._key, key_id=self._key_id)
+        target = choose(self._controllers, token)
+        if target is None:
+            for controller in self._controllers:
+                controller.tell("choose_evse")
+            return
+        await target.post(
+            ev.CardTapped(
+                at=self._clock.now(),
+                token=token,
+                member=self._members.find(token),
+                session_id=secrets.token_hex(16),
+                payment_ref=secrets.token_hex(8),
+                salt=secrets.token_bytes(16),
+            )
+        )
+
+
+def choose(controllers: Sequence[EvseController], token: IdToken) -> EvseController | None:
+    """The card's own session first, then the only one plugged in and free, then the only one free."""
+    if len(controllers) == 1:
+        return controllers[0]
+    for controller in controllers:
+        session = controller.state.session
+        if session is not None and session.token == token:
+            return controller
+    free = [c for c in controllers if c.state.session is None]
+    plugged = [c for c in free if c.state.pilot is not None and c.state.pilot in "BCD"]
+    for candidates in (plugged, free):
+        if len(candidates) == 1:
+            return candidates[0]
+    return None

@@ -1,0 +1,69 @@
+"""Strict decoding of tables: every mistake at once, each with its key and what would be right.
+
+msgspec stops at the first mistake; an installer in the rain wants all of them. This walks a Struct's fields and
+lets msgspec judge each on its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args, get_origin
+
+import msgspec
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def decode(kind: type[S], table: object, *, path: str = "") -> tuple[S | None, list[str]]:
+    """The Struct in a table, and every problem in it as `key: what`. None when there is a problem."""
+    if not isinstance(table, Mapping):
+        return None, [f"{path or 'file'}: must be a table"]
+    fields = {f.encode_name: f for f in msgspec.structs.fields(kind)}
+    problems = [f"{_at(path, key)}: unknown key{_meant(key, fields)}" for key in table if key not in fields]
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name not in table:
+            if field.required:
+                problems.append(f"{_at(path, name)}: missing")
+            continue
+        value, found = _value(field.type, table[name], _at(path, name))
+        problems += found
+        values[field.name] = value
+    if problems:
+        return None, problems
+    try:
+        return kind(**values), []
+    except ValueError as e:
+        return None, [f"{path or 'file'}: {e}"]
+
+
+def _value(kind: Any, value: object, path: str) -> tuple[Any, list[str]]:
+    struct = _struct(kind)
+    if struct is not None:
+        return decode(struct, value, path=path)
+    row = _struct(get_args(kind)[0]) if get_origin(kind) is tuple and get_args(kind) else None
+    if row is not None and isinstance(value, list):
+        decoded = [decode(row, item, path=f"{path}[{number}]") for number, item in enumerate(value)]
+        return tuple(item for item, _ in decoded), [p for _, found in decoded for p in found]
+    try:
+        return msgspec.convert(value, kind, strict=True, str_keys=True), []
+    except msgspec.ValidationError as e:
+        return None, [f"{path}: {str(e).replace('Expected', 'must be')}"]
+
+
+def _struct(kind: Any) -> type[msgspec.Struct] | None:
+    """The Struct in `X` or `X | None`."""
+    for candidate in (kind, *get_args(kind)):
+        if isinstance(candidate, type) and issubclass(candidate, msgspec.Struct):
+            return candidate if get_origin(kind) is not tuple else None
+    return None
+
+
+def _at(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def _meant(key: object, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(str(key), known, n=1)
+    return f", did you mean `{close[0]}`?" if close else f" (known: {', '.join(sorted(known))})"
