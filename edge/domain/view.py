@@ -1,4 +1,4 @@
-"""What the driver sees: one view per state of an EVSE, as facts that a page can draw without deciding anything."""
+"""What the driver sees: one view per state of an EVSE, facts that a page draws without deciding anything."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """One EVSE's screen. Amounts in minor units, energy in Wh, durations in whole seconds; None is not known.
 
-    `hold_minor` is what a tap will reserve (idle) or has reserved (later); charging stops before it is used up.
-    `stop_code` is shown while the session starts; with it the driver stops on the screen when `stoppable`.
+    `hold_minor` is what a tap will reserve (idle) or has reserved (later); charging stops before it is used
+    up. `stop_code` is shown while the session starts; it stops on the screen what is `stoppable`.
     `choosing`: a tap waits for the driver to choose this EVSE or another one on the screen.
     """
 

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-#: `done`: it happens now. `wrong_code`: another code. `refused`: the EVSE is not in a state for it.
-Answer = Literal["done", "wrong_code", "refused"]
+#: `done`: it happens now. `refused`: the EVSE is not in a state for it. `too_many_tries` is the page's own.
+Answer = Literal["done", "wrong_code", "refused", "too_many_tries"]
 
 #: Wrong codes on one EVSE before it takes no more for a while: a 4-digit code then stands for days.
 TRIES_MAX = 5
@@ -18,7 +18,7 @@ TRIES_WINDOW_S = 60.0
 
 
 class Actions(Protocol):
-    """Who carries out what a driver does on the screen. Both answer at once; the views tell what became of it."""
+    """Who carries out what a driver does on the screen. Both answer at once; the views tell what follows."""
 
     async def stop(self, evse_id: str, code: str) -> Answer:
         """End the session on this EVSE if `code` is the one that its driver was shown."""
@@ -57,7 +57,7 @@ class Tries:
 
 
 def same_origin(*, origin: str | None, host: str | None) -> bool:
-    """True when a page of this very server sent the request: browsers put `Origin` on every POST (Fetch, 3.2)."""
+    """True when a page of this very server sent the request: browsers add `Origin` to a POST (Fetch, 3.2)."""
     return bool(origin and host) and origin == f"http://{host}"
 
 

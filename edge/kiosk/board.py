@@ -109,7 +109,7 @@ class Board:
 
 
 class _Curve:
-    """Power over one session in bounded space: when it is full, every other point goes and the step doubles."""
+    """Power over one session in bounded space: when full, every other point goes and the step doubles."""
 
     def __init__(self, began: str | None) -> None:
         self._began = began

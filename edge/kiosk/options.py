@@ -17,9 +17,9 @@ LANGUAGES = tuple(sorted(f.stem for f in (STATIC / "words").glob("*.json")))
 class KioskOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the driver's screen is served and looks.
 
-    The first of `languages` is shown until a driver chooses another. `reader` is where the card reader is, seen
-    from the screen: the arrow points there. `support` (such as a phone number) stands under "out of order".
-    Port 0 takes any free port.
+    The first of `languages` is shown until a driver chooses another. `reader` is where the card reader is,
+    seen from the screen: the arrow points there. `support` (such as a phone number) stands under "out of
+    order". Port 0 takes any free port.
     """
 
     host: Annotated[str, Meta(min_length=1, max_length=255)] = "127.0.0.1"

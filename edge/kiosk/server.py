@@ -1,45 +1,24 @@
-"""Serves the page, the state as JSON, and the live stream, on loopback unless told otherwise."""
+"""Listens for screens, on loopback unless told otherwise, and gives up those that stall."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
-import mimetypes
-from collections.abc import AsyncIterator, Awaitable, Callable
-from hashlib import sha256
-from html import escape
-from string import Template
+from collections.abc import Callable
+from typing import cast
 
-import msgspec
-from microdot import Microdot, Request, Response
+from microdot import Microdot
 
 from edge.errors import TillError
-from edge.kiosk.actions import Action, Actions, Answer, Choose, Stop, Tries, host_name, same_origin
+from edge.kiosk.actions import Actions
 from edge.kiosk.board import Board
-from edge.kiosk.options import STATIC, KioskOptions
+from edge.kiosk.options import KioskOptions
+from edge.kiosk.pages import Pages
 
-#: Screens at once: the panel, an installer's phone, the demo's browser, and each of them while it reconnects.
-CLIENTS_MAX = 8
-#: Connections at once, those of pictures and scripts included.
+#: Connections at once: eight streams, and the pictures, scripts and words of pages that load.
 CONNECTIONS_MAX = 32
-#: A screen gets at most two updates a second: nobody reads faster, and a Pi draws slowly.
-UPDATE_S = 0.5
-#: A quiet stream beats, so that a page knows a hung till from a quiet one (it waits for three).
-BEAT_S = 4.0
 #: A client that has not sent its request, or takes nothing, for this long is cut off.
 PATIENCE_S = 10.0
-
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": _POLICY,
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 
 #: What the daemon is told once the screen can be opened: host and port.
 Bound = Callable[[str, int], None]
@@ -60,7 +39,8 @@ async def serve(
     `bound(host, port)` is called once the page can be opened. Without `actions` the page has nothing to press
     but its languages.
     """
-    app = _app(board, options, actions)
+    app = Microdot()
+    Pages(board, options, actions).register(app)
     lines: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -90,141 +70,34 @@ async def serve(
 
 async def _answer(app: Microdot, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
-        await app.handle_request(reader, _Line(writer))  # type: ignore[no-untyped-call]
+        await app.handle_request(reader, cast("asyncio.StreamWriter", _Line(writer)))
     except OSError:
         pass  # the client is gone; it comes back by itself
     finally:
         writer.transport.abort()
 
 
-ame = host_name(request.headers.get("Host", ""))
-        return None if _is_ours(name, options.host) else _text("this till has another name", 421)
+class _Line:
+    """A connection as microdot writes to it, which gives up a client that stalls."""
 
-    @app.get("/events")
-    async def events(_request: Request) -> Response:
-        if board.watchers >= CLIENTS_MAX:
-            return _text("too many screens", 503)
-        return Response(_stream(board, version), headers={**_HEADERS, "Content-Type": "text/event-stream"})
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._cut_off = asyncio.get_running_loop().call_later(PATIENCE_S, writer.transport.abort)
 
-    @app.get("/state")
-    async def state(_request: Request) -> Response:
-        return _json(board.snapshot())
+    def get_extra_info(self, name: str) -> object:
+        return self._writer.get_extra_info(name)
 
-    @app.post("/actions")
-    async def act(request: Request) -> Response:
-        if actions is None:
-            return _text("nothing to press here", 404)
-        headers = request.headers
-        if not same_origin(origin=headers.get("Origin"), host=headers.get("Host")):
-            return _text("only from the till's own page", 403)
+    async def awrite(self, data: bytes) -> None:
+        self._cut_off.cancel()
+        self._writer.write(data)
         try:
-            action = msgspec.json.decode(request.body, type=Action)
-        except msgspec.DecodeError:
-            return _text("not an action", 400)
-        if action.evse_id not in board:
-            return _text("no such EVSE", 404)
-        return _json(msgspec.json.encode({"answer": await _perform(action, actions, tries)}))
+            async with asyncio.timeout(PATIENCE_S):
+                await self._writer.drain()
+        except TimeoutError as e:
+            raise ConnectionResetError(errno.ECONNRESET, "the client takes nothing") from e
 
-    @app.get("/")
-    async def page(request: Request) -> Response:
-        return await static(request, "index.html")
-
-    @app.get("/static/<path:name>")
-    async def static(_request: Request, name: str) -> Response:
-        if (file := files.get(name)) is None:
-            return _text("no such file", 404)
-        content_type, content = file
-        return Response(content, headers={**_HEADERS, "Content-Type": content_type})
-
-    return app
-
-
-async def _perform(action: Action, actions: Actions, tries: Tries) -> Answer | str:
-    now_s = asyncio.get_running_loop().time()
-    match action:
-        case Choose(evse_id=evse_id):
-            return await actions.choose(evse_id)
-        case Stop(evse_id=evse_id, code=code):
-            if tries.spent(evse_id, now_s):
-                return "too_many_tries"
-            answer = await actions.stop(evse_id, code)
-            if answer == "wrong_code":
-                tries.wrong(evse_id, now_s)
-            return answer
-
-
-async def _stream(board: Board, version: str) -> AsyncIterator[bytes]:
-    """The whole state on connecting and after each change, with a beat while nothing changes.
-
-    The page's version comes first: a page of the daemon before an upgrade loads itself again.
-    """
-    with board.watch() as changed:
-        yield f"retry: 1000\nevent: page\ndata: {version}\n\n".encode()
-        while True:
-            changed.clear()
-            yield b"event: state\ndata: " + board.snapshot() + b"\n\n"
-            await asyncio.sleep(UPDATE_S)
-            while not await _set_within(changed.wait(), BEAT_S):
-                yield b"event: beat\ndata: 1\n\n"
-
-
-async def _set_within(event: Awaitable[object], seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await event
-    except TimeoutError:
-        return False
-    return True
-
-
-def _is_ours(name: str, host: str) -> bool:
-    """Only our name or a bare address: a page elsewhere whose name was rebound to us reads nothing."""
-    if name in ("localhost", host):
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-_Files = dict[str, tuple[str, bytes]]
-
-
-def _files(options: KioskOptions, *, has_actions: bool) -> tuple[str, _Files]:
-    """The page's version, and everything below /static, read once: name -> (content type, content)."""
-    files = {
-        path.relative_to(STATIC).as_posix(): (_content_type(path.name), path.read_bytes())
-        for path in sorted(STATIC.rglob("*"))
-        if path.is_file()
-    }
-    settings: dict[str, object] = {
-        "languages": {code: msgspec.json.decode(files[f"words/{code}.json"][1]) for code in options.languages},
-        "theme": options.theme,
-        "reader": options.reader,
-        "support": options.support,
-        "actions": has_actions,
-    }
-    everything = b"".join(content for _, content in files.values()) + msgspec.json.encode(settings)
-    settings["version"] = version = sha256(everything).hexdigest()[:16]
-    content_type, index = files["index.html"]
-    page = Template(index.decode()).substitute(
-        language=options.languages[0],
-        theme=options.theme,
-        settings=escape(msgspec.json.encode(settings).decode()),
-    )
-    files["index.html"] = (content_type, page.encode())
-    return version, files
-
-
-def _content_type(name: str) -> str:
-    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return f"{kind}; charset=UTF-8" if kind.startswith("text/") else kind
-
-
-def _text(text: str, status: int) -> Response:
-    return Response(text, status, {**_HEADERS, "Content-Type": "text/plain; charset=UTF-8"})
-
-
-def _json(encoded: bytes) -> Response:
-    return Response(encoded, headers={**_HEADERS, "Content-Type": "application/json"})
+    async def aclose(self) -> None:
+        self._cut_off.cancel()
+        self._writer.close()
+        async with asyncio.timeout(PATIENCE_S):
+            await self._writer.wait_closed()
