@@ -24,6 +24,7 @@ const state = {
   code: null, // {typed, message} while a stop code is typed
   countdowns: new Map(), // evse -> {view's seconds_left, until}
   notices: new Map(), // evse -> serial of the newest notice that was shown
+  banner: null, // {label, code, until} of that notice while it passes
   touched: 0,
   active: false, // a session was on the screen
 };
@@ -75,7 +76,7 @@ function hear(panels) {
 /* ---- what a driver chose, and forgetting it ---- */
 
 function forget() {
-  Object.assign(state, { language: codes[0], opened: null, code: null });
+  Object.assign(state, { language: codes[0], opened: null, code: null, banner: null });
 }
 
 function count(view) {
@@ -92,20 +93,17 @@ function secondsLeft(view) {
   return counting ? Math.max(0, Math.ceil((counting.until - performance.now()) / 1000)) : null;
 }
 
-let passing;
-
 function notice({ evse_id, label, notice }) {
   if (notice === null || state.notices.get(evse_id) === notice.serial) return;
   state.notices.set(evse_id, notice.serial);
-  const banner = document.getElementById("notice");
-  const where = state.panels.length > 1 ? [el("span", { class: "badge" }, label)] : [];
-  banner.replaceChildren(...where, picture("fault"), el("span", {}, wordsFor(words().notices, notice.code)));
-  banner.className = "shown";
-  clearTimeout(passing);
-  passing = setTimeout(() => {
-    banner.className = "";
-    banner.replaceChildren();
-  }, NOTICE_MS);
+  state.banner = { label, code: notice.code, until: performance.now() + NOTICE_MS };
+}
+
+function banner() {
+  if (state.banner === null || state.banner.until < performance.now()) return [];
+  const { label, code } = state.banner;
+  const where = state.panels?.length > 1 ? [el("span", { class: "badge" }, label)] : [];
+  return [...where, picture("fault"), el("span", {}, wordsFor(words().notices, code))];
 }
 
 const words = () => settings.languages[state.language];
@@ -210,6 +208,7 @@ function draw() {
   document.documentElement.lang = state.language;
   document.title = words().title;
   patchChildren(stage, [screen()]);
+  patchChildren(document.getElementById("notice"), banner());
   const announcer = document.getElementById("announcer");
   const said = announcement();
   if (announcer.textContent !== said) announcer.textContent = said;
@@ -217,8 +216,7 @@ function draw() {
 
 setInterval(() => {
   if (!state.active && performance.now() - state.touched > FORGET_MS) forget();
-  else if (state.opened && !state.code && performance.now() - state.touched > FORGET_MS) state.opened = null;
-  if (state.code && performance.now() - state.touched > FORGET_MS) state.code = null;
+  else if (performance.now() - state.touched > FORGET_MS) Object.assign(state, { opened: null, code: null });
   draw();
 }, 1000);
 

@@ -14,26 +14,23 @@ export function overview(panels, context, languages) {
   return el(
     "article",
     { class: "overview", "data-key": "overview" },
-    el(
-      "aside",
-      { class: "side" },
-      el("div", { class: "offers" }, offers(panels, context)),
-      el(
-        "section",
-        { class: "prompt" },
-        choosing
-          ? null
-          : el(
-              "div",
-              { class: `pictures ${context.settings.reader}` },
-              pictureOf("idle"),
-              picture("arrow", "arrow"),
-            ),
-        el("p", { class: "action" }, choosing ? context.words.choose : context.words.tap_short),
-      ),
-      el("div", { class: "buttons" }, languages),
-    ),
+    el("aside", { class: "side" }, el("div", { class: "offers" }, offers(panels, context)), bottom(choosing, context, languages)),
     el("ul", { class: `rows of${panels.length}` }, panels.map((panel) => row(panel, context))),
+  );
+}
+
+function bottom(choosing, { words, settings }, languages) {
+  const pictures = el("div", { class: `pictures ${settings.reader}` }, pictureOf("idle"), picture("arrow", "arrow"));
+  return el(
+    "div",
+    { class: "bottom" },
+    el(
+      "section",
+      { class: "prompt" },
+      choosing ? null : pictures,
+      el("p", { class: "action" }, choosing ? words.choose : words.tap_short),
+    ),
+    el("div", { class: "buttons" }, languages),
   );
 }
 
@@ -41,19 +38,19 @@ export function overview(panels, context, languages) {
 function offers(panels, context) {
   const groups = new Map();
   for (const { view } of panels) {
-    const text = JSON.stringify([view.price, view.kind === "idle" ? view.hold_minor : null]);
     const price = JSON.stringify(view.price);
     const group = groups.get(price) ?? { view, labels: [] };
-    if (text !== price && view.kind === "idle") group.view = view;
+    if (view.kind === "idle") group.view = view; // the one that names the hold
     group.labels.push(view.label);
     groups.set(price, group);
   }
+  const several = groups.size > 1;
   return [...groups.values()].map(({ view, labels }) =>
     el(
       "div",
-      { class: groups.size > 1 ? "group several" : "group" },
-      groups.size > 1 ? el("p", { class: "labels" }, labels.map((label) => el("span", { class: "badge" }, label))) : null,
-      offer(view.kind === "idle" ? view : { ...view, hold_minor: null }, context),
+      { class: several ? "group several" : "group" },
+      several ? el("p", { class: "labels" }, labels.map((label) => el("span", { class: "badge" }, label))) : null,
+      offer(view, context, { brief: true }),
     ),
   );
 }

@@ -10,6 +10,9 @@ export const wordsFor = (table, code) => table[code] ?? table.other ?? "";
 /** A sentence with its {figures} in place. */
 export const filled = (sentence, figures) => sentence.replace(/\{(\w+)\}/g, (_, name) => figures[name]);
 
+// Reasons to end that the driver gave: nobody needs to be told. Null is none that the till would name.
+const BY_DRIVER = new Set([null, "card", "unplugged", "screen"]);
+
 /** What a screen reader says, and the heading shows, for a state. */
 export function headline(view, { words }) {
   return words.kinds[view.kind];
@@ -28,27 +31,27 @@ export function explanation(view, { words }) {
     case "ended":
       return wordsFor(words.reasons, view.reason);
     case "paid":
-      return words.unplug;
+      return view.vehicle_connected === false ? "" : words.unplug;
     default:
       return words.next[view.kind];
   }
 }
 
 /** The complete price in the chosen language: the first line large, the others below it, then the hold. */
-export function offer(view, context) {
+export function offer(view, context, { brief = false } = {}) {
   const { words, locale } = context;
   const lines = view.price[context.language] ?? Object.values(view.price)[0] ?? [];
   const [first, ...others] = lines;
-  if (first === undefined) return el("section", { class: "offer" }, el("p", { class: "note" }, words.price_unknown));
-  const hold = view.hold_minor === null ? null : filled(words.hold, { amount: money(view.hold_minor, view, locale) });
+  if (first === undefined) return el("section", { class: "offer" }, el("p", { class: "label" }, words.price_unknown));
+  const reserved = view.kind === "idle" && view.hold_minor !== null;
+  const sentence = brief ? words.hold_short : words.hold;
   return el(
     "section",
-    { class: "offer", "aria-label": words.price },
-    el("p", { class: "label" }, first.label),
+    { class: `offer ${others.length > 3 ? "dense" : ""}`, "aria-label": words.price },
+    el("p", { class: "label" }, first.label, first.note ? el("small", {}, ` · ${first.note}`) : null),
     amount(first.amount),
-    first.note ? el("p", { class: "note" }, first.note) : null,
     others.length ? el("ul", { class: "lines" }, others.map(priceLine)) : null,
-    hold ? el("p", { class: "hold" }, hold) : null,
+    reserved ? el("p", { class: "hold" }, filled(sentence, { amount: money(view.hold_minor, view, locale) })) : null,
   );
 }
 
@@ -61,8 +64,13 @@ function amount(text) {
 }
 
 function priceLine(line) {
-  const about = line.note ? el("small", {}, line.note) : null;
-  return el("li", {}, el("span", {}, line.label, about), el("b", {}, line.amount));
+  return el(
+    "li",
+    {},
+    el("span", {}, line.label),
+    el("b", {}, line.amount),
+    line.note ? el("small", {}, line.note) : null,
+  );
 }
 
 /** The picture and words of the next single action. */
@@ -83,28 +91,28 @@ function prompt(view, context, ...more) {
 }
 
 function figure(label, text, extra = "") {
-  return el("div", { class: `figure ${extra}` }, el("dt", {}, label), el("dd", {}, text));
+  const size = text.length > 9 ? "long" : "";
+  return el("div", { class: `figure ${extra} ${size}` }, el("dt", {}, label), el("dd", {}, text));
 }
 
 function costOf(view, { words, locale }) {
   if (view.cost_minor === null) return words.unknown;
-  return `${view.estimated ? "≈ " : ""}${money(view.cost_minor, view, locale)}`;
-}
-
-function costLabel(label, view, { words }) {
-  return view.estimated ? `${label} (${words.estimated})` : label;
+  return `${view.estimated ? "≈\u00a0" : ""}${money(view.cost_minor, view, locale)}`;
 }
 
 const known = (value, write, { words, locale }) => (value === null ? words.unknown : write(value, locale));
 
 function waiting(view, context) {
+  return [offer(view, context), prompt(view, context)];
+}
+
+/** Accepted, and something is to be done or awaited: that comes first now, with the price still in sight. */
+function starting(view, context) {
   const { words } = context;
   const left = context.secondsLeft(view);
   const clock = left === null ? null : el("dl", { class: "clock" }, figure(words.time_left, duration(left), "large"));
-  const code = view.stop_code
-    ? el("dl", { class: "code" }, figure(words.stop_code, view.stop_code, "large"))
-    : null;
-  return [offer(view, context), prompt(view, context, clock, code)];
+  const code = view.stop_code ? el("dl", { class: "code" }, figure(words.stop_code, view.stop_code, "large")) : null;
+  return [prompt(view, context, clock), el("div", { class: "beside" }, offer(view, context), code)];
 }
 
 function metered(view, { panel, ...context }) {
@@ -116,12 +124,16 @@ function metered(view, { panel, ...context }) {
     el(
       "dl",
       { class: "figures" },
-      figure(costLabel(words.cost, view, context), costOf(view, context), "large"),
+      figure(view.estimated ? words.cost_estimated : words.cost, costOf(view, context), "large"),
       figure(words.energy, known(view.energy_wh, energy, context), "large"),
-      figure(words.time, known(view.seconds, duration, context)),
-      figure(words.power_now, now),
+      figure(words.time, known(view.seconds, duration, context), "large"),
     ),
-    el("section", { class: "course" }, curve(panel.curve, filled(words.curve, { power: now, peak }))),
+    el(
+      "section",
+      { class: "course" },
+      el("p", {}, `${words.power_now} `, el("b", {}, now)),
+      curve(panel.curve, filled(words.curve, { power: now, peak })),
+    ),
     el(
       "footer",
       { class: "foot" },
@@ -149,10 +161,10 @@ export function receipt(panel, { words }) {
 
 function paid(view, { panel, ...context }) {
   const { words, locale } = context;
-  const free = view.hold_minor === null || view.cost_minor === null ? 0 : view.hold_minor - view.cost_minor;
+  const freed = view.hold_minor === null || view.cost_minor === null ? 0 : view.hold_minor - view.cost_minor;
   const released =
-    free > 0 && view.paid_method !== "account"
-      ? filled(words.released, { amount: money(free, view, locale), hold: money(view.hold_minor, view, locale) })
+    freed > 0 && view.paid_method !== "account"
+      ? filled(words.released, { amount: money(freed, view, locale), hold: money(view.hold_minor, view, locale) })
       : null;
   return [
     el(
@@ -161,14 +173,13 @@ function paid(view, { panel, ...context }) {
       el(
         "dl",
         { class: "figures" },
-        figure(costLabel(words.total, view, context), costOf(view, context), "huge"),
+        figure(view.estimated ? words.total_estimated : words.total, costOf(view, context), "huge"),
         figure(words.energy, known(view.energy_wh, energy, context)),
         figure(words.time, known(view.seconds, duration, context)),
       ),
       el("p", { class: "method" }, wordsFor(words.methods, view.paid_method)),
       released ? el("p", {}, released) : null,
-      view.reason ? el("p", {}, wordsFor(words.reasons, view.reason)) : null,
-      el("p", { class: "how" }, words.unplug),
+      BY_DRIVER.has(view.reason) ? null : el("p", {}, wordsFor(words.reasons, view.reason)),
     ),
     receipt(panel, context),
   ];
@@ -205,9 +216,9 @@ const BODY = {
   starting_up: unavailable,
   out_of_order: unavailable,
   idle: waiting,
-  authorizing: waiting,
-  plug_in: waiting,
-  preparing: waiting,
+  authorizing: starting,
+  plug_in: starting,
+  preparing: starting,
   charging: metered,
   suspended: metered,
   stopping: metered,
@@ -223,7 +234,12 @@ export function single(context, { back, languages }) {
     { class: "head" },
     el("span", { class: "badge", "aria-label": `${context.words.bay} ${view.label}` }, view.label),
     pictureOf(view.kind, "state"),
-    el("h1", {}, headline(view, context)),
+    el(
+      "div",
+      { class: "titles" },
+      el("h1", {}, headline(view, context)),
+      view.kind === "paid" ? el("p", {}, explanation(view, context)) : null,
+    ),
     el("div", { class: "buttons" }, back, languages),
   );
   return el("article", { class: `single ${view.kind}`, "data-key": view.kind }, title, ...BODY[view.kind](view, context));
