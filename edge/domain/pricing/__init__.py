@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
+from edge.domain.plan import Grant
 from edge.domain.pricing.accrual import (
     Accrual,
     ChargingState,
-    Grant,
     Interval,
     PricingError,
     Reservation,

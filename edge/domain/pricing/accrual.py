@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from edge.domain.plan import Grant
 from edge.domain.pricing.compiled import CompiledTariff
 from edge.domain.pricing.exact import Exact, ceil_div, exact, rational
 from edge.domain.pricing.selection import Number
@@ -52,13 +53,6 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     begin: datetime
     end: datetime
     expired: bool = False
-
-
-class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """Units of a plan that are reserved for this session."""
-
-    energy_wh: int = 0
-    time_s: int = 0
 
 
 class Run(msgspec.Struct, frozen=True, array_like=True):
@@ -108,6 +102,7 @@ class Accrual(msgspec.Struct, frozen=True, kw_only=True):
     parking_us: Exact = 0
     left_wh: Exact = 0
     left_us: Exact = 0
+    buys_pass: bool = False
     run: Run | None = None
     tallies: tuple[Tally, ...] = ()
     periods: tuple[Period, ...] = ()
@@ -149,6 +144,7 @@ def begin(
         reservation=reservation,
         left_wh=grant.energy_wh if covers and grant else 0,
         left_us=grant.time_s * 1_000_000 if covers and grant else 0,
+        buys_pass=grant.buys_pass if covers and grant else False,
     )
 
 
@@ -303,6 +299,7 @@ class _Cut:
             parking_us=exact(self.parking_us),
             left_wh=exact(self.left_wh),
             left_us=exact(self.left_us),
+            buys_pass=self.base.buys_pass,
             run=self.run,
             tallies=tuple(Tally(slot, exact(quantity)) for slot, quantity in sorted(self.tallies.items())),
             periods=self.periods,

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from edge.domain.money import exponent
-from edge.domain.plan import Plan, price_with_plan
+from edge.domain.plan import DayPass, Plan, price_with_plan
 from edge.domain.pricing.selection import Selection
 from edge.domain.tariffs.model import (
     DIMENSIONS,
@@ -79,6 +79,7 @@ class CompiledTariff:
         "min_price",
         "minor",
         "plan",
+        "pass_slot",
         "reservation",
         "session",
         "slots",
@@ -106,6 +107,11 @@ class CompiledTariff:
         expired = [e for e in usable if e.restrictions.reservation == "RESERVATION_EXPIRES"]
         reserved = [e for e in usable if e.restrictions.reservation == "RESERVATION"]
         self.reservation = Table(self, expired + reserved, covered=False, expired=len(expired))
+        self.pass_slot = -1
+        if plan is not None and plan.day_pass is not None:
+            self.pass_slot = self._pass_slot(plan.day_pass)
+        if plan is not None and plan.free:
+            self.min_price = (None, None)
         ordered = sorted(self.lines, key=lambda line: DIMENSIONS.index(line.dimension))
         self.default_taxes = ordered[0].taxes if ordered else self.taxes_of(())
 
@@ -125,6 +131,13 @@ class CompiledTariff:
         if free >= 0:
             self._full_price[free] = slot
         return slot
+
+    def _pass_slot(self, day_pass: DayPass) -> int:
+        """The slot of a day pass; what its fee is does not depend on the plan's discounts."""
+        component = PriceComponent(dimension="FLAT", price=day_pass.fee.price, taxes=day_pass.fee.taxes)
+        self.slots.append(Slot("FLAT", self._line(component, component.price, included=False), 0, -1))
+        self._full_price[len(self.slots) - 1] = len(self.slots) - 1
+        return len(self.slots) - 1
 
     def is_included(self, slot: int) -> bool:
         """True for a slot that counts a plan's included units."""

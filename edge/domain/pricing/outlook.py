@@ -7,7 +7,8 @@ from fractions import Fraction
 
 import msgspec
 
-from edge.domain.pricing.accrual import Accrual, ChargingState, Grant, Interval, begin, extend
+from edge.domain.plan import Grant
+from edge.domain.pricing.accrual import Accrual, ChargingState, Interval, begin, extend
 from edge.domain.pricing.bill import Bill, payable_minor, settle
 from edge.domain.pricing.compiled import CompiledTariff
 from edge.domain.pricing.exact import rational

@@ -48,6 +48,8 @@ def quantities(compiled: CompiledTariff, accrual: Accrual) -> Quantities:
             left_us -= elapsed if compiled.is_included(run.time_slot) else 0
     if accrual.flat_slot >= 0:
         counted[accrual.flat_slot] = 1
+    if accrual.buys_pass and run is not None:
+        counted[compiled.pass_slot] = 1
     left_wh = _round_up(compiled, counted, last[0], "ENERGY", left_wh)
     if last[2] >= 0:
         _round_up(compiled, counted, last[2], "PARKING_TIME", 0)

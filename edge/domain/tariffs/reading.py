@@ -177,6 +177,14 @@ class Reader:
                 self.wrong(f"{name}[{i}]", f"must be one of {', '.join(options)}")
         return tuple(dict.fromkeys(chosen))
 
+    def texts(self, name: str, *, at_most: int, length_max: int) -> tuple[str, ...]:
+        """A list of texts."""
+        values = self._list(name, at_most=at_most, at_least=0)
+        for i, value in enumerate(values):
+            if not isinstance(value, str) or not 0 < len(value) <= length_max:
+                self.wrong(f"{name}[{i}]", f"must be a text of 1 to {length_max} characters")
+        return tuple(value for value in values if isinstance(value, str))
+
     def ignore(self, *names: str) -> None:
         """Fields of the standard that say nothing about the price."""
         self._known.update(names)
