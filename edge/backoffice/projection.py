@@ -1,0 +1,159 @@
+"""What each fact changes in the tables, applied once and in the order of the chain."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import msgspec
+
+from edge.domain.ledger import facts
+
+
+def project(db: sqlite3.Connection, device_id: int, fact: facts.Fact, at: str) -> None:
+    """`at`: the entry's own time. Raises sqlite3.IntegrityError for a number or reference used twice."""
+    match fact:
+        case facts.SessionOpened():
+            _open_session(db, device_id, fact, at)
+        case facts.TariffFrozen():
+            db.execute(
+                "INSERT OR IGNORE INTO tariff (hash, document) VALUES (?, ?)", (fact.hash, fact.document)
+            )
+        case facts.PaymentFact():
+            _payment(db, device_id, fact)
+        case facts.SessionFact():
+            _session(db, device_id, fact)
+        case _:
+            pass
+
+
+def _session(db: sqlite3.Connection, device_id: int, fact: facts.SessionFact) -> None:
+    match fact:
+        case facts.EnergyBegan():
+            _set(
+                db,
+                device_id,
+                fact,
+                status="charging",
+                began_at=fact.began_at.isoformat(),
+                begin_wh=fact.register_wh,
+                meter_model=fact.meter.model,
+                meter_serial=fact.meter.serial,
+            )
+            _measured(db, device_id, fact, fact.began_at.isoformat(), "Transaction.Begin", fact.register_wh)
+        case facts.SessionCheckpoint():
+            _measured(db, device_id, fact, fact.reached_at.isoformat(), "Sample.Periodic", fact.register_wh)
+        case facts.EnergyEnded():
+            _set(
+                db,
+                device_id,
+                fact,
+                status="settling",
+                ended_at=fact.ended_at.isoformat(),
+                end_wh=fact.register_wh,
+                energy_wh=fact.energy_wh,
+                estimated=int(fact.estimated),
+                stop_reason=fact.reason,
+            )
+            _measured(db, device_id, fact, fact.ended_at.isoformat(), "Transaction.End", fact.register_wh)
+        case facts.SessionSettled():
+            _set(db, device_id, fact, currency=fact.currency, payable_minor=fact.payable_minor)
+        case facts.InvoiceSealed():
+            _invoice(db, device_id, fact)
+        case facts.SessionEnded():
+            _set(db, device_id, fact, status="ended", outcome=fact.outcome)
+        case _:
+            pass
+
+
+def _open_session(db: sqlite3.Connection, device_id: int, fact: facts.SessionOpened, at: str) -> None:
+    db.execute(
+        "INSERT INTO session (device_id, session_id, evse_id, opened_at, method, account, tariff_hash, status) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, 'authorizing')",
+        (
+            device_id,
+            fact.session_id,
+            fact.evse_id,
+            at,
+            fact.method,
+            fact.account,
+            fact.tariff_hash,
+        ),
+    )
+
+
+def _invoice(db: sqlite3.Connection, device_id: int, fact: facts.InvoiceSealed) -> None:
+    invoice = fact.invoice
+    db.execute(
+        "INSERT INTO invoice (device_id, number, series, sequence, session_id, issued_at, currency, "
+        "payable_minor, document) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            device_id,
+            invoice.number,
+            invoice.series,
+            invoice.sequence,
+            fact.session_id,
+            invoice.issued_at.isoformat(),
+            invoice.draft.currency,
+            invoice.draft.figures.payable_minor,
+            msgspec.json.encode(invoice).decode(),
+        ),
+    )
+    _set(db, device_id, fact, invoice_number=invoice.number)
+
+
+def _measured(
+    db: sqlite3.Connection, device_id: int, fact: facts.SessionFact, at: str, context: str, register_wh: int
+) -> None:
+    db.execute(
+        "INSERT INTO meter_value (device_id, session_id, at, context, register_wh) VALUES (?, ?, ?, ?, ?)",
+        (device_id, fact.session_id, at, context, register_wh),
+    )
+
+
+def _payment(db: sqlite3.Connection, device_id: int, fact: facts.PaymentFact) -> None:
+    match fact:
+        case facts.PaymentRequested():
+            db.execute(
+                "INSERT INTO payment (device_id, payment_ref, session_id, method, currency, status, "
+                "requested_minor) VALUES (?, ?, ?, ?, ?, 'requested', ?)",
+                (
+                    device_id,
+                    fact.payment_ref,
+                    fact.session_id,
+                    fact.method,
+                    fact.currency,
+                    fact.amount_minor,
+                ),
+            )
+        case facts.PaymentAuthorized():
+            _pay(db, device_id, fact, status="authorized", hold_minor=fact.hold_minor)
+        case facts.PaymentDeclined():
+            _pay(db, device_id, fact, status="declined", reason=fact.reason)
+        case facts.CaptureRequested():
+            _pay(db, device_id, fact, status="capturing")
+        case facts.PaymentCaptured():
+            _pay(db, device_id, fact, status="captured", captured_minor=fact.amount_minor)
+        case facts.ReversalRequested():
+            _pay(db, device_id, fact, status="reversing")
+        case facts.PaymentReversed():
+            _pay(db, device_id, fact, status="reversed", captured_minor=0)
+        case _:
+            pass
+
+
+def _set(db: sqlite3.Connection, device_id: int, fact: facts.SessionFact, **columns: object) -> None:
+    _update(db, "session", columns, "session_id", (device_id, fact.session_id))
+
+
+def _pay(db: sqlite3.Connection, device_id: int, fact: facts.PaymentFact, **columns: object) -> None:
+    _update(db, "payment", columns, "payment_ref", (device_id, fact.payment_ref))
+
+
+def _update(
+    db: sqlite3.Connection, table: str, columns: dict[str, object], key: str, at: tuple[int, str]
+) -> None:
+    sets = ", ".join(f"{name} = ?" for name in columns)
+    db.execute(
+        f"UPDATE {table} SET {sets} WHERE device_id = ? AND {key} = ?",  # noqa: S608  (names are ours)
+        (*columns.values(), *at),
+    )

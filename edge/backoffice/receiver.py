@@ -1,0 +1,176 @@
+"""The reference receiver: messages in, one durable transaction, acknowledgements out, then the PUBACKs.
+
+One thread. A crash at any point costs nothing: what was not PUBACKed comes again, what was booked is known,
+and what the broker forgot the device sends again because nobody acknowledged it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from edge import log
+from edge.backoffice.arrival import MESSAGE_BYTES_MAX, Message
+from edge.backoffice.attachment import Attachment
+from edge.backoffice.books import Books
+from edge.backoffice.options import BackofficeOptions
+from edge.errors import StoreError
+from edge.sync.contract.messages import Ack, MessageInvalid, State, read_state
+from edge.sync.contract.topics import Peer, of_topic
+from edge.sync.link import Arrived, Link
+
+#: A full disk or a locked database: what came stays in memory, unacknowledged, and is tried again after this.
+STORE_RETRY_S = 1.0
+
+#: Without traffic the receiver still looks at gaps and broken connections this often.
+_IDLE_S = 0.5
+#: While a connection is being opened aside.
+_OPENING_S = 0.05
+
+#: Lines whose gaps are tracked at once.
+_GAPS_MAX = 10_000
+
+
+class _Pending(msgspec.Struct, frozen=True):
+    """A message and the connection that it came on: only that one may be told that we have it."""
+
+    at: Attachment
+    link: Link
+    arrived: Arrived
+
+
+class Receiver:
+    """`run` until `stop`; `on_ready` is called once, when the first broker took our subscription."""
+
+    def __init__(self, options: BackofficeOptions, *, on_ready: Callable[[], None] = lambda: None) -> None:
+        self._options = options
+        self._books = Books(Path(options.db))
+        self._attachments = [Attachment(broker, options) for broker in options.brokers]
+        self._on_ready = on_ready
+        self._announced = False
+        self._stopping = False
+        self._bell, self._ringer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._gaps: dict[tuple[Peer, str], tuple[int, float, float]] = {}
+        self._retry_at = 0.0
+        self._pending: list[_Pending] = []
+
+    def stop(self) -> None:
+        """End `run`; from a signal handler or another thread."""
+        self._stopping = True
+        with contextlib.suppress(OSError):
+            os.write(self._ringer, b"!")
+
+    def run(self) -> None:
+        """Receive until stopped. Raises StoreError only when the books cannot be opened or are broken."""
+        try:
+            self._look_at_gaps(time.monotonic())
+            while not self._stopping:
+                self._wait()
+                now = time.monotonic()
+                if self._pending and now >= self._retry_at:
+                    self._take(now)
+                self._ask_for_gaps(now)
+        finally:
+            for attachment in self._attachments:
+                attachment.close()
+            self._books.close()
+            os.close(self._bell)
+            os.close(self._ringer)
+
+    def _wait(self) -> None:
+        """Until something arrives; everything that is there is collected, for one transaction."""
+        fds = {a.fileno: a for a in self._attachments if a.fileno >= 0}
+        writers = [fd for fd, a in fds.items() if a.want_write]
+        idle_s = _IDLE_S if len(fds) == len(self._attachments) else _OPENING_S
+        full = len(self._pending) >= _PENDING_MAX
+        readers = [] if full else list(fds)
+        readable, writable, _ = select.select([self._bell, *readers], writers, [], idle_s)
+        now = time.monotonic()
+        for attachment in self._attachments:
+            fd = attachment.fileno
+            for link, arrived in attachment.poll(now, readable=fd in readable, writable=fd in writable):
+                self._pending.append(_Pending(attachment, link, arrived))
+            if attachment.link is not None and not self._announced:
+                self._announced = True
+                self._on_ready()
+
+    def _take(self, now: float) -> None:
+        messages: list[Message] = []
+        states: list[tuple[Attachment, Peer, State, bool]] = []
+        whose: dict[Peer, Attachment] = {}
+        for pending in self._pending:
+            arrived = pending.arrived
+            match of_topic(arrived.topic):
+                case (Peer() as peer, "tx") if len(arrived.payload) <= MESSAGE_BYTES_MAX:
+                    messages.append(Message(peer=peer, payload=arrived.payload))
+                    whose[peer] = pending.at
+                case (Peer() as peer, "state"):
+                    with contextlib.suppress(MessageInvalid):
+                        states.append((pending.at, peer, read_state(arrived.payload), arrived.retained))
+                case _:
+                    log.warning("backoffice.dropped", topic=arrived.topic, bytes=len(arrived.payload))
+        utc = datetime.now(UTC)
+        try:
+            acks = self._books.book(messages, utc) if messages else []
+            answers = [
+                (at, peer, self._books.answer(peer, state, utc, retained=retained))
+                for at, peer, state, retained in states
+            ]
+        except StoreError as e:
+            if not e.retryable:
+                raise
+            log.error("backoffice.cannot_book", error=e)
+            self._retry_at = now + STORE_RETRY_S
+            return
+        for peer, ack in acks:
+            self._say(whose[peer], peer, ack)
+            self._note_gap(peer, ack, now)
+        for at, peer, answer in answers:
+            if answer is not None:
+                self._say(at, peer, answer)
+        for pending in self._pending:
+            pending.link.acknowledge(pending.arrived)
+        self._pending.clear()
+
+    def _say(self, at: Attachment, peer: Peer, ack: Ack) -> None:
+        if at.link is not None:
+            at.link.publish(peer.topic("ack"), msgspec.json.encode(ack))
+
+    def _look_at_gaps(self, now: float) -> None:
+        for peer, ack in self._books.gaps()[:_GAPS_MAX]:
+            self._gaps[peer, ack.epoch] = (ack.upto, now + self._options.need_s, self._options.need_s)
+
+    def _note_gap(self, peer: Peer, ack: Ack, now: float) -> None:
+        """A line moved: its gap, if any, is another one now."""
+        upto, _, _ = self._gaps.get((peer, ack.epoch), (-1, 0.0, 0.0))
+        if upto != ack.upto:
+            self._gaps.pop((peer, ack.epoch), None)
+            if len(self._gaps) < _GAPS_MAX:
+                self._gaps[peer, ack.epoch] = (ack.upto, now + self._options.need_s, self._options.need_s)
+
+    def _ask_for_gaps(self, now: float) -> None:
+        """Ask again for what is missing, less and less often while nothing comes of it."""
+        due = [key for key, (_, at, _) in self._gaps.items() if now >= at]
+        if not due:
+            return
+        open_gaps = {(peer, ack.epoch): ack for peer, ack in self._books.gaps()}
+        for key in due:
+            upto, _, period_s = self._gaps.pop(key)
+            ack = open_gaps.get(key)
+            if ack is None:
+                continue
+            for attachment in self._attachments:
+                self._say(attachment, key[0], ack)
+            period_s = min(self._options.need_max_s, period_s * 2)
+            self._gaps[key] = (upto, now + period_s, period_s)
+
+
+#: Messages that one transaction takes; a broker that ignores our limit waits in its own buffers.
+_PENDING_MAX = 1000

@@ -1,0 +1,157 @@
+"""The back office's tables. The views without a leading underscore are for people who ask in SQL.
+
+`entry` holds what the devices sent, byte for byte; everything else follows from it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from edge.errors import StoreError
+from edge.store.connection import open_writer, translated
+
+
+class BooksTooNew(StoreError):
+    code = "backoffice.too_new"
+    hint = "this database was written by a newer version of chargetill: install that version or a later one"
+
+
+_FIRST = """
+CREATE TABLE device (
+    device_id INTEGER PRIMARY KEY,
+    site TEXT NOT NULL,
+    device TEXT NOT NULL,
+    first_seen_at TEXT NOT NULL,
+    online INTEGER,
+    state TEXT,
+    state_at TEXT,
+    UNIQUE (site, device)
+) STRICT;
+CREATE TABLE line (
+    line_id INTEGER PRIMARY KEY,
+    device_id INTEGER NOT NULL REFERENCES device,
+    epoch TEXT NOT NULL,
+    upto INTEGER NOT NULL,
+    head TEXT NOT NULL,
+    top INTEGER NOT NULL,
+    key_id TEXT,
+    public_key TEXT,
+    UNIQUE (device_id, epoch)
+) STRICT;
+CREATE TABLE entry (
+    line_id INTEGER NOT NULL REFERENCES line,
+    seq INTEGER NOT NULL,
+    type TEXT,
+    subject TEXT,
+    time TEXT,
+    hash TEXT NOT NULL,
+    received_at TEXT NOT NULL,
+    problem TEXT,
+    raw BLOB NOT NULL,
+    PRIMARY KEY (line_id, seq)
+) STRICT;
+CREATE INDEX entry_subject ON entry (subject) WHERE subject IS NOT NULL;
+CREATE TABLE quarantine (
+    quarantine_id INTEGER PRIMARY KEY,
+    device_id INTEGER NOT NULL REFERENCES device,
+    epoch TEXT,
+    seq INTEGER,
+    reason TEXT NOT NULL,
+    hash TEXT NOT NULL,
+    received_at TEXT NOT NULL,
+    raw BLOB NOT NULL,
+    UNIQUE (device_id, hash)
+) STRICT;
+CREATE TABLE session (
+    device_id INTEGER NOT NULL REFERENCES device,
+    session_id TEXT NOT NULL,
+    evse_id TEXT NOT NULL,
+    opened_at TEXT NOT NULL,
+    method TEXT NOT NULL,
+    account TEXT,
+    tariff_hash TEXT NOT NULL,
+    status TEXT NOT NULL,
+    meter_model TEXT,
+    meter_serial TEXT,
+    began_at TEXT,
+    begin_wh INTEGER,
+    ended_at TEXT,
+    end_wh INTEGER,
+    energy_wh INTEGER,
+    estimated INTEGER,
+    stop_reason TEXT,
+    currency TEXT,
+    payable_minor INTEGER,
+    outcome TEXT,
+    invoice_number TEXT,
+    PRIMARY KEY (device_id, session_id)
+) STRICT;
+CREATE TABLE payment (
+    device_id INTEGER NOT NULL REFERENCES device,
+    payment_ref TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    method TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    status TEXT NOT NULL,
+    requested_minor INTEGER NOT NULL,
+    hold_minor INTEGER,
+    captured_minor INTEGER,
+    reason TEXT,
+    PRIMARY KEY (device_id, payment_ref)
+) STRICT;
+CREATE TABLE invoice (
+    device_id INTEGER NOT NULL REFERENCES device,
+    number TEXT NOT NULL,
+    series TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    session_id TEXT NOT NULL,
+    issued_at TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    payable_minor INTEGER NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (device_id, number),
+    UNIQUE (device_id, series, sequence)
+) STRICT;
+CREATE TABLE meter_value (
+    device_id INTEGER NOT NULL REFERENCES device,
+    session_id TEXT NOT NULL,
+    at TEXT NOT NULL,
+    context TEXT NOT NULL,
+    register_wh INTEGER NOT NULL
+) STRICT;
+CREATE INDEX meter_value_session ON meter_value (device_id, session_id);
+CREATE TABLE tariff (
+    hash TEXT PRIMARY KEY,
+    document TEXT NOT NULL
+) STRICT;
+CREATE VIEW entries AS
+    SELECT site, device, epoch, entry.* FROM entry JOIN line USING (line_id) JOIN device USING (device_id);
+CREATE VIEW sessions AS SELECT site, device, session.* FROM session JOIN device USING (device_id);
+CREATE VIEW payments AS SELECT site, device, payment.* FROM payment JOIN device USING (device_id);
+CREATE VIEW invoices AS SELECT site, device, invoice.* FROM invoice JOIN device USING (device_id);
+CREATE VIEW meter_values AS SELECT site, device, meter_value.* FROM meter_value JOIN device USING (device_id);
+CREATE VIEW quarantined AS SELECT site, device, quarantine.* FROM quarantine JOIN device USING (device_id);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST,)
+
+
+def open_books(path: Path) -> sqlite3.Connection:
+    """The writing connection, with this version's tables. Raises StoreError, BooksTooNew."""
+    db = open_writer(path)
+    with translated("migrate", path):
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > len(MIGRATIONS):
+            db.close()
+            raise BooksTooNew(f"{path} has schema {version}, this version knows {len(MIGRATIONS)}")
+        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+            # two receivers may open a new file at once: whoever comes second sees the first one's version
+            db.execute("BEGIN IMMEDIATE")
+            (current,) = db.execute("PRAGMA user_version").fetchone()
+            if current < number:
+                for statement in script.split(";\n"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {number}")
+            db.execute("COMMIT")
+    return db

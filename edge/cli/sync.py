@@ -1,0 +1,48 @@
+"""`chargetill sync`: the queue upstream."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from edge.cli.call import CONFIG_DEFAULT, Call, command
+
+
+@click.group()
+def sync() -> None:
+    """The way of the journal to the back office."""
+
+
+@sync.command("status")
+@click.option("--config", "config_here", type=click.Path(path_type=Path), help=f"default {CONFIG_DEFAULT}")
+@click.option("--db", "db_here", type=click.Path(path_type=Path), help="the till's database")
+@command
+def status(call: Call, config_here: Path | None, db_here: Path | None) -> None:
+    """What is acknowledged, what waits and for how long, and which brokers are configured."""
+    from edge.sync.uplink.queue import queue_status
+
+    database, brokers = _where(config_here or call.config, db_here or call.db)
+    found = queue_status(database, brokers=brokers, now=datetime.now(UTC))
+    oldest = "" if found.oldest_waiting_s is None else f", the oldest for {found.oldest_waiting_s} s"
+    lines = [
+        f"epoch    {found.epoch or '-'}",
+        f"entries  {found.entries}, of which {found.acknowledged} acknowledged",
+        f"waiting  {found.waiting}{oldest}",
+        f"head     {'-' if found.head is None else f'{found.head.seq} {found.head.hash}'}",
+        f"brokers  {'-' if not brokers else ', '.join(brokers)}",
+    ]
+    call.say(found, "\n".join(lines))
+
+
+def _where(config: Path | None, db: Path | None) -> tuple[Path, tuple[str, ...] | None]:
+    """The database and the brokers; a database alone says nothing of brokers. Raises ConfigError."""
+    if db is not None and config is None and not CONFIG_DEFAULT.exists():
+        return db, None
+    from edge import config as configuration
+    from edge.app import kinds
+
+    loaded = configuration.load(config or CONFIG_DEFAULT, kinds())
+    brokers = tuple(getattr(loaded.mqtt, "brokers", ()))
+    return db or loaded.database, brokers

@@ -1,0 +1,339 @@
+"""One MQTT connection, driven by the thread that owns it: no thread, queue or reconnecting of its own.
+
+    link = Link(broker, identity); link.open()
+    poll on link.fileno(); link.service(readable=True, writable=link.want_write()); for event in link.events()
+
+paho keeps nothing for us: a connection that ended is thrown away with everything in it, and the journal is
+what the next one sends from. A PUBACK only frees room; it never means that anything was booked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import socket
+import ssl
+import struct
+import termios
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge.errors import SyncError
+from edge.sync.options import TlsOptions, host_port
+
+#: A broker that does not take a connection within this is down for us; the next one is tried.
+CONNECT_TIMEOUT_S = 3.0
+
+#: A CONNECT without CONNACK, or a subscription without SUBACK, for so long: the same.
+HANDSHAKE_TIMEOUT_S = 4.0
+
+#: The kernel gives a connection up when what it sent stays unconfirmed for so long.
+SILENT_LINK_MS = 5000
+
+#: What paho calls an end without a reason (MQTT 5, 2.4).
+_UNSPECIFIED = 0x80
+
+
+class LinkFailed(SyncError):
+    code = "sync.unreachable"
+    hint = "is the broker running and the address right? The till goes on and keeps trying"
+
+
+class ProtocolUnknown(LinkFailed):
+    """The broker hung up on our CONNECT: it may know only the other version of MQTT."""
+
+    code = "sync.protocol"
+    hint = "set `protocol` to what the broker speaks"
+
+
+class LinkRefused(SyncError):
+    code = "sync.refused"
+    hint = "the broker's access rules or this device's name and credentials do not fit"
+
+
+class CertificateRefused(SyncError):
+    code = "sync.certificate"
+    hint = (
+        "check [mqtt.tls]: the CA, the dates of the certificates, and that the broker trusts this device's CA"
+    )
+
+
+class Connected(msgspec.Struct, frozen=True):
+    """The broker took the connection; what it takes at once (MQTT 5 says so, 3.1.1 does not)."""
+
+    messages_max: int | None
+    bytes_max: int | None
+
+
+class Subscribed(msgspec.Struct, frozen=True):
+    """The broker took the subscription."""
+
+
+class Arrived(msgspec.Struct, frozen=True):
+    """A message came. It is owed a PUBACK (`Link.acknowledge`) when `qos` is 1."""
+
+    topic: str
+    payload: bytes
+    mid: int
+    qos: int
+    retained: bool
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """The broker took a message off our hands, or (MQTT 5) refused it."""
+
+    mid: int
+    refused: str | None
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """The connection is over."""
+
+    error: SyncError
+
+
+LinkEvent = Connected | Subscribed | Arrived | Sent | Lost
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """How we introduce ourselves. `will`: topic and payload that the broker publishes, retained, if we vanish."""
+
+    client_id: str
+    keepalive_s: int
+    tls: TlsOptions | None = None
+    username: str | None = None
+    password_file: str | None = None
+    will: tuple[str, bytes] | None = None
+    #: messages that the broker may send without our PUBACK (MQTT 5)
+    receive_max: int = 100
+
+
+class Link:
+    """See the module. `protocol` is 5 or 4 (3.1.1)."""
+
+    def __init__(self, broker: str, identity: Identity, *, protocol: Literal["5", "3.1.1"]) -> None:
+        self.broker = broker
+        self.protocol: Literal["5", "3.1.1"] = protocol
+        self._identity = identity
+        self._events: deque[LinkEvent] = deque()
+        self._trouble = ""
+        self._over = False
+        self._answered = False
+        self._client = self._make()
+
+    def _make(self) -> Client:
+        five = self.protocol == "5"
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._identity.client_id,
+            clean_session=None if five else True,
+            protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
+            manual_ack=True,
+            reconnect_on_failure=False,
+        )
+        client.max_inflight_messages_set(0)
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_publish = self._on_publish
+        client.on_disconnect = self._on_disconnect
+        client.on_log = self._on_log
+        client.on_socket_register_write = lambda *_: None
+        if self._identity.will is not None:
+            topic, payload = self._identity.will
+            client.will_set(topic, payload, qos=1, retain=True)
+        if self._identity.username is not None:
+            client.username_pw_set(self._identity.username, _password(self._identity.password_file))
+        if self._identity.tls is not None:
+            client.tls_set_context(_context(self._identity.tls))
+        return client
+
+    def open(self) -> None:
+        """Connect, blocking for at most CONNECT_TIMEOUT_S a step. `Connected` follows as an event.
+
+        Raises LinkFailed, CertificateRefused.
+        """
+        host, port = host_port(self.broker)
+        properties = None
+        if self.protocol == "5":
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's has no annotation
+            properties.SessionExpiryInterval = 0
+            properties.ReceiveMaximum = self._identity.receive_max
+        try:
+            if properties is not None:
+                self._client.connect(
+                    host, port, self._identity.keepalive_s, clean_start=True, properties=properties
+                )
+            else:
+                self._client.connect(host, port, self._identity.keepalive_s)
+        except ssl.SSLCertVerificationError as e:
+            raise CertificateRefused(f"{self.broker}: its certificate: {e.verify_message}") from e
+        except ssl.SSLError as e:
+            raise CertificateRefused(f"{self.broker}: TLS: {e.reason or e}") from e
+        except (OSError, ValueError) as e:
+            raise LinkFailed(f"{self.broker}: {_reason(e)}") from e
+        raw = self._client.socket()
+        if isinstance(raw, socket.socket):  # ssl.SSLSocket is one too
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_LINK_MS)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def fileno(self) -> int:
+        """The socket to poll on; -1 when it is closed."""
+        sock = self._client.socket()
+        return -1 if sock is None else sock.fileno()
+
+    def want_write(self) -> bool:
+        return self._client.want_write()
+
+    def service(self, *, readable: bool, writable: bool) -> None:
+        """Read what came, write what waits, keep alive. Never blocks."""
+        if readable:
+            self._check(self._client.loop_read())
+            while self._pending() and not self._over:
+                self._check(self._client.loop_read())
+        if (writable or self.want_write()) and not self._over:
+            self._check(self._client.loop_write())
+        if not self._over:
+            self._check(self._client.loop_misc())
+
+    def unsent_bytes(self) -> int:
+        """What the kernel holds that the other side has not confirmed: 0 means that the link itself is alive."""
+        fd = self.fileno()
+        if fd < 0:
+            return 0
+        with contextlib.suppress(OSError):
+            return int(struct.unpack("i", fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4)))[0])
+        return 0
+
+    def events(self) -> Iterator[LinkEvent]:
+        """What happened since the last call, in order."""
+        while self._events:
+            yield self._events.popleft()
+
+    def subscribe(self, topics: list[str]) -> None:
+        """QoS 1. `Subscribed` or `Lost` follows."""
+        self._client.subscribe([(topic, 1) for topic in topics])
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
+        """Hand a message over with QoS 1; its number comes back in `Sent`."""
+        return self._client.publish(topic, payload, qos=1, retain=retain).mid
+
+    def acknowledge(self, arrived: Arrived) -> None:
+        """PUBACK: this message need not come again."""
+        if arrived.qos:
+            self._client.ack(arrived.mid, arrived.qos)
+
+    def close(self) -> None:
+        """Say goodbye where that is possible, and let go of the socket; the last will stays unsaid."""
+        if not self._over:
+            self._over = True
+            self._client.disconnect()
+            self._client.loop_write()
+        self._drop()
+
+    def abort(self) -> None:
+        """Let go of the socket without a word; the broker publishes the last will."""
+        self._over = True
+        self._drop()
+
+    def _drop(self) -> None:
+        sock = self._client.socket()
+        if sock is not None:
+            sock.close()
+
+    def _pending(self) -> bool:
+        sock = self._client.socket()
+        return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+
+    def _check(self, code: MQTTErrorCode) -> None:
+        if code not in {MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_AGAIN}:
+            self._lost(LinkFailed(f"{self.broker}: {self._trouble or 'the connection ended'}"))
+
+    def _lost(self, error: SyncError) -> None:
+        if self._over:
+            return
+        self._over = True
+        if "alert" in self._trouble.lower() or "certificate" in self._trouble.lower():
+            error = CertificateRefused(f"{self.broker}: {self._trouble}")
+        elif not self._answered:
+            error = ProtocolUnknown(f"{self.broker} hangs up on MQTT {self.protocol}")
+        self._events.append(Lost(error))
+
+    def _on_connect(self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, props: Any) -> None:
+        if code.is_failure:
+            name = str(code)
+            self._answered = name != "Unsupported protocol version"
+            self._lost(LinkRefused(f"{self.broker} refuses the connection: {name}"))
+            return
+        self._answered = True
+        limits = props if isinstance(props, Properties) else None
+        self._events.append(
+            Connected(
+                messages_max=getattr(limits, "ReceiveMaximum", None),
+                bytes_max=getattr(limits, "MaximumPacketSize", None),
+            )
+        )
+
+    def _on_subscribe(
+        self, _client: Client, _data: Any, _mid: int, codes: list[ReasonCode], _props: Any
+    ) -> None:
+        refused = [str(code) for code in codes if code.is_failure]
+        if refused:
+            self._lost(LinkRefused(f"{self.broker} refuses the subscription: {refused[0]}"))
+        else:
+            self._events.append(Subscribed())
+
+    def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""
+        self._events.append(Arrived(topic, bytes(message.payload), message.mid, message.qos, message.retain))
+
+    def _on_publish(self, _client: Client, _data: Any, mid: int, code: ReasonCode, _props: Any) -> None:
+        self._events.append(Sent(mid, str(code) if code.is_failure else None))
+
+    def _on_disconnect(self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, _props: Any) -> None:
+        text = self._trouble or (str(code) if code.value != _UNSPECIFIED else "the connection ended")
+        self._lost(LinkFailed(f"{self.broker}: {text}"))
+
+    def _on_log(self, _client: Client, _data: Any, level: int, text: str) -> None:
+        if level >= 0x08 and "error" not in text and "fail" not in text.lower():
+            return
+        if "socket" in text:
+            self._trouble = text.partition(": ")[2] or text
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+
+
+def _password(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as e:
+        raise LinkRefused(f"cannot read the password in {path}: {_reason(e)}") from e
+
+
+def _context(tls: TlsOptions) -> ssl.SSLContext:
+    """TLS 1.2 or later, the broker's name checked, our certificate shown. Raises CertificateRefused."""
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if tls.cert is not None:
+            context.load_cert_chain(tls.cert, tls.key)
+    except (OSError, ssl.SSLError) as e:
+        raise CertificateRefused(f"cannot use [mqtt.tls]: {_reason(e)}") from e
+    return context

@@ -1,0 +1,6 @@
+"""The journal's way up."""
+
+from edge.sync.uplink.sender import RolledBack
+from edge.sync.uplink.service import Uplink, UplinkStatus
+
+__all__ = ["RolledBack", "Uplink", "UplinkStatus"]

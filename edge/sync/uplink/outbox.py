@@ -1,0 +1,92 @@
+"""The journal as the uplink sees it: read-only, on its own connection, never more than a batch in memory."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from edge.domain.ledger.envelope import GENESIS
+from edge.errors import LedgerError
+from edge.store.connection import open_reader, translated
+from edge.sync.uplink.lines import Line
+
+
+class Row(msgspec.Struct, frozen=True):
+    seq: int
+    raw: bytes
+
+
+class _Dated(msgspec.Struct, frozen=True):
+    time: datetime
+
+
+class Outbox:
+    """Opened and used by one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db = open_reader(path)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def lines(self) -> list[Line]:
+        """Every epoch, oldest first, with what was acknowledged as far as it was written down."""
+        with translated("read", self._path):
+            rows = self._db.execute(
+                "SELECT e.epoch, (SELECT max(seq) FROM entry WHERE entry.epoch = e.epoch), w.upto "
+                "FROM epoch e LEFT JOIN watermark w ON w.epoch = e.epoch ORDER BY e.ordinal"
+            ).fetchall()
+        lines = []
+        for epoch, last, upto in rows:
+            acked = min(upto or 0, last or 0)  # no watermark: nothing of this epoch was acknowledged
+            lines.append(Line(epoch=epoch, last=last or 0, acked=acked, sent=acked))
+        return lines
+
+    def last(self, epoch: str) -> int:
+        """The newest entry's number, 0 when there is none."""
+        with translated("read", self._path):
+            (last,) = self._db.execute("SELECT max(seq) FROM entry WHERE epoch = ?", (epoch,)).fetchone()
+        return int(last or 0)
+
+    def batch(self, epoch: str, after: int, *, rows_max: int, bytes_max: int) -> list[Row]:
+        """The entries that follow `after`: at least one if there is one, else as many as fit."""
+        with translated("read", self._path):
+            found = self._db.execute(
+                "SELECT seq, raw FROM entry WHERE epoch = ? AND seq > ? ORDER BY seq LIMIT ?",
+                (epoch, after, rows_max),
+            ).fetchall()
+        rows: list[Row] = []
+        size = 0
+        for expected, (seq, raw) in enumerate(found, start=after + 1):
+            if seq != expected:
+                break
+            size += len(raw) + 1
+            if rows and size > bytes_max:
+                break
+            rows.append(Row(seq, raw))
+        if found and not rows:
+            raise LedgerError(
+                f"{self._path}: epoch {epoch} has no entry {after + 1}, the next is {found[0][0]}"
+            )
+        return rows
+
+    def hash_of(self, epoch: str, seq: int) -> str | None:
+        """The hash of one entry; None when we do not hold it."""
+        if seq == 0:
+            return GENESIS
+        with translated("read", self._path):
+            row = self._db.execute(
+                "SELECT hash FROM entry WHERE epoch = ? AND seq = ?", (epoch, seq)
+            ).fetchone()
+        return None if row is None else str(row[0])
+
+    def time_of(self, epoch: str, seq: int) -> datetime | None:
+        """When an entry was written; None when we do not hold it."""
+        with translated("read", self._path):
+            row = self._db.execute(
+                "SELECT raw FROM entry WHERE epoch = ? AND seq = ?", (epoch, seq)
+            ).fetchone()
+        return None if row is None else msgspec.json.decode(row[0], type=_Dated).time

@@ -1,0 +1,257 @@
+"""Sends the journal over one connection after the other, and takes what the back office says about it.
+
+Lives on the uplink's thread. `pump` sends as much as the windows allow; `heard` takes an acknowledgement;
+`tick` does what time demands. All times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from edge import log
+from edge.errors import LedgerError
+from edge.sync.contract.messages import Ack, Position
+from edge.sync.link import Link
+from edge.sync.options import UplinkOptions
+from edge.sync.retry import Resend
+from edge.sync.uplink.lines import Line, Verdict, book, judge
+from edge.sync.uplink.outbox import Outbox
+from edge.sync.uplink.watermark import Watermark
+
+#: A lower acknowledgement may be an old one that was overtaken; after this without a higher one it is true.
+DOUBT_S = 1.0
+
+#: The back office may ask for a gap this often; more would let it make us send without end.
+NEED_INTERVAL_S = 1.0
+
+
+class RolledBack(msgspec.Struct, frozen=True, kw_only=True):
+    """The back office has booked what this device does not hold: it runs on an old copy. Stop selling.
+
+    `ahead`: it booked up to `acknowledged`, we hold up to `held`. `diverged`: its entry has another hash.
+    """
+
+    epoch: str
+    reason: Literal["ahead", "diverged"]
+    held: int
+    acknowledged: int
+    head: str
+
+
+class Sender:
+    """See the module."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        watermark: Watermark,
+        options: UplinkOptions,
+        topic: str,
+        on_rolled_back: Callable[[RolledBack], None],
+    ) -> None:
+        self._outbox = outbox
+        self._watermark = watermark
+        self._options = options
+        self._topic = topic
+        self._on_rolled_back = on_rolled_back
+        self._resend = Resend(options.resend_s, options.resend_max_s)
+        self._doubts: dict[str, tuple[int, str, float]] = {}
+        self._needed_at: dict[str, float] = {}
+        self._complained: set[tuple[str, str, int]] = set()
+        self._in_flight: set[int] = set()
+        self._messages_max = options.messages_max
+        self._bytes_max = options.batch_bytes
+        self.lines: list[Line] = outbox.lines()
+        #: the last thing that went wrong with the entries, for people
+        self.trouble: str | None = None
+
+    def refresh(self) -> None:
+        """Look what was committed since: newer entries, and a newer epoch."""
+        known = {line.epoch for line in self.lines}
+        last = self.lines[-1].last if self.lines else 0
+        if self.lines:
+            self.lines[-1].last = self._outbox.last(self.lines[-1].epoch)
+        if not self.lines or self.lines[-1].last == last:
+            self.lines += [line for line in self._outbox.lines() if line.epoch not in known]
+
+    @property
+    def in_flight(self) -> int:
+        """Messages without PUBACK."""
+        return len(self._in_flight)
+
+    @property
+    def waiting(self) -> int:
+        """Entries without acknowledgement."""
+        return sum(line.last - line.acked for line in self.lines)
+
+    def position(self) -> Position | None:
+        """For the state message."""
+        if not self.lines:
+            return None
+        newest = self.lines[-1]
+        return Position(
+            epoch=newest.epoch,
+            seq=newest.last,
+            head=self._outbox.hash_of(newest.epoch, newest.last) or "0" * 64,
+            acknowledged=newest.acked,
+            waiting=self.waiting,
+            oldest_waiting_at=self._oldest(),
+        )
+
+    def _oldest(self) -> datetime | None:
+        line = next((line for line in self.lines if line.acked < line.last), None)
+        return None if line is None else self._outbox.time_of(line.epoch, line.acked + 1)
+
+    def attached(self, messages_max: int | None, bytes_max: int | None) -> None:
+        """A new connection, with what its broker takes at once; nothing of the last one counts any more."""
+        self._in_flight.clear()
+        self._messages_max = min(self._options.messages_max, messages_max or self._options.messages_max)
+        # a PUBLISH adds its topic, lengths and number to the payload
+        room = None if bytes_max is None else bytes_max - len(self._topic) - 32
+        self._bytes_max = min(self._options.batch_bytes, room or self._options.batch_bytes)
+        self._rewind()
+
+    def sent(self, mid: int, refused: str | None) -> None:
+        """A PUBACK: room for another message, or (MQTT 5) a refusal, which the resend timer answers."""
+        self._in_flight.discard(mid)
+        if refused is None:
+            return
+        if self.trouble is None:
+            log.error("sync.publish_refused", topic=self._topic, reason=refused)
+        self.trouble = f"the broker refuses to take entries: {refused}"
+
+    def pump(self, link: Link, now: float) -> None:
+        """Send what is committed and not under way, oldest first, as far as the windows allow."""
+        for line in self.lines:
+            while line.unsent > 0 and len(self._in_flight) < self._messages_max:
+                room = self._options.window - sum(each.under_way for each in self.lines)
+                if room <= 0 or not self._send(link, line, min(room, self._options.batch)):
+                    break
+        if any(line.under_way for line in self.lines):
+            self._resend.start(now)
+
+    def _send(self, link: Link, line: Line, rows_max: int) -> bool:
+        try:
+            rows = self._outbox.batch(line.epoch, line.sent, rows_max=rows_max, bytes_max=self._bytes_max)
+        except LedgerError as e:
+            line.halted = True
+            self.trouble = e.message
+            log.error("sync.cannot_resend", error=e, epoch=line.epoch, after=line.sent)
+            return False
+        if not rows:
+            return False
+        self._in_flight.add(link.publish(self._topic, b"\n".join([row.raw for row in rows])))
+        line.sent = rows[-1].seq
+        return True
+
+    def heard(self, ack: Ack, now: float) -> bool:
+        """An acknowledgement. True when a fresh state should go out, so that the back office says it again."""
+        line = next((line for line in self.lines if line.epoch == ack.epoch), None)
+        if line is None:
+            self._complain(
+                "unknown_epoch", ack.epoch, 0, "the back office acknowledges an epoch we never had"
+            )
+            return False
+        if ack.upto > line.last:
+            line.last = self._outbox.last(line.epoch)
+        verdict = judge(line, ack, self._outbox.hash_of(ack.epoch, ack.upto))
+        self._name_bad(ack)
+        match verdict:
+            case Verdict.PROGRESS:
+                self._progress(line, ack.upto, ack.head, now)
+            case Verdict.BEHIND:
+                return self._doubt(line, ack, now)
+            case Verdict.AHEAD | Verdict.DIVERGED:
+                self._contradiction(line, ack, verdict, now)
+                return False
+            case Verdict.SAME:
+                pass
+        self._doubts.pop(line.epoch, None)
+        if ack.need is not None:
+            self._need(line, ack.need.from_, now)
+        return False
+
+    def _progress(self, line: Line, upto: int, head: str, now: float) -> None:
+        self._watermark.rise(line.epoch, upto, head, rows=upto - line.acked, at=now)
+        book(line, upto)
+        self.trouble = None
+        self._resend.progress(now, waiting=any(each.under_way for each in self.lines))
+
+    def _doubt(self, line: Line, ack: Ack, now: float) -> bool:
+        first = line.epoch not in self._doubts
+        since = now if first else self._doubts[line.epoch][2]
+        self._doubts[line.epoch] = (ack.upto, ack.head, since)
+        return first
+
+    def _need(self, line: Line, start: int, now: float) -> None:
+        if now - self._needed_at.get(line.epoch, -NEED_INTERVAL_S) < NEED_INTERVAL_S:
+            return
+        self._needed_at[line.epoch] = now
+        line.sent = max(line.acked, min(line.sent, start - 1))
+
+    def _contradiction(self, line: Line, ack: Ack, verdict: Verdict, now: float) -> None:
+        newest = line is self.lines[-1]
+        if verdict is Verdict.AHEAD and not newest:
+            # a closed epoch from before a restore: the back office has all that we hold, and more
+            if line.acked < line.last:
+                self._progress(line, line.last, self._outbox.hash_of(line.epoch, line.last) or "", now)
+            return
+        if line.halted:
+            return
+        line.halted = True
+        reason: Literal["ahead", "diverged"] = "ahead" if verdict is Verdict.AHEAD else "diverged"
+        self.trouble = f"the back office holds another epoch {line.epoch}: {verdict.value}"
+        log.error("sync.rolled_back", epoch=line.epoch, reason=reason, held=line.last, acknowledged=ack.upto)
+        if newest:
+            self._on_rolled_back(
+                RolledBack(
+                    epoch=line.epoch, reason=reason, held=line.last, acknowledged=ack.upto, head=ack.head
+                )
+            )
+
+    def _name_bad(self, ack: Ack) -> None:
+        if ack.refused is not None:
+            self.trouble = f"the back office refuses entry {ack.refused.seq}: {ack.refused.reason}"
+            self._complain("refused", ack.epoch, ack.refused.seq, ack.refused.reason)
+        for seq in ack.quarantined:
+            self._complain("quarantined", ack.epoch, seq, "the back office could not read it")
+
+    def _complain(self, what: str, epoch: str, seq: int, reason: str) -> None:
+        if (what, epoch, seq) in self._complained or len(self._complained) >= _COMPLAINTS_MAX:
+            return
+        self._complained.add((what, epoch, seq))
+        log.error(f"sync.{what}", epoch=epoch, seq=seq, reason=reason)
+
+    def tick(self, now: float) -> None:
+        """Send again what nobody acknowledged, believe what was not contradicted, write down what is due."""
+        for epoch, (upto, head, since) in list(self._doubts.items()):
+            if now >= since + DOUBT_S:
+                self._restored(epoch, upto, head, now)
+        if self._resend.expired(now):
+            self._rewind()
+        self._watermark.write(now)
+
+    def _restored(self, epoch: str, upto: int, head: str, now: float) -> None:
+        del self._doubts[epoch]
+        line = next(line for line in self.lines if line.epoch == epoch)
+        log.warning("sync.backoffice_restored", epoch=epoch, upto=upto, was=line.acked)
+        line.rewind(upto)
+        self._watermark.fall(epoch, upto, head, at=now)
+
+    def _rewind(self) -> None:
+        for line in self.lines:
+            line.rewind()
+
+    def next_at(self) -> float | None:
+        """When `tick` has something to do."""
+        times = [since + DOUBT_S for _, _, since in self._doubts.values()]
+        times += [at for at in (self._resend.due_at, self._watermark.due_at) if at is not None]
+        return min(times, default=None)
+
+
+#: Bad entries are complained about once each, and not without end.
+_COMPLAINTS_MAX = 1000

@@ -1,0 +1,320 @@
+"""The uplink: one thread that owns paho, reads the journal and is never waited for.
+
+uplink = Uplink(options, database=path, store=store, peer=peer("site", "device"), now=clock.now,
+                state=health, on_rolled_back=stop_selling)
+uplink.start(); store.on_commit(uplink.wake); ...; uplink.stop(timeout_s=5)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from edge import log
+from edge.domain.instant import Instant
+from edge.errors import StoreError, SyncError
+from edge.sync.contract.messages import MessageInvalid, State, StateFields, read_ack
+from edge.sync.contract.topics import Peer
+from edge.sync.link import (
+    HANDSHAKE_TIMEOUT_S,
+    Arrived,
+    Connected,
+    Identity,
+    Link,
+    LinkFailed,
+    Lost,
+    ProtocolUnknown,
+    Sent,
+    Subscribed,
+)
+from edge.sync.options import UplinkOptions
+from edge.sync.retry import FullJitter
+from edge.sync.uplink.outbox import Outbox
+from edge.sync.uplink.sender import RolledBack, Sender
+from edge.sync.uplink.watermark import Submits, Watermark
+
+#: Health is compared this often; a change goes out at once.
+_LOOK_S = 5.0
+
+#: Everything is with the broker and it says nothing for so long: it hangs. Another one may do better.
+STALL_S = 4.0
+
+#: Of the time to stop, for what still waits; the rest is for the goodbye and the watermark.
+_DRAIN_PART = 0.6
+
+#: A connection that lasted so long was a good one: the next failure starts again with a short wait.
+_GOOD_S = 10.0
+
+
+class UplinkStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How it goes. `trouble` is the last thing that went wrong, in words; None while all is well."""
+
+    connected: bool
+    broker: str | None
+    epoch: str | None
+    last: int
+    acknowledged: int
+    waiting: int
+    in_flight: int
+    rolled_back: bool
+    trouble: str | None
+
+
+class Uplink:
+    """See the module. `state` and `on_rolled_back` are called on the uplink's thread and must not block."""
+
+    def __init__(
+        self,
+        options: UplinkOptions,
+        *,
+        database: Path,
+        store: Submits,
+        peer: Peer,
+        now: Callable[[], Instant],
+        state: Callable[[], StateFields],
+        on_rolled_back: Callable[[RolledBack], None],
+    ) -> None:
+        self._options = options
+        self._database = database
+        self._peer = peer
+        self._now = now
+        self._state = state
+        self._on_rolled_back = on_rolled_back
+        self._watermark = Watermark(store, now, options.watermark_s)
+        self._backoff = FullJitter(options.retry_s, options.retry_max_s)
+        self._sender: Sender | None = None
+        self._broker: str | None = None
+        self._trouble: str | None = "not connected yet"
+        self._rolled_back = False
+        self._protocols: dict[str, Literal["5", "3.1.1"]] = {}
+        self._said: StateFields | None = None
+        self._said_at = 0.0
+        self._bell, self._ringer = socket.socketpair()
+        self._bell.setblocking(False)
+        self._ringer.setblocking(False)
+        self._rung = False
+        self._stopping = threading.Event()
+        self._drain_until = 0.0
+        self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something was committed. Cheap, from any thread."""
+        if not self._rung:
+            self._rung = True
+            with contextlib.suppress(OSError):
+                self._ringer.send(b"!")
+
+    def stop(self, timeout_s: float) -> None:
+        """Send what still waits, say goodbye, write down what was acknowledged, and end.
+
+        What is not acknowledged in time stays in the journal for the next start.
+        """
+        self._drain_until = time.monotonic() + timeout_s * _DRAIN_PART
+        self._stopping.set()
+        self.wake()
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            log.warning("sync.stop_abandoned", after_s=timeout_s)
+
+    def status(self) -> UplinkStatus:
+        """A snapshot, from any thread."""
+        sender = self._sender
+        lines = [] if sender is None else sender.lines
+        newest = lines[-1] if lines else None
+        return UplinkStatus(
+            connected=self._broker is not None,
+            broker=self._broker,
+            epoch=None if newest is None else newest.epoch,
+            last=0 if newest is None else newest.last,
+            acknowledged=0 if newest is None else newest.acked,
+            waiting=sum(line.last - line.acked for line in lines),
+            in_flight=0 if sender is None else sender.in_flight,
+            rolled_back=self._rolled_back,
+            trouble=(sender.trouble if sender is not None else None) or self._trouble,
+        )
+
+    def _run(self) -> None:
+        outbox = Outbox(self._database)
+        try:
+            self._sender = Sender(
+                outbox, self._watermark, self._options, self._peer.topic("tx"), self._roll_back
+            )
+            while not self._stopping.is_set():
+                if not self._round(self._sender):
+                    self._rest(self._sender, self._backoff.next_s())
+            self._watermark.write(time.monotonic(), whatever=True)
+        finally:
+            outbox.close()
+
+    def _roll_back(self, what: RolledBack) -> None:
+        self._rolled_back = True
+        self._on_rolled_back(what)
+
+    def _round(self, sender: Sender) -> bool:
+        """One attempt at each broker; True when one of them served us well for a while."""
+        good = False
+        for broker in self._options.brokers:
+            if self._stopping.is_set():
+                return True
+            began = time.monotonic()
+            error = self._attempt(broker, sender)
+            if isinstance(error, ProtocolUnknown):
+                error = self._attempt(broker, sender)
+            if error is not None:
+                if self._broker is not None or self._trouble != str(error):
+                    log.warning("sync.disconnected", error=error)
+                self._trouble = str(error)
+            served, self._broker = self._broker is not None, None
+            if served and time.monotonic() - began >= _GOOD_S:
+                self._backoff.reset()
+                good = True
+        return good
+
+    def _attempt(self, broker: str, sender: Sender) -> SyncError | None:
+        """Be connected until it ends; why it ended."""
+        try:
+            self._serve(broker, sender)
+        except SyncError as e:
+            return e
+        return None
+
+    def _rest(self, sender: Sender, wait_s: float) -> None:
+        until = time.monotonic() + wait_s
+        while not self._stopping.is_set() and (left := until - time.monotonic()) > 0:
+            if select.select([self._bell], [], [], left)[0]:
+                self._hear_bell(sender)
+            self._watermark.write(time.monotonic())
+
+    def _hear_bell(self, sender: Sender) -> None:
+        self._rung = False
+        with contextlib.suppress(BlockingIOError):
+            self._bell.recv(64)
+        try:
+            sender.refresh()
+        except StoreError as e:
+            log.warning("sync.journal_unreadable", error=e)
+
+    def _serve(self, broker: str, sender: Sender) -> None:
+        """Be connected to one broker until that ends. Raises SyncError, StoreError saying why."""
+        link = self._open(broker)
+        ready = False
+        deadline: float | None = time.monotonic() + HANDSHAKE_TIMEOUT_S
+        heard_at = time.monotonic()
+        try:
+            while not self._is_over(sender):
+                now = time.monotonic()
+                self._wait(link, sender, now, deadline)
+                now = time.monotonic()
+                for event in link.events():
+                    heard_at = now
+                    match event:
+                        case Connected(messages_max, bytes_max):
+                            sender.attached(messages_max, bytes_max)
+                            link.subscribe([self._peer.topic("ack")])
+                        case Subscribed():
+                            ready, deadline = True, None
+                            self._broker, self._trouble = broker, None
+                            log.event("sync.connected", broker=broker, protocol=link.protocol)
+                            sender.refresh()
+                            self._say(link, sender, now)
+                        case Arrived():
+                            self._take(link, sender, event, now)
+                        case Sent(mid, refused):
+                            sender.sent(mid, refused)
+                        case Lost(error):
+                            if isinstance(error, ProtocolUnknown):
+                                self._protocols[broker] = "3.1.1" if link.protocol == "5" else "5"
+                            raise error
+                if ready:
+                    if not sender.in_flight:
+                        heard_at = now
+                    sender.tick(now)
+                    sender.pump(link, now)
+                    self._say_if_due(link, sender, now)
+                    if sender.in_flight and now - heard_at > STALL_S and link.unsent_bytes() == 0:
+                        raise LinkFailed(f"{broker}: no answer for {STALL_S:.0f} s")
+                elif deadline is not None and now >= deadline:
+                    raise LinkFailed(f"{broker}: no answer to the connection within {HANDSHAKE_TIMEOUT_S} s")
+            if ready:
+                link.publish(self._peer.topic("state"), self._farewell("stopped"), retain=True)
+            link.close()
+        finally:
+            link.abort()
+
+    def _is_over(self, sender: Sender) -> bool:
+        """Stopped, with nothing left to send or no time left for it."""
+        if not self._stopping.is_set():
+            return False
+        return sender.waiting == 0 or time.monotonic() >= self._drain_until
+
+    def _wait(self, link: Link, sender: Sender, now: float, deadline: float | None) -> None:
+        """Until the socket, the bell or the clock has something for us."""
+        look_s = 0.1 if self._stopping.is_set() else 1.0 if sender.in_flight else _LOOK_S
+        times = [now + look_s, deadline, sender.next_at()]
+        timeout = max(0.0, min(at for at in times if at is not None) - now)
+        fd = link.fileno()
+        if fd < 0:
+            link.service(readable=True, writable=False)
+            return
+        writers = [fd] if link.want_write() else []
+        bell = self._bell.fileno()
+        readable, writable, _ = select.select([fd, bell], writers, [], timeout)
+        if bell in readable:
+            self._hear_bell(sender)
+        link.service(readable=fd in readable, writable=bool(writable))
+
+    def _take(self, link: Link, sender: Sender, arrived: Arrived, now: float) -> None:
+        link.acknowledge(arrived)
+        if arrived.topic != self._peer.topic("ack"):
+            return
+        try:
+            ack = read_ack(arrived.payload)
+        except MessageInvalid as e:
+            log.warning("sync.ack_unreadable", error=e)
+            return
+        if sender.heard(ack, now):
+            self._say(link, sender, now)
+
+    def _open(self, broker: str) -> Link:
+        protocol: Literal["5", "3.1.1"]
+        if self._options.protocol == "auto":
+            protocol = self._protocols.get(broker, "5")
+        else:
+            protocol = self._options.protocol
+        identity = Identity(
+            client_id=f"till-{self._peer.site}-{self._peer.device}",
+            keepalive_s=self._options.keepalive_s,
+            tls=self._options.tls,
+            username=self._options.username,
+            password_file=self._options.password_file,
+            will=(self._peer.topic("state"), self._farewell("connection lost")),
+        )
+        link = Link(broker, identity, protocol=protocol)
+        link.open()
+        return link
+
+    def _farewell(self, reason: str) -> bytes:
+        return msgspec.json.encode(State(online=False, at=self._now().utc, reason=reason))
+
+    def _say_if_due(self, link: Link, sender: Sender, now: float) -> None:
+        if now < self._said_at + _LOOK_S:
+            return
+        if now >= self._said_at + self._options.state_s or self._state() != self._said:
+            self._say(link, sender, now)
+
+    def _say(self, link: Link, sender: Sender, now: float) -> None:
+        self._said, self._said_at = self._state(), now
+        state = State(online=True, at=self._now().utc, position=sender.position(), health=self._said)
+        link.publish(self._peer.topic("state"), msgspec.json.encode(state), retain=True)
