@@ -21,12 +21,16 @@ export function keypad({ words, panel }, { typed, message }) {
     el(
       "section",
       { class: "ask" },
-      el("span", { class: "badge" }, panel.view.label),
-      picture("lock"),
+      el(
+        "div",
+        {},
+        el("span", { class: "badge" }, panel.view.label),
+        picture("lock"),
+        el("button", { class: "back", press: { do: "back" } }, words.back),
+      ),
       el("h1", {}, words.stop_ask),
       el("p", { class: "typed" }, "•".repeat(typed.length) || "\u00a0"),
       el("p", { class: "message", role: "alert" }, message),
-      el("button", { class: "back", press: { do: "back" } }, words.back),
     ),
     el("section", { class: "keys" }, KEYS.map(key)),
   );

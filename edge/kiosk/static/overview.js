@@ -3,7 +3,7 @@
 import { el } from "./dom.js";
 import { duration, energy, money } from "./figures.js";
 import { picture, pictureOf } from "./pictures.js";
-import { explanation, headline, offer, receipt } from "./views.js";
+import { explanation, headline, kindOf, offer, receipt } from "./views.js";
 
 // States in which somebody stands there and must read: their rows get more room.
 const ATTENTION = new Set(["authorizing", "plug_in", "paid", "ended"]);
@@ -34,10 +34,11 @@ function bottom(choosing, { words, settings }, languages) {
   );
 }
 
-/** Each price once, with the labels of the EVSEs that it is for where they differ. */
+/** Each price that a next driver can have, once, with the labels of its EVSEs where prices differ. */
 function offers(panels, context) {
   const groups = new Map();
-  for (const { view } of panels) {
+  const open = panels.filter(({ view }) => ["idle", "ended"].includes(view.kind));
+  for (const { view } of open.length ? open : panels) {
     const price = JSON.stringify(view.price);
     const group = groups.get(price) ?? { view, labels: [] };
     if (view.kind === "idle") group.view = view; // the one that names the hold
@@ -60,12 +61,12 @@ function row(panel, context) {
   const press = { do: view.choosing && context.settings.actions ? "choose" : "open", evse: view.evse_id };
   return el(
     "li",
-    { class: `row ${view.kind} ${ATTENTION.has(view.kind) ? "attention" : ""}`, "data-key": view.evse_id },
+    { class: `row ${kindOf(view)} ${ATTENTION.has(view.kind) ? "attention" : ""}`, "data-key": view.evse_id },
     el(
       "button",
       { press, class: view.choosing ? "choosing" : "" },
       el("span", { class: "badge", "aria-label": `${context.words.bay} ${view.label}` }, view.label),
-      pictureOf(view.kind, "state"),
+      panel.qr ? null : pictureOf(kindOf(view), "state"),
       el("span", { class: "texts" }, el("b", {}, titleOf(view, context)), summary(view, context)),
     ),
     view.kind === "paid" && panel.qr ? receipt(panel, context) : null,
@@ -73,8 +74,10 @@ function row(panel, context) {
 }
 
 function titleOf(view, context) {
-  if (view.kind === "idle") return view.choosing ? context.words.choose_this : context.words.free;
-  return headline(view, context);
+  const { words, locale } = context;
+  if (view.kind === "idle") return view.choosing ? words.choose_this : words.free;
+  if (view.kind !== "paid" || view.cost_minor === null) return headline(view, context);
+  return `${words.total} ${money(view.cost_minor, view, locale)}`;
 }
 
 /** One or two figures or a short sentence: the rest is a touch away. */
@@ -90,7 +93,7 @@ function summary(view, context) {
     case "stopping":
       return el("span", { class: "sum" }, el("span", {}, cost), el("span", {}, used));
     case "paid":
-      return el("span", { class: "sum" }, el("span", {}, `${words.total} ${cost}`));
+      return el("span", { class: "sum" }, used);
     case "plug_in": {
       const left = context.secondsLeft(view);
       return el("span", { class: "sum" }, left === null ? words.next.plug_in : `${words.time_left} ${duration(left)}`);

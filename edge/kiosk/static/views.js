@@ -13,9 +13,26 @@ export const filled = (sentence, figures) => sentence.replace(/\{(\w+)\}/g, (_, 
 // Reasons to end that the driver gave: nobody needs to be told. Null is none that the till would name.
 const BY_DRIVER = new Set([null, "card", "unplugged", "screen"]);
 
+/** The state to draw: one that ended without anything to pay, but with energy, was a free charge. */
+export const kindOf = (view) => (view.kind === "ended" && view.energy_wh > 0 ? "paid" : view.kind);
+
 /** What a screen reader says, and the heading shows, for a state. */
 export function headline(view, { words }) {
-  return words.kinds[view.kind];
+  return words.kinds[kindOf(view)];
+}
+
+/** The line below the heading, where a state has one. */
+function subtitle(view, context) {
+  switch (view.kind) {
+    case "charging":
+    case "suspended":
+    case "stopping":
+      return filled(context.words.power_now, { power: known(view.power_w, power, context) });
+    case "paid":
+      return explanation(view, context);
+    default:
+      return "";
+  }
 }
 
 /** The sentence below the heading: why, or what to do next. */
@@ -102,6 +119,14 @@ function costOf(view, { words, locale }) {
 
 const known = (value, write, { words, locale }) => (value === null ? words.unknown : write(value, locale));
 
+function used(view, context) {
+  const { words } = context;
+  return [
+    figure(words.energy, known(view.energy_wh, energy, context)),
+    figure(words.time, known(view.seconds, duration, context)),
+  ];
+}
+
 function waiting(view, context) {
   return [offer(view, context), prompt(view, context)];
 }
@@ -125,13 +150,12 @@ function metered(view, { panel, ...context }) {
       "dl",
       { class: "figures" },
       figure(view.estimated ? words.cost_estimated : words.cost, costOf(view, context), "large"),
-      figure(words.energy, known(view.energy_wh, energy, context), "large"),
+      figure(words.energy, known(view.energy_wh, energy, context), "large energy"),
       figure(words.time, known(view.seconds, duration, context), "large"),
     ),
     el(
       "section",
       { class: "course" },
-      el("p", {}, `${words.power_now} `, el("b", {}, now)),
       curve(panel.curve, filled(words.curve, { power: now, peak })),
     ),
     el(
@@ -174,8 +198,7 @@ function paid(view, { panel, ...context }) {
         "dl",
         { class: "figures" },
         figure(view.estimated ? words.total_estimated : words.total, costOf(view, context), "huge"),
-        figure(words.energy, known(view.energy_wh, energy, context)),
-        figure(words.time, known(view.seconds, duration, context)),
+        used(view, context),
       ),
       el("p", { class: "method" }, wordsFor(words.methods, view.paid_method)),
       released ? el("p", {}, released) : null,
@@ -192,6 +215,7 @@ function ended(view, context) {
       "section",
       { class: "explain" },
       el("p", { class: "why" }, explanation(view, context)),
+      view.energy_wh > 0 ? el("dl", { class: "figures" }, used(view, context)) : null,
       nothing ? el("p", { class: "how" }, context.words.nothing_to_pay) : null,
     ),
     prompt(view, context),
@@ -233,14 +257,14 @@ export function single(context, { back, languages }) {
     "header",
     { class: "head" },
     el("span", { class: "badge", "aria-label": `${context.words.bay} ${view.label}` }, view.label),
-    pictureOf(view.kind, "state"),
+    pictureOf(kindOf(view), "state"),
     el(
       "div",
       { class: "titles" },
       el("h1", {}, headline(view, context)),
-      view.kind === "paid" ? el("p", {}, explanation(view, context)) : null,
+      el("p", {}, subtitle(view, context)),
     ),
     el("div", { class: "buttons" }, back, languages),
   );
-  return el("article", { class: `single ${view.kind}`, "data-key": view.kind }, title, ...BODY[view.kind](view, context));
+  return el("article", { class: `single ${kindOf(view)}`, "data-key": view.kind }, title, ...BODY[view.kind](view, context));
 }
