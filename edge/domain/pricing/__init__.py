@@ -7,18 +7,11 @@
 from __future__ import annotations
 
 from edge.domain.plan import Grant
-from edge.domain.pricing.accrual import (
-    Accrual,
-    ChargingState,
-    Interval,
-    PricingError,
-    Reservation,
-    begin,
-    extend,
-)
+from edge.domain.pricing.accrual import Sample, begin, extend, extend_all
 from edge.domain.pricing.bill import Bill, BillLine, BillPeriod, TaxAmount, payable_minor, settle
 from edge.domain.pricing.compiled import CompiledTariff, compile_tariff
 from edge.domain.pricing.exact import Exact, exact, rational
+from edge.domain.pricing.facts import Accrual, ChargingState, Interval, PricingError, Reservation
 from edge.domain.pricing.invoice import Adjustment, Invoice, InvoiceLine, InvoiceTax
 from edge.domain.pricing.outlook import Remaining, next_boundary, quote, remaining
 
@@ -39,11 +32,13 @@ __all__ = [
     "PricingError",
     "Remaining",
     "Reservation",
+    "Sample",
     "TaxAmount",
     "begin",
     "compile_tariff",
     "exact",
     "extend",
+    "extend_all",
     "next_boundary",
     "payable_minor",
     "quote",

@@ -8,12 +8,10 @@ from fractions import Fraction
 
 import msgspec
 
-from edge.domain.money import round_half_up
-from edge.domain.pricing.accrual import Accrual, ChargingState, Period
 from edge.domain.pricing.compiled import CompiledTariff, Limits
 from edge.domain.pricing.exact import Exact, exact, rational
+from edge.domain.pricing.facts import Accrual, ChargingState, Period
 from edge.domain.pricing.invoice import (
-    Category,
     Invoice,
     InvoiceLine,
     Reason,
@@ -82,21 +80,46 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     used_time_s: Exact = 0
 
 
+class Totals(msgspec.Struct, frozen=True):
+    """Exact net and gross in minor units times the tariff's scale, within its limits.
+
+    `reason` is which limit bound, if one did; `fixed_gross` says that the gross is the amount due, not what
+    rounded net amounts and taxes come to.
+    """
+
+    net: Number
+    gross: Number
+    reason: Reason | None
+    fixed_gross: bool
+
+
 def payable_minor(compiled: CompiledTariff, accrual: Accrual) -> int:
     """What the invoice would ask for if the session ended now: the live price, in minor units."""
-    return _invoice(compiled, quantities(compiled, accrual)).payable_minor
+    billed = quantities(compiled, accrual)
+    totals = _totals(compiled, billed)
+    if totals.reason is not None:
+        return _invoice(compiled, billed, totals).payable_minor
+    if totals.fixed_gross:
+        return _round(totals.gross, compiled.scale)
+    bases = [0] * len(compiled.taxes)
+    for number, quantity in billed.lines.items():
+        bases[compiled.lines[number].taxes] += _round(compiled.net[number] * quantity, compiled.scale)
+    return sum(
+        base + sum(taxes.amounts_minor(base)) for base, taxes in zip(bases, compiled.taxes, strict=True)
+    )
 
 
 def settle(compiled: CompiledTariff, accrual: Accrual) -> Bill:
     """The bill of a session that has ended: `settle(compiled, accrual).invoice.payable_minor`."""
     billed = quantities(compiled, accrual)
-    net, gross, _, _ = _totals(compiled, billed)
+    totals = _totals(compiled, billed)
+    major = compiled.scale * compiled.minor
     return Bill(
         currency=compiled.currency,
-        before_taxes=exact(net / compiled.minor),
-        after_taxes=exact(gross / compiled.minor),
+        before_taxes=exact(Fraction(totals.net) / major),
+        after_taxes=exact(Fraction(totals.gross) / major),
         lines=_lines(compiled, billed),
-        invoice=_invoice(compiled, billed),
+        invoice=_invoice(compiled, billed, totals),
         begin=accrual.begun_at,
         end=accrual.ended_at,
         energy_wh=accrual.energy,
@@ -104,6 +127,12 @@ def settle(compiled: CompiledTariff, accrual: Accrual) -> Bill:
         used_energy_wh=exact(billed.used_wh),
         used_time_s=exact(Fraction(billed.used_us) / 1_000_000),
     )
+
+
+def _round(value: Number, scale: int) -> int:
+    """A value that is never negative, in units of 1/scale, rounded half-up."""
+    numerator, denominator = value.numerator, value.denominator * scale
+    return (2 * numerator + denominator) // (2 * denominator)
 
 
 def _ordered(compiled: CompiledTariff, billed: Quantities) -> list[int]:
@@ -117,7 +146,7 @@ def _lines(compiled: CompiledTariff, billed: Quantities) -> tuple[BillLine, ...]
     for number in _ordered(compiled, billed):
         price, quantity = compiled.lines[number], billed.lines[number]
         taxes = compiled.taxes[price.taxes]
-        net = price.net_minor * quantity / compiled.minor
+        net = price.net * quantity / compiled.minor
         lines.append(
             BillLine(
                 dimension=price.dimension,
@@ -140,73 +169,69 @@ def _billed(quantity: Number, dimension: Dimension) -> Exact:
     return exact(Fraction(quantity) / _SCALE[dimension])
 
 
-def _totals(
-    compiled: CompiledTariff, billed: Quantities
-) -> tuple[Fraction, Fraction, Reason | None, tuple[bool, bool]]:
-    """Exact net and gross in minor units within the limits, which limit bound, and on which sides.
+def _totals(compiled: CompiledTariff, billed: Quantities) -> Totals:
+    """Net and gross limits bind independently; a side without a limit follows the other: its tax share stays.
 
-    Net and gross limits bind independently. A side without a limit follows the other's: its tax share stays. A
-    minimum is for a session, not for a reservation that never became one.
+    A minimum is for a session, not for a reservation that never became one.
     """
-    net = sum((compiled.lines[n].net_minor * q for n, q in billed.lines.items()), Fraction(0))
-    gross = sum((compiled.lines[n].gross_minor * q for n, q in billed.lines.items()), Fraction(0))
-    factor = gross / net if net else compiled.taxes[compiled.default_taxes].factor
-    reason: Reason | None = None
-    bound = (False, False)
-    if billed.session:
-        net, gross, bound = _bind(net, gross, compiled.min_price, factor, low=True)
-        reason = "minimum price" if any(bound) else None
-    net, gross, above = _bind(net, gross, compiled.max_price, factor, low=False)
-    if any(above):
-        reason, bound = "maximum price", above
-    return net, gross, reason, bound
+    net: Number = 0
+    gross: Number = 0
+    for number, quantity in billed.lines.items():
+        net += compiled.net[number] * quantity
+        gross += compiled.gross[number] * quantity
+    inclusive = compiled.tariff.tax_included == "YES"
+    if not compiled.limited:
+        return Totals(net, gross, None, inclusive)
+    factor = Fraction(gross) / net if net else compiled.taxes[compiled.default_taxes].factor
+    least = compiled.min_price if billed.session else (None, None)
+    most = compiled.max_price
+    low = (_below(net, least[0]), _below(gross, least[1]))
+    net, gross = _bound(net, gross, least, low, factor)
+    high = (_below(most[0], net), _below(most[1], gross))
+    net, gross = _bound(net, gross, most, high, factor)
+    reason: Reason | None = "maximum price" if any(high) else "minimum price" if any(low) else None
+    return Totals(net, gross, reason, inclusive or low[1] or high[1])
 
 
-def _bind(
-    net: Fraction, gross: Fraction, limits: Limits, factor: Fraction, *, low: bool
-) -> tuple[Fraction, Fraction, tuple[bool, bool]]:
-    def beyond(value: Fraction, limit: Fraction | None) -> bool:
-        return limit is not None and (value < limit if low else value > limit)
+def _below(value: Number | None, limit: Number | None) -> bool:
+    return value is not None and limit is not None and value < limit
 
-    bound = (beyond(net, limits[0]), beyond(gross, limits[1]))
-    bound_net = limits[0] if bound[0] and limits[0] is not None else net
-    bound_gross = limits[1] if bound[1] and limits[1] is not None else gross
-    if bound[0] and limits[1] is None:
+
+def _bound(
+    net: Number, gross: Number, limits: Limits, binds: tuple[bool, bool], factor: Fraction
+) -> tuple[Number, Number]:
+    """Net and gross at the limits that bind."""
+    bound_net = limits[0] if binds[0] and limits[0] is not None else net
+    bound_gross = limits[1] if binds[1] and limits[1] is not None else gross
+    if binds[0] and limits[1] is None:
         bound_gross = bound_net * factor
-    if bound[1] and limits[0] is None:
+    if binds[1] and limits[0] is None:
         bound_net = bound_gross / factor
-    return bound_net, bound_gross, bound
+    return bound_net, bound_gross
 
 
-def _invoice(compiled: CompiledTariff, billed: Quantities) -> Invoice:
-    net, gross, reason, bound = _totals(compiled, billed)
+def _invoice(compiled: CompiledTariff, billed: Quantities, totals: Totals) -> Invoice:
     lines = tuple(
         (
             InvoiceLine(
                 dimension=price.dimension,
                 unit_price=price.unit_price,
                 quantity=_billed(billed.lines[number], price.dimension),
-                before_taxes_minor=round_half_up(price.net_minor * billed.lines[number]),
+                before_taxes_minor=_round(compiled.net[number] * billed.lines[number], compiled.scale),
                 taxes=compiled.taxes[price.taxes].rates,
                 included=price.included,
             ),
-            _category(compiled, price.taxes),
+            compiled.taxes[price.taxes],
         )
         for number in _ordered(compiled, billed)
         for price in (compiled.lines[number],)
     )
-    inclusive = compiled.tariff.tax_included == "YES"
     target = Target(
-        round_half_up(net) if reason else None,
-        round_half_up(gross) if inclusive or bound[1] else None,
-        reason or "maximum price",
+        _round(totals.net, compiled.scale) if totals.reason else None,
+        _round(totals.gross, compiled.scale) if totals.fixed_gross else None,
+        totals.reason or "maximum price",
     )
-    return compose(lines, target, _category(compiled, compiled.default_taxes))
-
-
-def _category(compiled: CompiledTariff, number: int) -> Category:
-    taxes = compiled.taxes[number]
-    return Category(taxes.rates, taxes.parts, taxes.factor)
+    return compose(lines, target, compiled.taxes[compiled.default_taxes])
 
 
 def _periods(accrual: Accrual) -> tuple[BillPeriod, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
-from typing import Literal
+from math import lcm
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from edge.domain.money import exponent
 from edge.domain.plan import DayPass, Plan, price_with_plan
 from edge.domain.pricing.selection import Selection
+from edge.domain.pricing.taxes import Taxes, stacked
 from edge.domain.tariffs.model import (
     DIMENSIONS,
     Dimension,
@@ -33,26 +34,18 @@ UNITS: dict[Dimension, int] = {
 }
 
 
-class Taxes(msgspec.Struct, frozen=True):
-    """The taxes on a line. `parts` are the fractions of the net price that each one is, `factor` gross by net."""
-
-    rates: tuple[TaxRate, ...]
-    parts: tuple[Fraction, ...]
-    factor: Fraction
-
-
 class LinePrice(msgspec.Struct, frozen=True):
     """What one line of the bill costs: all quantities with this dimension, price and taxes stand on it.
 
-    `net_minor` and `gross_minor` are minor currency units per Wh, microsecond or fee, exactly.
+    `net` and `gross` are minor currency units per Wh, microsecond or fee, exactly.
     """
 
     dimension: Dimension
     unit_price: Decimal
     taxes: int
     included: bool
-    net_minor: Fraction
-    gross_minor: Fraction
+    net: Fraction
+    gross: Fraction
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -68,19 +61,26 @@ class Slot(msgspec.Struct, frozen=True):
 
 
 class CompiledTariff:
-    """Tables of one tariff in one time zone, with one plan. Holds caches, but answers alike for ever."""
+    """Tables of one tariff in one time zone, with one plan. Holds caches, but answers alike for ever.
+
+    `net[line]` and `gross[line]` are integers: minor units times `scale` per Wh, microsecond or fee.
+    """
 
     __slots__ = (
         "_full_price",
         "currency",
         "default_taxes",
+        "gross",
+        "limited",
         "lines",
         "max_price",
         "min_price",
         "minor",
+        "net",
         "plan",
         "pass_slot",
         "reservation",
+        "scale",
         "session",
         "slots",
         "tariff",
@@ -96,8 +96,6 @@ class CompiledTariff:
         self.plan = plan
         self.currency = tariff.currency
         self.minor = 10 ** exponent(tariff.currency)
-        self.min_price = limit_minor(tariff.min_price, self.minor)
-        self.max_price = limit_minor(tariff.max_price, self.minor)
         self.lines: list[LinePrice] = []
         self.slots: list[Slot] = []
         self.taxes: list[Taxes] = []
@@ -110,10 +108,15 @@ class CompiledTariff:
         self.pass_slot = -1
         if plan is not None and plan.day_pass is not None:
             self.pass_slot = self._pass_slot(plan.day_pass)
-        if plan is not None and plan.free:
-            self.min_price = (None, None)
         ordered = sorted(self.lines, key=lambda line: DIMENSIONS.index(line.dimension))
         self.default_taxes = ordered[0].taxes if ordered else self.taxes_of(())
+        self.scale = lcm(*(n.denominator for line in self.lines for n in (line.net, line.gross)))
+        self.net = [int(line.net * self.scale) for line in self.lines]
+        scaled = self.minor * self.scale
+        self.min_price = limit(None if plan and plan.free else tariff.min_price, scaled)
+        self.max_price = limit(tariff.max_price, scaled)
+        self.limited = (self.min_price, self.max_price) != ((None, None), (None, None))
+        self.gross = [int(line.gross * self.scale) for line in self.lines]
 
     def slot_of(self, component: PriceComponent, *, covered: bool) -> int:
         """The slot that counts a component's quantities."""
@@ -217,27 +220,15 @@ def compile_tariff(
     return CompiledTariff(tariff, zone=zone, plan=plan, evse_kind=evse_kind)
 
 
-Side = Literal[0, 1]
-#: Net and gross limit in minor units; None does not bind.
+#: Net and gross limit in minor units times the tariff's scale; None does not bind.
 Limits = tuple[Fraction | None, Fraction | None]
 
 
-def limit_minor(limit: PriceLimit | None, minor: int) -> Limits:
-    if limit is None:
+def limit(price: PriceLimit | None, scaled: int) -> Limits:
+    if price is None:
         return None, None
-    before, after = (
-        None if side is None else Fraction(side) * minor for side in (limit.before_taxes, limit.after_taxes)
+    before, after = price.before_taxes, price.after_taxes
+    return (
+        None if before is None else Fraction(before) * scaled,
+        None if after is None else Fraction(after) * scaled,
     )
-    return before, after
-
-
-def stacked(rates: tuple[TaxRate, ...]) -> Taxes:
-    """Taxes of stack 0 are on the net price, those of each higher stack on the net price and all taxes below."""
-    parts: dict[int, Fraction] = {}
-    factor = Fraction(1)
-    for level in sorted({rate.stack for rate in rates}):
-        here = [i for i, rate in enumerate(rates) if rate.stack == level]
-        for i in here:
-            parts[i] = factor * Fraction(rates[i].percent) / 100
-        factor += sum(parts[i] for i in here)
-    return Taxes(rates, tuple(parts[i] for i in range(len(rates))), factor)

@@ -16,6 +16,7 @@ import msgspec
 
 from edge.domain.money import round_half_up
 from edge.domain.pricing.exact import Exact
+from edge.domain.pricing.taxes import UNTAXED, Taxes
 from edge.domain.tariffs.model import Dimension, TaxRate
 
 #: What cannot be split nearer than this many minor units per category is rounding.
@@ -71,17 +72,6 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     payable_minor: int = 0
 
 
-class Category(msgspec.Struct, frozen=True):
-    """Taxes that lines share: their fractions of the net price, and gross by net."""
-
-    rates: tuple[TaxRate, ...]
-    parts: tuple[Fraction, ...]
-    factor: Fraction
-
-
-UNTAXED = Category((), (), Fraction(1))
-
-
 class Target(msgspec.Struct, frozen=True):
     """What the totals must be, in minor units; a side that is None follows from the other."""
 
@@ -90,9 +80,9 @@ class Target(msgspec.Struct, frozen=True):
     reason: Reason = "maximum price"
 
 
-def compose(lines: tuple[tuple[InvoiceLine, Category], ...], target: Target, default: Category) -> Invoice:
+def compose(lines: tuple[tuple[InvoiceLine, Taxes], ...], target: Target, default: Taxes) -> Invoice:
     """The invoice over rounded lines that meets the target. `default` taxes a charge where no line stands."""
-    categories: list[Category] = []
+    categories: list[Taxes] = []
     bases: list[int] = []
     for line, category in lines:
         if category not in categories:
@@ -108,7 +98,8 @@ def compose(lines: tuple[tuple[InvoiceLine, Category], ...], target: Target, def
         gap = target.gross - _gross(categories, wanted)
         if abs(gap) > _ROUNDING_PER_CATEGORY * len(categories):
             categories, bases, wanted = _bracket(categories, bases, target.net, target.gross)
-    allowances, charges = [], []
+    allowances: list[Adjustment] = []
+    charges: list[Adjustment] = []
     for category, base, want in zip(categories, bases, wanted, strict=True):
         if want != base:
             adjustment = Adjustment(reason=target.reason, amount_minor=abs(want - base), taxes=category.rates)
@@ -131,11 +122,6 @@ def compose(lines: tuple[tuple[InvoiceLine, Category], ...], target: Target, def
     )
 
 
-def category_gross(category: Category, base_minor: int) -> int:
-    """A category's net base plus its taxes, each rounded once."""
-    return base_minor + sum(round_half_up(base_minor * part) for part in category.parts)
-
-
 def spread(total: int, weights: list[int]) -> list[int]:
     """Whole shares of `total` in proportion to the weights; the largest remainders take what is left over."""
     whole = sum(weights)
@@ -148,27 +134,27 @@ def spread(total: int, weights: list[int]) -> list[int]:
     return shares
 
 
-def _gross(categories: list[Category], bases: list[int]) -> int:
-    return sum(category_gross(c, b) for c, b in zip(categories, bases, strict=True))
+def _gross(categories: list[Taxes], bases: list[int]) -> int:
+    return sum(base + sum(c.amounts_minor(base)) for c, base in zip(categories, bases, strict=True))
 
 
-def _taxes(category: Category, base_minor: int) -> tuple[InvoiceTax, ...]:
+def _taxes(category: Taxes, base_minor: int) -> tuple[InvoiceTax, ...]:
     return tuple(
         InvoiceTax(
             name=rate.name,
             percent=rate.percent,
             stack=rate.stack,
             base_minor=base_minor,
-            amount_minor=round_half_up(base_minor * part),
+            amount_minor=amount_minor,
             category=category.rates,
         )
-        for rate, part in zip(category.rates, category.parts, strict=True)
+        for rate, amount_minor in zip(category.rates, category.amounts_minor(base_minor), strict=True)
     )
 
 
 def _bracket(
-    categories: list[Category], bases: list[int], net: int, gross: int
-) -> tuple[list[Category], list[int], list[int]]:
+    categories: list[Taxes], bases: list[int], net: int, gross: int
+) -> tuple[list[Taxes], list[int], list[int]]:
     """Bases that give `net` and come as near to `gross` as rates allow, none of them negative.
 
     The two categories whose rates lie around the wanted one share the net; an untaxed category stands in where

@@ -8,10 +8,11 @@ from fractions import Fraction
 import msgspec
 
 from edge.domain.plan import Grant
-from edge.domain.pricing.accrual import Accrual, ChargingState, Interval, begin, extend
+from edge.domain.pricing.accrual import begin, extend
 from edge.domain.pricing.bill import Bill, payable_minor, settle
 from edge.domain.pricing.compiled import CompiledTariff
 from edge.domain.pricing.exact import rational
+from edge.domain.pricing.facts import Accrual, ChargingState, Interval
 from edge.domain.pricing.selection import NEVER, Number
 from edge.domain.pricing.wall import DAY_US, from_us, to_us
 

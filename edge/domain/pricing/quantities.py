@@ -7,13 +7,11 @@ at that component's price. With any priced parking only parking is rounded.
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import msgspec
 
-from edge.domain.pricing.accrual import Accrual, Reservation, close_run
 from edge.domain.pricing.compiled import CompiledTariff, Slot
 from edge.domain.pricing.exact import rational
+from edge.domain.pricing.facts import Accrual, Reservation
 from edge.domain.pricing.selection import Number
 from edge.domain.pricing.wall import to_us
 from edge.domain.tariffs.model import Dimension
@@ -36,25 +34,30 @@ def quantities(compiled: CompiledTariff, accrual: Accrual) -> Quantities:
     """What is billed if the session ends now."""
     slots = compiled.slots
     counted: dict[int, Number] = {tally.slot: rational(tally.quantity) for tally in accrual.tallies}
-    last = [accrual.last_energy, accrual.last_time, accrual.last_parking]
-    left_wh, left_us = rational(accrual.left_wh), rational(accrual.left_us)
+    last_energy, last_time, last_parking = accrual.last_energy, accrual.last_time, accrual.last_parking
     run = accrual.run
     if run is not None:
         elapsed = accrual.ended_us - rational(run.started_us)
         energy = rational(accrual.energy) - rational(run.started_wh)
-        counted, last = close_run(run, elapsed, energy, counted, last)
-        if compiled.plan is not None:
-            left_wh -= energy if compiled.is_included(run.energy_slot) else 0
-            left_us -= elapsed if compiled.is_included(run.time_slot) else 0
-    if accrual.flat_slot >= 0:
-        counted[accrual.flat_slot] = 1
-    if accrual.buys_pass and run is not None:
-        counted[compiled.pass_slot] = 1
-    left_wh = _round_up(compiled, counted, last[0], "ENERGY", left_wh)
-    if last[2] >= 0:
-        _round_up(compiled, counted, last[2], "PARKING_TIME", 0)
+        if run.energy_slot >= 0 and energy:
+            counted[run.energy_slot] = counted.get(run.energy_slot, 0) + energy
+            last_energy = run.energy_slot
+        if run.time_slot >= 0 and elapsed:
+            counted[run.time_slot] = counted.get(run.time_slot, 0) + elapsed
+            if run.state == "Charging":
+                last_time = run.time_slot
+            else:
+                last_parking = run.time_slot
+        if accrual.flat_slot >= 0:
+            counted[accrual.flat_slot] = 1
+        if accrual.buys_pass:
+            counted[compiled.pass_slot] = 1
+    left_wh, left_us = _left(compiled, accrual, counted)
+    _round_up(compiled, counted, last_energy, "ENERGY", left_wh)
+    if last_parking >= 0:
+        _round_up(compiled, counted, last_parking, "PARKING_TIME", 0)
     else:
-        left_us = _round_up(compiled, counted, last[1], "TIME", left_us)
+        _round_up(compiled, counted, last_time, "TIME", left_us)
     lines: dict[int, Number] = {}
     _add(lines, slots, counted)
     reserved: dict[int, Number] = {}
@@ -62,40 +65,60 @@ def quantities(compiled: CompiledTariff, accrual: Accrual) -> Quantities:
         brought = _reservation(compiled, accrual.reservation)
         _add(lines, slots, brought)
         _add(reserved, slots, brought)
-    used_wh = used_us = 0
+    return Quantities(
+        lines,
+        reserved,
+        _included(compiled, counted, "ENERGY"),
+        _included(compiled, counted, "TIME"),
+        run is not None,
+    )
+
+
+def _left(compiled: CompiledTariff, accrual: Accrual, counted: dict[int, Number]) -> tuple[Number, Number]:
+    """Included units (Wh, us) that are left, the open run considered."""
+    left_wh, left_us = rational(accrual.left_wh), rational(accrual.left_us)
+    if compiled.plan is None:
+        return left_wh, left_us
+    closed = {tally.slot: rational(tally.quantity) for tally in accrual.tallies}
+    for slot, quantity in counted.items():
+        if compiled.is_included(slot):
+            used = quantity - closed.get(slot, 0)
+            if compiled.slots[slot].dimension == "ENERGY":
+                left_wh -= used
+            else:
+                left_us -= used
+    return left_wh, left_us
+
+
+def _included(compiled: CompiledTariff, counted: dict[int, Number], dimension: Dimension) -> Number:
+    """The quantity of one dimension that a plan covers."""
+    used: Number = 0
     if compiled.plan is not None:
-        used_wh = sum(
-            q for s, q in counted.items() if slots[s].dimension == "ENERGY" and compiled.is_included(s)
-        )
-        used_us = sum(
-            q for s, q in counted.items() if slots[s].dimension == "TIME" and compiled.is_included(s)
-        )
-    return Quantities(lines, reserved, used_wh, used_us, run is not None)
+        for slot, quantity in counted.items():
+            if compiled.slots[slot].dimension == dimension and compiled.is_included(slot):
+                used += quantity
+    return used
 
 
 def _round_up(
     compiled: CompiledTariff, counted: dict[int, Number], last: int, dimension: Dimension, left: Number
-) -> Number:
-    """Add the surplus of the last step to what is counted; included units that are left cover it first.
-
-    Returns the included units left then.
-    """
-    if last < 0:
-        return left
+) -> None:
+    """Add the surplus of the last step to what is counted; included units that are left cover it first."""
     slots = compiled.slots
-    step = slots[last].step
-    if not step:
-        return left
-    total = sum(q for s, q in counted.items() if slots[s].dimension == dimension)
-    surplus = -total % step
+    if last < 0 or not slots[last].step:
+        return
+    total: Number = 0
+    for slot, quantity in counted.items():
+        if slots[slot].dimension == dimension:
+            total += quantity
+    surplus = -total % slots[last].step
     if not surplus:
-        return left
+        return
     covered = min(surplus, left) if compiled.is_included(last) else 0
     counted[last] += covered
     if surplus > covered:
         paid = compiled.full_price(last)
         counted[paid] = counted.get(paid, 0) + surplus - covered
-    return left - covered
 
 
 def _add(lines: dict[int, Number], slots: list[Slot], counted: dict[int, Number]) -> None:
@@ -132,7 +155,7 @@ def _reservation(compiled: CompiledTariff, reservation: Reservation) -> dict[int
         for i, kind in enumerate(kinds):
             flats[i] = flats[i] if flats[i] >= 0 else table.slot(active & kind, "FLAT")
         at = max(until, begin + 1)
-    _round_up(compiled, counted, last, "TIME", Fraction(0))
+    _round_up(compiled, counted, last, "TIME", 0)
     flat = next((s for s in flats if s >= 0), -1)
     if flat >= 0:
         counted[flat] = 1

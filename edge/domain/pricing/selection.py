@@ -47,6 +47,15 @@ class Bands:
         i = bisect_right(self.cuts, value)
         return self.cuts[i] if i < len(self.cuts) else NEVER
 
+    def around(self, value: Number | None) -> tuple[Number, Number]:
+        """The band of a value, from and to; an unknown value lies in none unless there are no limits at all."""
+        if not self.cuts:
+            return -NEVER, NEVER
+        if value is None:
+            return NEVER, -NEVER
+        i = bisect_right(self.cuts, value)
+        return self.cuts[i - 1] if i else -NEVER, self.cuts[i] if i < len(self.cuts) else NEVER
+
     def band(self, value: Number | None) -> int:
         return -1 if value is None else bisect_right(self.cuts, value)
 
@@ -64,6 +73,8 @@ class Selection:
         self.charging_us = _times(rules, lambda r: (r.min_charging_s, r.max_charging_s))
         self.idle_us = _times(rules, lambda r: (r.min_idle_s, r.max_idle_s))
         self.not_at_start = sum(1 << i for i, r in enumerate(rules) if not r.at_start)
+        self.by_power = bool(self.power_w.cuts or self.current_ma.cuts)
+        self.by_state = bool(self.charging_us.cuts or self.idle_us.cuts)
         self.dimensions: dict[Dimension, int] = {}
         for i, element in enumerate(elements):
             for component in element.components:
@@ -72,7 +83,7 @@ class Selection:
 
     def bands(self, power_w: Number | None, current_ma: Number | None) -> int:
         """One number for the bands of power and current; equal numbers select alike."""
-        if not self.power_w.cuts and not self.current_ma.cuts:
+        if not self.by_power:
             return 0
         return self.power_w.band(power_w) * 65_536 + self.current_ma.band(current_ma)
 

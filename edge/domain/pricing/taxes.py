@@ -1,0 +1,39 @@
+"""Taxes on a price, also those that lie on other taxes (OCPP 2.1 TaxRateType.stack)."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import msgspec
+
+from edge.domain.tariffs.model import TaxRate
+
+
+class Taxes(msgspec.Struct, frozen=True):
+    """A set of taxes. `parts` are the fractions of the net price that each one is, `factor` gross by net."""
+
+    rates: tuple[TaxRate, ...] = ()
+    parts: tuple[Fraction, ...] = ()
+    factor: Fraction = Fraction(1)
+
+    def amounts_minor(self, base_minor: int) -> list[int]:
+        """Each tax on a net base of minor units, rounded half-up; a base is never negative."""
+        return [
+            (2 * base_minor * part.numerator + part.denominator) // (2 * part.denominator)
+            for part in self.parts
+        ]
+
+
+UNTAXED = Taxes()
+
+
+def stacked(rates: tuple[TaxRate, ...]) -> Taxes:
+    """Taxes of stack 0 are on the net price, those of a higher stack on it and all taxes of lower stacks."""
+    parts: dict[int, Fraction] = {}
+    factor = Fraction(1)
+    for level in sorted({rate.stack for rate in rates}):
+        here = [i for i, rate in enumerate(rates) if rate.stack == level]
+        for i in here:
+            parts[i] = factor * Fraction(rates[i].percent) / 100
+        factor += sum(parts[i] for i in here)
+    return Taxes(rates, tuple(parts[i] for i in range(len(rates))), factor)
