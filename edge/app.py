@@ -57,15 +57,26 @@ def kinds() -> configuration.Kinds:
         driver=registry.options_type,
         mqtt=UplinkOptions,
         kiosk=KioskOptions,
-        is_virtual=lambda name, options: (
-            name == "nfc" and str(getattr(options, "path", "")).startswith("udp")
-        ),
+        is_virtual=lambda options: bool(getattr(options, "virtual", False)),
     )
 
 
 def load(path: Path) -> Config:
     """The configuration in a file, with everything that it names. Raises ConfigError."""
     return configuration.load(path, kinds())
+
+
+def check(path: Path) -> Config:
+    """`load`, and everything that can be checked without touching a device. Raises ConfigError."""
+    config = load(path)
+    clock = make_clock(config)
+    buses = BusPool(clock)
+    for evse in config.evses:
+        registry.create_evse(evse.charge_point.name, evse.charge_point.options, clock=clock, buses=buses)
+        registry.create_meter(evse.meter.name, evse.meter.options, clock=clock, buses=buses)
+    tariff = load_tariff(config.tariff_file)
+    load_members(config, tariff.tariff.currency)
+    return config
 
 
 class Till:
@@ -77,14 +88,8 @@ class Till:
         self._buses = BusPool(self._clock)
         self._evses: list[Evse] = []
         self._tariff = load_tariff(config.tariff_file)
-        key = load_operator_key(config.members_key_file)
-        self._token_key = key
-        self._members = FileMembers.load(
-            config.members_file,
-            key=key,
-            key_id=config.membership.key_id,
-            currency=self._tariff.tariff.currency,
-        )
+        self._token_key = load_operator_key(config.members_key_file)
+        self._members = load_members(config, self._tariff.tariff.currency)
         self._board = Board()
         self._uplink: Uplink | None = None
         self._controllers: list[EvseController] = []
@@ -148,7 +153,9 @@ class Till:
 
     def _work(self, store: Store) -> list[tuple[str, Coroutine[None, None, None]]]:
         config = self._config
-        work: list[tuple[str, Coroutine[None, None, None]]] = [(c.evse_id, c.run()) for c in self._controllers]
+        work: list[tuple[str, Coroutine[None, None, None]]] = [
+            (c.evse_id, c.run()) for c in self._controllers
+        ]
         for driver in config.readers:
             reader = registry.create_reader(driver.name, driver.options, clock=self._clock)
             taps = Taps(
@@ -293,6 +300,12 @@ def load_tariff(path: Path) -> FrozenTariff:
         raise ConfigError((f"{path}: {e.strerror}",), hint="tariff.file names an OCPI or OCPP tariff") from e
     except CallError as e:
         raise ConfigError((f"{path}: {e.message}",), hint=e.hint) from e
+
+
+def load_members(config: Config, currency: str) -> FileMembers:
+    """The local list of members under the operator's key. Raises ConfigError."""
+    key = load_operator_key(config.members_key_file)
+    return FileMembers.load(config.members_file, key=key, key_id=config.membership.key_id, currency=currency)
 
 
 def load_operator_key(path: Path) -> bytes:

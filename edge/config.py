@@ -78,7 +78,7 @@ class Membership(Table, frozen=True, kw_only=True):
 
 
 class LogSection(Table, frozen=True, kw_only=True):
-    format: Literal["text", "json", "journald"] = "text"
+    format: Literal["plain", "json", "journald"] = "plain"
 
 
 class EvseSection(Table, frozen=True, kw_only=True):
@@ -170,7 +170,7 @@ class Kinds:
     driver: Callable[[Literal["meter", "evse", "reader"], str], type[msgspec.Struct]]
     mqtt: type[msgspec.Struct]
     kiosk: type[msgspec.Struct]
-    is_virtual: Callable[[str, msgspec.Struct], bool]
+    is_virtual: Callable[[msgspec.Struct], bool]
 
 
 def load(path: Path, kinds: Kinds) -> Config:
@@ -255,7 +255,7 @@ class _Reader:
             f"evse: the id {i!r} stands twice" for i in sorted({i for i in ids if ids.count(i) > 1})
         ]
         drivers = [d for d in (*readers, *(d for pair in evses for d in pair)) if d is not None]
-        virtual = [d.name for d in drivers if self._kinds.is_virtual(d.name, d.options)]
+        virtual = [d.name for d in drivers if self._kinds.is_virtual(d.options)]
         if virtual and file.lab is None:
             self._problems.append(
                 f"{', '.join(virtual)}: virtual hardware needs a section [lab] with virtual = true"

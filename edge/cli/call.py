@@ -36,9 +36,12 @@ class Call:
         click.echo(text if text is not None and not self.json else encode(value))
 
 
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
 def encode(value: Any) -> str:
-    """One line of JSON; Decimals as their exact digits in a string, datetimes in ISO 8601."""
-    return msgspec.json.encode(value).decode()
+    """One line of JSON; Decimals as numbers with all their digits, datetimes in ISO 8601."""
+    return _encoder.encode(value).decode()
 
 
 def command(run: Callable[Concatenate[Call, P], None]) -> Callable[P, None]:

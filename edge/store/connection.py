@@ -72,13 +72,14 @@ def open_writer(path: Path) -> sqlite3.Connection:
         )
         try:
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            if mode != "wal":
-                raise StoreReadOnly(f"{path} cannot use write-ahead logging (journal mode {mode})")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
         except BaseException:
             connection.close()
             raise
+    if mode != "wal":
+        connection.close()
+        raise StoreReadOnly(f"{path} cannot use write-ahead logging (journal mode {mode})")
     return connection
 
 

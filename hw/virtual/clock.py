@@ -18,14 +18,14 @@ class VirtualClock:
 
     def __init__(self, *, speed: int, origin: datetime | None = None, base_ns: int = 0) -> None:
         self._speed = speed
-        self._origin = origin or datetime.now(UTC)
+        self.origin = (origin or datetime.now(UTC)).astimezone(UTC)
         self._base_ns = base_ns or time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._boot_id = os.environ.get("CHARGETILL_BOOT_ID", "virtual-boot")
 
     def now(self) -> Instant:
         elapsed_ns = self.now_ns()
         return Instant(
-            utc=self._origin.astimezone(UTC) + timedelta(microseconds=elapsed_ns // 1000),
+            utc=self.origin + timedelta(microseconds=elapsed_ns // 1000),
             boot_id=self._boot_id,
             monotonic_ns=elapsed_ns,
         )

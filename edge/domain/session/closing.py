@@ -21,6 +21,7 @@ from edge.domain.session.state import (
     Finished,
     Measured,
     Outcome,
+    Resuming,
     Session,
     Settling,
     Stopping,
@@ -36,7 +37,9 @@ def stop(state: EvseState, session: Session, at: Instant, reason: StopReason, te
     if isinstance(session.state, Charging):
         kind = charging.charging_state(state, session.state)
         measured = charging.advance(session, measured, at, kind, terms)
-    session = replace(session, measured=measured, state=Stopping(since=at, reason=reason))
+    unwatched = isinstance(session.state, Resuming)
+    stopping = Stopping(since=at, reason=reason, unwatched=unwatched)
+    session = replace(session, measured=measured, state=stopping)
     return Step(
         state=replace(state, session=session),
         records=(facts.SessionStopping(session_id=session.session_id, reason=reason),),
@@ -55,7 +58,9 @@ def ended(state: EvseState, event: ev.EndRead, terms: Terms) -> Step:
         measured = replace(measured, estimated=True)
     else:
         measured = charging.lump(measured, value.energy_wh, terms)
-    end = Instant(utc=measured.accrual.ended_at, boot_id=event.at.boot_id, monotonic_ns=event.at.monotonic_ns)
+    if session.state.unwatched:
+        measured = charging.advance(session, measured, event.at, "SuspendedEVSE", terms)
+    end = replace(event.at, utc=measured.accrual.ended_at)
     measured = replace(measured, ended=end)
     return _settle(
         state, replace(session, measured=measured), measured, session.state.reason, event.at, terms
@@ -170,7 +175,7 @@ def seal_if_dated(state: EvseState, session: Session, at: Instant, terms: Terms)
     finished = _finished(session, at, "invoiced", waiting.reason)
     return Step(
         state=replace(state, session=None, finished=finished),
-        records=(_draft(session, terms), ended_fact),
+        records=(_draft(session, waiting.reason, terms), ended_fact),
     )
 
 
@@ -190,7 +195,7 @@ def _finished(session: Session, at: Instant, outcome: Outcome, reason: str) -> F
     )
 
 
-def _draft(session: Session, terms: Terms) -> InvoiceDraft:
+def _draft(session: Session, reason: str, terms: Terms) -> InvoiceDraft:
     measured, payment = session.measured, session.payment
     assert measured is not None
     assert measured.ended is not None

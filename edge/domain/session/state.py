@@ -65,10 +65,15 @@ class Resuming(msgspec.Struct, frozen=True, tag=True):
 
 
 class Stopping(msgspec.Struct, frozen=True, tag=True):
-    """The contactor is open; the end reading is being confirmed."""
+    """The contactor is open; the end reading is being confirmed.
+
+    `unwatched`: the till was off until now, so the energy counts where the last commit left the session, and
+    the time since then is not billed.
+    """
 
     since: Instant
     reason: StopReason
+    unwatched: bool = False
 
 
 class Settling(msgspec.Struct, frozen=True, tag=True):

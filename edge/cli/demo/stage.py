@@ -1,0 +1,342 @@
+"""The demo's stage: the world, a broker, the back office and the daemon, each a real process or protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from edge.cli.demo.story import Story, tariff
+from edge.errors import TillError
+from hw.virtual.broker import EmbeddedBroker, Mosquitto
+from hw.virtual.clock import VirtualClock
+from hw.virtual.world import CARDS, METER_PROFILE, METER_UNIT, WALLBOX_UNIT, World
+
+#: Starting a daemon takes a second or two on a Pi; this is for a machine that is busy with tests.
+_START_MAX_S = 60
+_LOG_LINES_MAX = 2000
+
+SITE, DEVICE, EVSE = "demo", "till-1", "DE*CHT*E1"
+
+
+class DemoFailed(TillError):
+    code = "demo.failed"
+    hint = "the logs lie beside the demo's ledger"
+
+
+class Proxy:
+    """The network between the till and its broker: a TCP relay that can be cut."""
+
+    def __init__(self, upstream: int) -> None:
+        self._upstream = upstream
+        self._server: asyncio.Server | None = None
+        self._pipes: set[asyncio.StreamWriter] = set()
+        self.port = 0
+
+    async def open(self) -> None:
+        """Let traffic through; the port stays the same."""
+        self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """Break every connection and refuse new ones."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for writer in tuple(self._pipes):
+            writer.transport.abort()
+
+    @property
+    def is_open(self) -> bool:
+        return self._server is not None
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._pipes |= {writer, up_writer}
+        await asyncio.gather(_pump(reader, up_writer), _pump(up_reader, writer))
+        self._pipes -= {writer, up_writer}
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    with contextlib.suppress(OSError):
+        writer.close()
+
+
+class Program:
+    """One process of ours, with its log in a file and its last lines at hand."""
+
+    def __init__(self, name: str, arguments: list[str], log: Path) -> None:
+        self.name = name
+        self._arguments = arguments
+        self._log = log
+        self._process: asyncio.subprocess.Process | None = None
+        self._lines: deque[str] = deque(maxlen=_LOG_LINES_MAX)
+        self._seen = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
+
+    async def start(self, *, until: str, environment: dict[str, str] | None = None) -> None:
+        """Start it and wait for a line with `until`. Raises DemoFailed with its last words."""
+        self._lines.clear()
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "edge",
+            *self._arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+        )
+        self._reading = asyncio.create_task(self._read(self._process))
+        deadline = time.monotonic() + _START_MAX_S
+        while not any(until in line for line in self._lines):
+            if self._reading.done() or time.monotonic() > deadline:
+                last = " | ".join(list(self._lines)[-3:])
+                raise DemoFailed(f"{self.name} did not start: {last}", hint=f"see {self._log}")
+            self._seen.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._seen.wait(), 0.5)
+
+    async def kill(self) -> None:
+        """SIGKILL, as a power cut does it."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+        await self._ended()
+
+    async def stop(self) -> None:
+        """SIGTERM; SIGKILL when that is not heard."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+            try:
+                await asyncio.wait_for(self._process.wait(), 15)
+            except TimeoutError:
+                self._process.kill()
+        await self._ended()
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def _ended(self) -> None:
+        if self._process is not None:
+            await self._process.wait()
+        if self._reading is not None:
+            await self._reading
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        with self._log.open("a") as log:
+            async for raw in process.stdout:
+                line = raw.decode(errors="replace")
+                log.write(line)
+                log.flush()
+                self._lines.append(line)
+                self._seen.set()
+
+
+class Stage:
+    """Everything that a demo needs, in one folder. Made by `build`; `close` ends all that it started."""
+
+    def __init__(self, folder: Path, story: Story, clock: VirtualClock, world: World, proxy: Proxy) -> None:
+        self.folder = folder
+        self.story = story
+        self.clock = clock
+        self.world = world
+        self.proxy = proxy
+        self.screen_port = _free_port(preferred=8080)
+        config = folder / "config.toml"
+        self.till = Program("till", ["--config", str(config), "run"], folder / "till.log")
+        self.database = folder / "till.db"
+        self.backoffice_database = folder / "backoffice.db"
+        self.backoffice: Program | None = None
+        self._broker: EmbeddedBroker | Mosquitto | None = None
+        self._boots = 0
+
+    @classmethod
+    async def build(cls, folder: Path, story: Story, *, mosquitto: bool) -> Self:
+        """A fresh folder, the world, the broker, the back office, and the daemon ready to sell."""
+        _fresh(folder)
+        base_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        clock = VirtualClock(speed=story.speed, base_ns=base_ns)
+        broker = (Mosquitto if mosquitto else EmbeddedBroker).start()
+        world = await World.start(clock, meter_link=folder.resolve() / "meter0")
+        proxy = Proxy(broker.port)
+        await proxy.open()
+        stage = cls(folder, story, clock, world, proxy)
+        stage._broker = broker
+        try:
+            stage._configure(base_ns)
+            stage.backoffice = Program(
+                "back office",
+                ["backoffice", "run", "--db", str(stage.backoffice_database), "--broker", broker.address],
+                folder / "backoffice.log",
+            )
+            await stage.backoffice.start(until="ready")
+            await stage.boot()
+        except BaseException:
+            await stage.close()
+            raise
+        return stage
+
+    @property
+    def screen(self) -> str:
+        """Address of the driver's screen."""
+        return f"http://127.0.0.1:{self.screen_port}/"
+
+    async def boot(self) -> None:
+        """Start the daemon as a new boot of the computer."""
+        self._boots += 1
+        await self.restart()
+
+    async def restart(self) -> None:
+        """Start the daemon again within the same boot."""
+        await self.till.start(until="till.ready", environment={"CHARGETILL_BOOT_ID": f"boot-{self._boots}"})
+
+    async def cut_power(self) -> None:
+        """The whole box goes dark: no signal, no last words."""
+        await self.till.kill()
+        await self.world.cut_power()
+
+    async def restore_power(self) -> None:
+        self.world.restore_power()
+        await self.boot()
+
+    async def close(self) -> None:
+        """End what was started, in order."""
+        await self.till.stop()
+        if self.backoffice is not None:
+            await self.backoffice.stop()
+        await self.proxy.cut()
+        if self._broker is not None:
+            self._broker.stop()
+        await self.world.close()
+
+    def _configure(self, base_ns: int) -> None:
+        folder = self.folder
+        document = msgspec.json.Encoder(decimal_format="number").encode(tariff(self.story))
+        (folder / "tariff.json").write_bytes(msgspec.json.format(document, indent=2) + b"\n")
+        key = folder / "operator.key"
+        key.touch(mode=0o600)
+        key.write_text(secrets.token_hex(32) + "\n")
+        (folder / "members.toml").write_text(_members(self.story.hold_minor))
+        origin = self.clock.origin.isoformat()
+        (folder / "config.toml").write_text(
+            f"""# Written by the demo. Virtual hardware, a virtual clock, nothing beyond this machine.
+[device]
+site = "{SITE}"
+name = "{DEVICE}"
+database = "till.db"
+key = "ledger.key"
+
+[lab]
+virtual = true
+speed = {self.story.speed}
+origin = {origin}
+base_ns = {base_ns}
+
+[seller]
+name = "Demo Charging GmbH"
+address = "Musterstr. 1, 10115 Berlin"
+country = "DE"
+tax_id = "DE000000000"
+
+[site]
+address = "Parkplatz am Demo-Platz, 10115 Berlin"
+time_zone = "Europe/Berlin"
+
+[tariff]
+file = "tariff.json"
+hold_minor = {self.story.hold_minor}
+
+[membership]
+list = "members.toml"
+key = "operator.key"
+key_id = "demo"
+
+[session]
+plug_timeout_s = 120
+stale_s = 60
+
+[mqtt]
+brokers = ["127.0.0.1:{self.proxy.port}"]
+retry_s = 0.2
+retry_max_s = 1.0
+resend_s = 1.0
+
+[kiosk]
+port = {self.screen_port}
+
+[[reader]]
+driver = "nfc"
+path = "{self.world.reader}"
+virtual = true
+
+[[evse]]
+id = "{EVSE}"
+label = "1"
+poll_s = 2.0
+stale_s = 60
+
+[evse.meter]
+driver = "register"
+profile = "{METER_PROFILE}"
+port = "{self.world.meter_port}"
+unit = {METER_UNIT}
+gap_ms = 5
+
+[evse.charge_point]
+driver = "heidelberg"
+port = "{self.world.wallbox_port}"
+unit = {WALLBOX_UNIT}
+lease_s = 60.0
+"""
+        )
+
+
+def _members(limit_minor: int) -> str:
+    rows = [
+        ("A-1001", CARDS["card A"], False),
+        ("A-1002", CARDS["card B"], False),
+        ("A-1003", CARDS["card C"], True),
+    ]
+    return "\n".join(
+        f'[[member]]\naccount = "{account}"\nuid = "{uid.hex().upper()}"\n'
+        f"limit_minor = {limit_minor}\nblocked = {str(blocked).lower()}\n"
+        for account, uid, blocked in rows
+    )
+
+
+def _fresh(folder: Path) -> None:
+    """The last demo's ledger gives way to this one's."""
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+    except OSError as e:
+        raise DemoFailed(f"{folder}: {e.strerror}", hint="start the demo where you may write") from e
+
+
+def _free_port(*, preferred: int) -> int:
+    for port in (preferred, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise DemoFailed("no free port on 127.0.0.1")

@@ -1,0 +1,150 @@
+"""`chargetill ledger`: the journal, and whether it is whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edge.cli.call import NO, Call, command
+from edge.cli.place import database
+from edge.errors import CallError
+
+if TYPE_CHECKING:
+    from edge.domain.ledger.envelope import Entry
+
+
+class _KeyUnreadable(CallError):
+    code = "call.public_key"
+    hint = "a file with 64 hex digits, or a public key in PEM form"
+
+
+class _ExportUnreadable(CallError):
+    code = "call.export"
+
+
+@click.group()
+def ledger() -> None:
+    """The journal: append-only, hash-chained, signed."""
+
+
+@ledger.command("verify")
+@click.option(
+    "--file", "export", type=click.Path(path_type=Path), help="an export (NDJSON) instead of a database"
+)
+@click.option("--public-key", type=click.Path(path_type=Path), help="the device's key, from elsewhere")
+@command
+def verify(call: Call, export: Path | None, public_key: Path | None) -> None:
+    """Check chain, signatures, holds, invoice numbers, and every total again."""
+    from edge.domain.ledger.checks import Checker
+    from edge.store.reading import Reading
+
+    checker = Checker(public_key=None if public_key is None else _public_key(public_key))
+    if export is not None:
+        for entry in _exported(export):
+            checker.add(entry)
+    else:
+        with Reading(database(call)) as db:
+            for entry in db.entries():
+                checker.add(entry)
+    report = checker.report()
+    lines = [
+        f"{report.entries} entries, {report.sessions} sessions, {report.invoices} invoices",
+        *(f"open hold {ref}" for ref in report.open_holds),
+        *(f"problem: {problem}" for problem in report.problems),
+        "the ledger is whole" if not report.problems else f"{len(report.problems)} problem(s)",
+    ]
+    call.say(report, "\n".join(lines))
+    if report.problems:
+        raise click.exceptions.Exit(NO)
+
+
+@ledger.command("stats")
+@command
+def stats(call: Call) -> None:
+    """How much there is, what is held, and what the back office has acknowledged."""
+    from edge.store.reading import Reading
+
+    with Reading(database(call)) as db:
+        found = db.stats()
+    summary = (
+        f"entries {found['entries']}, sessions {found['sessions']} ({found['open_sessions']} open), "
+        f"invoices {found['invoices']}, invoiced {found['invoiced_wh'] / 1000:.3f} kWh"
+    )
+    lines = [
+        summary,
+        *(
+            f"{t['currency']}: {t['invoices']} invoices, {t['payable_minor']} minor units"
+            for t in found["totals"]
+        ),
+        *(f"hold {h['payment_ref']}: {h['status']}" for h in found["open_holds"]),
+        *(
+            f"epoch {e['epoch']}: {e['last']} entries, {e['acknowledged']} acknowledged"
+            for e in found["epochs"]
+        ),
+    ]
+    call.say(found, "\n".join(lines))
+
+
+@ledger.command("export")
+@click.option("--format", "form", type=click.Choice(["ndjson", "csv"]), default="ndjson", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="a file; default: standard output")
+@command
+def export(call: Call, form: str, out: Path | None) -> None:
+    """The journal as the exact bytes of its entries, one a line, or as a table for people."""
+    from edge.store.reading import Reading
+
+    with Reading(database(call)) as db, click.open_file(str(out) if out else "-", "wb") as target:
+        if form == "csv":
+            target.write(b"epoch,seq,time,type,subject,hash\n")
+        for entry in db.entries():
+            target.write(entry.raw + b"\n" if form == "ndjson" else _csv(entry))
+
+
+def _csv(entry: Entry) -> bytes:
+    from edge.domain.ledger.envelope import open_envelope
+
+    time = open_envelope(entry.raw).time.isoformat()
+    return f"{entry.epoch},{entry.seq},{time},{entry.type},{entry.subject or ''},{entry.hash}\n".encode()
+
+
+def _exported(path: Path) -> Iterator[Entry]:
+    from edge.domain.ledger.envelope import Entry, digest, open_envelope
+
+    try:
+        with path.open("rb") as lines:
+            for line in lines:
+                raw = line.rstrip(b"\n")
+                envelope = open_envelope(raw)
+                yield Entry(
+                    epoch=envelope.epoch,
+                    seq=int(envelope.seq),
+                    type=envelope.type,
+                    subject=envelope.subject,
+                    raw=raw,
+                    hash=digest(raw),
+                )
+    except OSError as e:
+        raise _ExportUnreadable(f"{path}: {e.strerror}") from e
+
+
+def _public_key(path: Path) -> str:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+    try:
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as e:
+        raise _KeyUnreadable(f"{path}: {e}") from e
+    if re.fullmatch(r"[0-9A-Fa-f]{64}", text):
+        return text.lower()
+    try:
+        key = load_pem_public_key(text.encode())
+    except ValueError as e:
+        raise _KeyUnreadable(f"{path}: {e}") from e
+    if not isinstance(key, Ed25519PublicKey):
+        raise _KeyUnreadable(f"{path}: not an Ed25519 key")
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw).hex()

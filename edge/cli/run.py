@@ -1,0 +1,31 @@
+"""`chargetill run`: the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from edge.cli.call import Call, command
+from edge.cli.place import config_file
+
+
+@click.command("run")
+@command
+def run(call: Call) -> None:
+    """Run the till until SIGTERM."""
+    from edge import log
+    from edge.app import Till, load
+    from edge.errors import TillError
+
+    config = load(config_file(call))
+    log.setup(config.log.format)
+
+    async def main() -> None:
+        await Till(config).run()
+
+    try:
+        asyncio.run(main())
+    except TillError as e:
+        log.error("till.failed", error=e)
+        raise

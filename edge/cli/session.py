@@ -1,0 +1,63 @@
+"""`chargetill session`: what happened at this charger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from edge.cli.call import Call, command, table
+from edge.cli.place import database
+
+
+@click.group()
+def session() -> None:
+    """The charging sessions of this till."""
+
+
+@session.command("list")
+@command
+def list_(call: Call) -> None:
+    """All sessions, oldest first."""
+    from edge.store.reading import Reading
+
+    with Reading(database(call)) as db:
+        rows = db.sessions()
+    call.say(rows, _table(rows))
+
+
+@session.command("show")
+@click.argument("session_id")
+@command
+def show(call: Call, session_id: str) -> None:
+    """One session with its journal entries; the start of its id is enough."""
+    from edge.store.reading import Reading
+
+    with Reading(database(call)) as db:
+        found = db.session(session_id)
+    lines = [
+        f"{name.replace('_', ' '):16} {value}"
+        for name, value in found.items()
+        if name != "events" and value is not None
+    ]
+    events = [f"  {e['epoch']}/{e['seq']}  {e['type']}" for e in found["events"]]
+    call.say(found, "\n".join([*lines, "journal", *events]))
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "no sessions yet"
+    shown = [
+        {
+            **row,
+            "session": row["session_id"][:8],
+            "began": (row["began_at"] or row["opened_at"])[:19].replace("T", " "),
+            "kWh": None if row["energy_wh"] is None else f"{row['energy_wh'] / 1000:.3f}",
+            "outcome": row["outcome"] or row["status"],
+            "invoice": row["invoice_number"],
+        }
+        for row in rows
+    ]
+    return table(
+        shown, ("session", "evse_id", "began", "kWh", "outcome", "stop_reason", "payment_status", "invoice")
+    )

@@ -1,0 +1,77 @@
+"""The invoice as plain text for a terminal, in the order of a receipt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge.documents.invoice_json import invoice_json
+from edge.domain.invoice import Invoice
+
+WIDTH = 64
+
+_LABELS = {"ENERGY": "Energy", "TIME": "Charging time", "PARKING_TIME": "Parking time", "FLAT": "Session fee"}
+_METHODS = {
+    "account": "charged to your account",
+    "terminal": "paid by card",
+    "card": "paid by card",
+    "upstream": "settled by your provider",
+}
+
+
+def invoice_text(invoice: Invoice) -> str:
+    """A receipt of WIDTH columns."""
+    view = invoice_json(invoice)
+    draft = invoice.draft
+    currency = view["currency"]
+    lines = [
+        draft.seller.name,
+        f"{draft.seller.address}  {draft.seller.tax_id}",
+        "-" * WIDTH,
+        _row(f"Invoice {view['number']}", view["issued_at"][:10]),
+        _row("EVSE", f"{draft.place.label}  {draft.place.evse_id}"),
+        draft.place.address,
+        _row("Begin", view["begin"]),
+        _row("End", view["end"]),
+        _row(
+            "Meter " + (draft.meter.serial or "(no serial number)"),
+            f"{_kwh(draft.meter.begin_wh)} -> {_kwh(draft.meter.end_wh)}",
+        ),
+        _row("Energy" + (" (estimated)" if draft.estimated else ""), _kwh(draft.energy_wh)),
+        "-" * WIDTH,
+    ]
+    lines += [_row(_line(line), f"{line['before_taxes']} {currency}") for line in view["lines"]]
+    lines += [_row(f"Allowance: {a['reason']}", f"-{a['amount']} {currency}") for a in view["allowances"]]
+    lines += [_row(f"Charge: {c['reason']}", f"{c['amount']} {currency}") for c in view["charges"]]
+    lines.append(_row("Net", f"{view['total_before_taxes']} {currency}"))
+    lines += [
+        _row(f"{t['name']} {t['rate']} % of {t['base']}", f"{t['amount']} {currency}") for t in view["taxes"]
+    ]
+    if view["rounding"]:
+        lines.append(_row("Rounding", f"{view['rounding']} {currency}"))
+    lines += [
+        _row("Total", f"{view['payable']} {currency}"),
+        _row(_METHODS[draft.paid.method], draft.paid.status),
+        "-" * WIDTH,
+        f"Price: {draft.tariff.text}",
+        f"Tariff {draft.tariff.hash[:16]}",
+    ]
+    return "\n".join(lines)
+
+
+def _line(line: dict[str, Any]) -> str:
+    label = _LABELS[line["dimension"]]
+    match line["dimension"]:
+        case "ENERGY":
+            return f"{label} {line['quantity']} Wh x {line['unit_price']}/kWh"
+        case "FLAT":
+            return label
+        case _:
+            return f"{label} {line['quantity']} s x {line['unit_price']}/h"
+
+
+def _kwh(energy_wh: int) -> str:
+    return f"{energy_wh // 1000}.{energy_wh % 1000:03d} kWh"
+
+
+def _row(left: str, right: str) -> str:
+    return f"{left}{right.rjust(max(len(right) + 1, WIDTH - len(left)))}"

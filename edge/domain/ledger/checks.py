@@ -1,0 +1,263 @@
+"""Everything that anyone can check in a ledger from its entries alone: the chain, the signatures, the numbers,
+the holds, and every total again (I2, I3, I4, I9). Entries go in one by one; memory grows with sessions only.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from edge.domain import pricing
+from edge.domain.ledger import facts
+from edge.domain.ledger.envelope import GENESIS, Entry, Envelope, digest, open_envelope, read_fact
+from edge.domain.ledger.signature import checkpoint_message, key_id_of, verifies
+from edge.domain.pricing import Accrual, Bill, CompiledTariff
+from edge.domain.tariffs import load_tariff
+from edge.errors import LedgerError, TillError
+
+#: Problems are listed up to here; a ledger with more is broken as a whole.
+PROBLEMS_MAX = 1000
+
+_HOLD_ENDS: dict[type[facts.Fact], str] = {
+    facts.PaymentCaptured: "captured",
+    facts.PaymentReversed: "reversed",
+    facts.PaymentDeclined: "declined",
+}
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """`verified_from`: the first entry that was checked. `open_holds`: references of holds that have not ended."""
+
+    entries: int
+    verified_from: int | None
+    sessions: int
+    invoices: int
+    open_holds: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+class _Session:
+    """What the entries said of one session so far."""
+
+    def __init__(self, opened: facts.SessionOpened) -> None:
+        self.opened = opened
+        self.register_wh: int | None = None
+        self.energy: facts.EnergyEnded | None = None
+        self.settled: facts.SessionSettled | None = None
+        self.invoices = 0
+        self.ended: facts.SessionEnded | None = None
+
+
+class _Hold:
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        self.hold_minor: int | None = None
+        self.ends: list[str] = []
+
+
+class Checker:
+    """Feed it the entries of one ledger in order, then ask for the `report`."""
+
+    def __init__(self, *, public_key: str | None = None) -> None:
+        self._given_key = public_key
+        self._keys: dict[str, str] = {}
+        self._problems: list[str] = []
+        self._entries = 0
+        self._first: int | None = None
+        self._epoch: str | None = None
+        self._seq = 0
+        self._hash = GENESIS
+        self._sessions: dict[str, _Session] = {}
+        self._holds: dict[str, _Hold] = {}
+        self._documents: dict[str, str] = {}
+        self._compiled: dict[tuple[str, str], CompiledTariff] = {}
+        self._series: dict[str, int] = {}
+
+    def add(self, entry: Entry) -> None:
+        """Check one entry against those before it."""
+        self._entries += 1
+        where = f"entry {entry.epoch}/{entry.seq}"
+        try:
+            envelope = open_envelope(entry.raw)
+        except LedgerError as e:
+            self._say(f"{where}: {e.message}")
+            return
+        if self._first is None:
+            self._first = int(envelope.seq)
+        self._chain(where, envelope, entry)
+        try:
+            fact = read_fact(envelope)
+        except LedgerError as e:
+            self._say(f"{where}: {e.message}")
+            return
+        if fact is not None:
+            self._fact(where, envelope, fact)
+
+    def report(self) -> Report:
+        """What was found; call it after the last entry."""
+        open_holds = []
+        for ref, hold in self._holds.items():
+            if len(hold.ends) > 1:
+                self._say(f"hold {ref}: ended {len(hold.ends)} times ({', '.join(hold.ends)})")
+            if not hold.ends:
+                open_holds.append(ref)
+        for session_id, session in self._sessions.items():
+            self._ended(session_id, session)
+        return Report(
+            entries=self._entries,
+            verified_from=self._first,
+            sessions=len(self._sessions),
+            invoices=sum(s.invoices for s in self._sessions.values()),
+            open_holds=tuple(open_holds),
+            problems=tuple(self._problems),
+        )
+
+    def _say(self, problem: str) -> None:
+        if len(self._problems) < PROBLEMS_MAX:
+            self._problems.append(problem)
+
+    def _chain(self, where: str, envelope: Envelope, entry: Entry) -> None:
+        if digest(entry.raw) != entry.hash:
+            self._say(f"{where}: its bytes do not match its hash")
+        if (envelope.epoch, int(envelope.seq)) != (entry.epoch, entry.seq):
+            self._say(f"{where}: says that it is {envelope.epoch}/{envelope.seq}")
+        if envelope.epoch != self._epoch:
+            self._epoch, self._seq, self._hash = envelope.epoch, 0, GENESIS
+        seq = int(envelope.seq)
+        if seq != self._seq + 1:
+            self._say(f"{where}: follows entry {self._seq}")
+        if envelope.prevhash != self._hash:
+            self._say(f"{where}: does not continue the chain")
+        self._seq, self._hash = seq, digest(entry.raw)
+
+    def _fact(self, where: str, envelope: Envelope, fact: facts.Fact) -> None:
+        match fact:
+            case facts.LedgerOpened():
+                self._opened(where, fact)
+            case facts.LedgerCheckpoint():
+                self._checkpoint(where, envelope, fact)
+            case facts.TariffFrozen():
+                self._documents[fact.hash] = fact.document
+            case facts.PaymentFact():
+                self._payment(where, fact)
+            case facts.SessionOpened():
+                if fact.session_id in self._sessions:
+                    self._say(f"{where}: session {fact.session_id} opens twice")
+                self._sessions[fact.session_id] = _Session(fact)
+            case facts.SessionFact():
+                self._session(where, fact)
+            case _:
+                pass
+
+    def _opened(self, where: str, fact: facts.LedgerOpened) -> None:
+        if key_id_of(fact.public_key) != fact.key_id:
+            self._say(f"{where}: the public key is not the one that its id names")
+        if self._given_key is not None and fact.public_key != self._given_key:
+            self._say(f"{where}: the ledger is signed by another key than the given one")
+        self._keys[fact.key_id] = fact.public_key
+
+    def _checkpoint(self, where: str, envelope: Envelope, fact: facts.LedgerCheckpoint) -> None:
+        key = self._given_key or self._keys.get(envelope.keyid)
+        message = checkpoint_message(epoch=envelope.epoch, upto=fact.upto, head=fact.head)
+        if key is None:
+            self._say(f"{where}: signed by key {envelope.keyid}, which is not known")
+        elif not verifies(key, fact.signature, message):
+            self._say(f"{where}: the signature is not valid")
+        if fact.upto != int(envelope.seq) - 1 or fact.head != envelope.prevhash:
+            self._say(f"{where}: signs another chain than the one before it")
+
+    def _payment(self, where: str, fact: facts.PaymentFact) -> None:
+        if isinstance(fact, facts.PaymentRequested):
+            if fact.payment_ref in self._holds:
+                self._say(f"{where}: payment {fact.payment_ref} is requested twice")
+            self._holds[fact.payment_ref] = _Hold(fact.session_id)
+            return
+        hold = self._holds.get(fact.payment_ref)
+        if hold is None:
+            self._say(f"{where}: payment {fact.payment_ref} was never requested")
+            return
+        if isinstance(fact, facts.PaymentAuthorized):
+            hold.hold_minor = fact.hold_minor
+        if isinstance(fact, facts.PaymentCaptured):
+            if hold.hold_minor is None or fact.amount_minor > hold.hold_minor:
+                self._say(f"{where}: captures {fact.amount_minor} of a hold of {hold.hold_minor}")
+            session = self._sessions.get(hold.session_id)
+            settled = session.settled if session else None
+            if settled is None or settled.payable_minor != fact.amount_minor:
+                self._say(f"{where}: captures {fact.amount_minor}, which is not the session's price")
+        end = _HOLD_ENDS.get(type(fact))
+        if end is not None:
+            hold.ends.append(end)
+
+    def _session(self, where: str, fact: facts.SessionFact) -> None:
+        session = self._sessions.get(fact.session_id)
+        if session is None:
+            self._say(f"{where}: session {fact.session_id} was never opened")
+            return
+        match fact:
+            case facts.EnergyBegan():
+                session.register_wh = fact.register_wh
+            case facts.EnergyEnded():
+                if session.register_wh is None or fact.energy_wh != fact.register_wh - session.register_wh:
+                    self._say(f"{where}: {fact.energy_wh} Wh is not end minus begin of the register")
+                session.energy = fact
+            case facts.SessionSettled():
+                self._settled(where, session, fact)
+                session.settled = fact
+            case facts.InvoiceSealed():
+                self._invoice(where, session, fact)
+            case facts.SessionEnded():
+                session.ended = fact
+            case _:
+                pass
+
+    def _settled(self, where: str, session: _Session, fact: facts.SessionSettled) -> None:
+        """Price it again from what was measured, with the tariff that was frozen at the tap."""
+        opened = session.opened
+        try:
+            compiled = self._tariff(opened.tariff_hash, opened.time_zone)
+            accrual = msgspec.convert(fact.accrual, Accrual)
+            bill = pricing.settle(compiled, accrual)
+        except (TillError, msgspec.ValidationError, KeyError, ValueError) as e:
+            self._say(f"{where}: cannot be priced again: {e}")
+            return
+        if session.energy is None or pricing.rational(accrual.energy) != session.energy.energy_wh:
+            self._say(f"{where}: is priced for another energy than the register's")
+        if msgspec.json.encode(bill) != msgspec.json.encode(msgspec.convert(fact.bill, Bill, strict=False)):
+            self._say(
+                f"{where}: priced again it comes to {bill.invoice.payable_minor}, not {fact.payable_minor}"
+            )
+        elif bill.invoice.payable_minor != fact.payable_minor:
+            self._say(f"{where}: says {fact.payable_minor}, its bill says {bill.invoice.payable_minor}")
+
+    def _tariff(self, tariff_hash: str, time_zone: str) -> CompiledTariff:
+        found = self._compiled.get((tariff_hash, time_zone))
+        if found is None:
+            tariff = load_tariff(self._documents[tariff_hash].encode())
+            found = self._compiled[tariff_hash, time_zone] = pricing.compile_tariff(
+                tariff, time_zone=time_zone
+            )
+        return found
+
+    def _invoice(self, where: str, session: _Session, fact: facts.InvoiceSealed) -> None:
+        invoice, settled = fact.invoice, session.settled
+        expected = self._series.get(invoice.series, 0) + 1
+        if invoice.sequence != expected:
+            self._say(f"{where}: invoice {invoice.number} should be number {expected} of its series")
+        self._series[invoice.series] = invoice.sequence
+        session.invoices += 1
+        draft = invoice.draft
+        if settled is None or draft.figures.payable_minor != settled.payable_minor:
+            self._say(f"{where}: invoice {invoice.number} is not the session's price")
+        if session.energy is None or draft.energy_wh != session.energy.energy_wh:
+            self._say(f"{where}: invoice {invoice.number} has another energy than the session")
+        if draft.paid.captured_minor != draft.figures.payable_minor:
+            self._say(f"{where}: invoice {invoice.number} and what was captured differ")
+
+    def _ended(self, session_id: str, session: _Session) -> None:
+        if session.ended is None:
+            return
+        wanted = 1 if session.ended.outcome == "invoiced" else 0
+        if session.invoices != wanted:
+            self._say(f"session {session_id}: ended {session.ended.outcome} with {session.invoices} invoices")
+        if session.settled is not None and session.settled.payable_minor > 0 and wanted == 0:
+            self._say(f"session {session_id}: cost {session.settled.payable_minor} and has no invoice")

@@ -1,0 +1,112 @@
+"""What people and tools ask the database for, read-only."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from edge.domain.invoice import Invoice
+from edge.domain.ledger.envelope import Entry
+from edge.errors import CallError
+from edge.store.connection import open_reader, translated
+
+Row = dict[str, Any]
+
+
+class NotFound(CallError):
+    code = "call.not_found"
+    exit_code = 1
+
+
+class Reading:
+    """A read-only view of one till's database; a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db = open_reader(path)
+        self._db.row_factory = sqlite3.Row
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def sessions(self) -> list[Row]:
+        """All sessions, oldest first, each with its payment."""
+        return self._rows(
+            "SELECT s.*, p.status AS payment_status, p.hold_minor, p.captured_minor FROM session s "
+            "LEFT JOIN payment p USING (session_id) ORDER BY s.opened_at, s.rowid"
+        )
+
+    def session(self, session_id: str) -> Row:
+        """One session by its id, or by the unambiguous start of it. Raises NotFound."""
+        found = [s for s in self.sessions() if str(s["session_id"]).startswith(session_id)]
+        if len(found) != 1:
+            raise NotFound(
+                f"{len(found) or 'no'} sessions start with {session_id}", hint="`chargetill session list`"
+            )
+        entries = self._rows(
+            "SELECT epoch, seq, type, raw FROM entry WHERE subject = ? ORDER BY id", (found[0]["session_id"],)
+        )
+        events = [
+            {"epoch": e["epoch"], "seq": e["seq"], "type": e["type"], "entry": msgspec.Raw(bytes(e["raw"]))}
+            for e in entries
+        ]
+        return {**found[0], "events": events}
+
+    def invoices(self) -> Iterator[Invoice]:
+        """All invoices in the order of their sealing."""
+        with translated("read", self._path):
+            for row in self._db.execute("SELECT document FROM invoice ORDER BY rowid"):
+                yield msgspec.json.decode(bytes(row["document"]), type=Invoice)
+
+    def invoice(self, number: str) -> Invoice:
+        """One invoice by its number. Raises NotFound."""
+        rows = self._rows("SELECT document FROM invoice WHERE number = ?", (number,))
+        if not rows:
+            raise NotFound(f"no invoice {number}", hint="`chargetill invoice list`")
+        return msgspec.json.decode(bytes(rows[0]["document"]), type=Invoice)
+
+    def entries(self) -> Iterator[Entry]:
+        """The whole journal, in order."""
+        with translated("read", self._path):
+            for row in self._db.execute("SELECT epoch, seq, type, subject, raw, hash FROM entry ORDER BY id"):
+                yield Entry(
+                    epoch=row["epoch"],
+                    seq=row["seq"],
+                    type=row["type"],
+                    subject=row["subject"],
+                    raw=bytes(row["raw"]),
+                    hash=row["hash"],
+                )
+
+    def stats(self) -> Row:
+        """Counts and sums, and how much of the journal is acknowledged."""
+        (one,) = self._rows(
+            "SELECT (SELECT COUNT(*) FROM entry) AS entries, (SELECT COUNT(*) FROM session) AS sessions, "
+            "(SELECT COUNT(*) FROM session WHERE status != 'ended') AS open_sessions, "
+            "(SELECT COUNT(*) FROM invoice) AS invoices, "
+            "(SELECT COALESCE(SUM(energy_wh), 0) FROM session WHERE outcome = 'invoiced') AS invoiced_wh"
+        )
+        totals = self._rows(
+            "SELECT currency, COUNT(*) AS invoices, SUM(payable_minor) AS payable_minor FROM invoice "
+            "GROUP BY currency ORDER BY currency"
+        )
+        holds = self._rows(
+            "SELECT payment_ref, session_id, status, hold_minor, currency FROM payment "
+            "WHERE status NOT IN ('captured', 'reversed', 'declined') ORDER BY rowid"
+        )
+        epochs = self._rows(
+            "SELECT e.epoch, COUNT(*) AS entries, MAX(e.seq) AS last, COALESCE(w.upto, 0) AS acknowledged "
+            "FROM entry e LEFT JOIN watermark w USING (epoch) GROUP BY e.epoch ORDER BY MIN(e.id)"
+        )
+        return {**one, "totals": totals, "open_holds": holds, "epochs": epochs}
+
+    def _rows(self, sql: str, values: tuple[object, ...] = ()) -> list[Row]:
+        with translated("read", self._path):
+            return [dict(row) for row in self._db.execute(sql, values)]

@@ -1,0 +1,121 @@
+"""A charger without hardware: meter, wallbox and reader that speak their real protocols, and a car and cards to use.
+
+Everything binds to 127.0.0.1. `cut_power` takes the mains away from all of it at once, as a power cut does.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Final, Self
+
+from hw.meters import profile as profiles
+from hw.virtual.cards import Phone, UidCard, VirtualCard
+from hw.virtual.charge_point import VirtualWallbox
+from hw.virtual.clock import VirtualClock
+from hw.virtual.meter import Fault, VirtualMeter
+from hw.virtual.modbus_server import RtuServer, TcpServer, Unit
+from hw.virtual.nfc_udp import UdpField
+from hw.virtual.outlet import Car, Outlet
+
+METER_UNIT: Final = 1
+WALLBOX_UNIT: Final = 2
+METER_PROFILE: Final = "eastron_sdm630"
+
+#: The register of a meter that has been in use: a session's energy is never the whole of it.
+_REGISTER_WH: Final = 4_711_280
+
+#: Cards of the virtual world. B belongs to a member as A does; C is blocked; nobody knows the stranger's.
+CARDS: Final[dict[str, bytes]] = {
+    "card A": bytes.fromhex("04A1B2C3D4E5F6"),
+    "card B": bytes.fromhex("04B2C3D4E5F6A1"),
+    "card C": bytes.fromhex("04C3D4E5F6A1B2"),
+    "stranger": bytes.fromhex("04D4E5F6A1B2C3"),
+}
+PHONE: Final = "phone"
+
+
+class World:
+    """One virtual EVSE with its reader. Made by `start`."""
+
+    def __init__(self, clock: VirtualClock, field: UdpField, meter_link: Path) -> None:
+        self.outlet = Outlet(clock.now_ns)
+        self.wallbox = VirtualWallbox(self.outlet, clock.now_ns)
+        self.meter = VirtualMeter(profiles.load(METER_PROFILE), self.outlet, offset_wh=_REGISTER_WH)
+        self.field = field
+        self._clock = clock
+        self._draw = random.Random()  # noqa: S311  (a phone's UID, not a secret)
+        self._wallboxes: dict[int, Unit] = {WALLBOX_UNIT: self.wallbox}
+        self._tcp = TcpServer(self._wallboxes)
+        self._rtu = RtuServer({METER_UNIT: self.meter}, link=meter_link)
+        self._meter_link = meter_link
+
+    @classmethod
+    async def start(cls, clock: VirtualClock, *, meter_link: Path) -> Self:
+        """Everything powered, no car, no card. The meter's serial line is a pty behind `meter_link`."""
+        world = cls(clock, await UdpField.start(), meter_link)
+        await world._tcp.start()
+        await world._rtu.start()
+        return world
+
+    @property
+    def meter_port(self) -> str:
+        """The meter's serial line."""
+        return str(self._meter_link)
+
+    @property
+    def wallbox_port(self) -> str:
+        """The wallbox behind a Modbus TCP gateway."""
+        return self._tcp.address
+
+    @property
+    def reader(self) -> str:
+        """Nfcpy's path to the reader."""
+        return self.field.path
+
+    @property
+    def register_begin_wh(self) -> int:
+        """What the meter showed when this world began, whole Wh."""
+        return _REGISTER_WH
+
+    @property
+    def register_wh(self) -> int:
+        """What the meter shows, whole Wh."""
+        return _REGISTER_WH + self.outlet.energy_wh()
+
+    async def tap(self, name: str) -> None:
+        """Hold a card to the reader until it has been noticed, then take it away."""
+        card: VirtualCard = Phone(self._draw) if name == PHONE else UidCard(CARDS[name])
+        await self.field.tap(card)
+
+    def plug(self, *, power_w: int, wants_wh: int | None) -> None:
+        """Plug a car in that takes up to `power_w`, on as many phases as it needs."""
+        phases = 1 if power_w <= 3_700 else 3
+        self.outlet.plug(Car(current_a=max(6, power_w // (230 * phases)), phases=phases, wants_wh=wants_wh))
+        self.wallbox.tick()
+
+    def unplug(self) -> None:
+        self.outlet.unplug()
+        self.wallbox.tick()
+
+    def silence_meter(self, *, silent: bool) -> None:
+        """The meter's line breaks, or is mended."""
+        self.meter.fail(Fault.SILENT if silent else None)
+
+    async def cut_power(self) -> None:
+        """Mains gone: the contactor falls open, and every device is silent."""
+        self.outlet.switch(closed=False)
+        self.wallbox.silent = True
+        self.meter.fail(Fault.SILENT)
+        await self.field.remove()
+
+    def restore_power(self) -> None:
+        """Mains back: the meter kept its register, the wallbox starts as it left the factory."""
+        self.wallbox = VirtualWallbox(self.outlet, self._clock.now_ns)
+        self._wallboxes[WALLBOX_UNIT] = self.wallbox
+        self.meter.fail(None)
+
+    async def close(self) -> None:
+        await self.field.close()
+        await self._tcp.stop()
+        await self._rtu.stop()
