@@ -20,7 +20,7 @@ import msgspec
 
 from edge import log
 from edge.domain.instant import Instant
-from edge.errors import StoreError, SyncError
+from edge.errors import StoreError, SyncError, TillError
 from edge.sync.contract.messages import MessageInvalid, State, StateFields, read_ack
 from edge.sync.contract.topics import Peer
 from edge.sync.link import (
@@ -69,7 +69,10 @@ class UplinkStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Uplink:
-    """See the module. `state` and `on_rolled_back` are called on the uplink's thread and must not block."""
+    """See the module. `state` and `on_rolled_back` are called on the uplink's thread and must not block.
+
+    `on_crash` is told of what nobody expected, on the same thread; the uplink has ended then.
+    """
 
     def __init__(
         self,
@@ -81,6 +84,7 @@ class Uplink:
         now: Callable[[], Instant],
         state: Callable[[], StateFields],
         on_rolled_back: Callable[[RolledBack], None],
+        on_crash: Callable[[Exception], None] | None = None,
     ) -> None:
         self._options = options
         self._database = database
@@ -88,6 +92,7 @@ class Uplink:
         self._now = now
         self._state = state
         self._on_rolled_back = on_rolled_back
+        self._on_crash = on_crash
         self._watermark = Watermark(store, now, options.watermark_s)
         self._backoff = FullJitter(options.retry_s, options.retry_max_s)
         self._sender: Sender | None = None
@@ -146,14 +151,22 @@ class Uplink:
         )
 
     def _run(self) -> None:
+        try:
+            self._live()
+        except Exception as e:
+            self._trouble = f"the uplink ended: {e}"
+            if self._on_crash is None:
+                raise
+            self._on_crash(e)
+
+    def _live(self) -> None:
         outbox = Outbox(self._database)
         try:
-            self._sender = Sender(
-                outbox, self._watermark, self._options, self._peer.topic("tx"), self._roll_back
-            )
+            sender = Sender(outbox, self._watermark, self._options, self._peer.topic("tx"), self._roll_back)
+            self._sender = sender
             while not self._stopping.is_set():
-                if not self._round(self._sender):
-                    self._rest(self._sender, self._backoff.next_s())
+                if not self._round(sender):
+                    self._rest(sender, self._backoff.next_s())
             self._watermark.write(time.monotonic(), whatever=True)
         finally:
             outbox.close()
@@ -182,11 +195,11 @@ class Uplink:
                 good = True
         return good
 
-    def _attempt(self, broker: str, sender: Sender) -> SyncError | None:
+    def _attempt(self, broker: str, sender: Sender) -> TillError | None:
         """Be connected until it ends; why it ended."""
         try:
             self._serve(broker, sender)
-        except SyncError as e:
+        except (SyncError, StoreError) as e:  # a journal that cannot be read now may be readable again
             return e
         return None
 
@@ -288,11 +301,8 @@ class Uplink:
             self._say(link, sender, now)
 
     def _open(self, broker: str) -> Link:
-        protocol: Literal["5", "3.1.1"]
-        if self._options.protocol == "auto":
-            protocol = self._protocols.get(broker, "5")
-        else:
-            protocol = self._options.protocol
+        asked = self._options.protocol
+        protocol = self._protocols.get(broker, "5") if asked == "auto" else asked
         identity = Identity(
             client_id=f"till-{self._peer.site}-{self._peer.device}",
             keepalive_s=self._options.keepalive_s,

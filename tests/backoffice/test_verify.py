@@ -1,0 +1,68 @@
+"""Whoever holds the books can prove them, and any change to them shows."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime
+
+import pytest
+
+from edge.backoffice.arrival import Message
+from edge.backoffice.verify import verify
+from edge.sync.contract.topics import Peer
+
+NOW = datetime(2026, 6, 1, 12, 0, 5, tzinfo=UTC)
+
+
+@pytest.fixture
+def booked(books, journal, database):
+    journal.pay("S1", "P1", 100)
+    journal.sign()
+    journal.fill(3)
+    journal.sign()
+    payload = b"\n".join(journal.raws)
+    books.book([Message(peer=Peer("s1", "d1"), payload=payload)], NOW)
+    return database
+
+
+def test_sound_books_have_no_problems(booked) -> None:
+    found = verify(booked)
+    assert (found.problems, found.entries, found.checkpoints) == ((), 10, 2)
+
+
+@pytest.mark.parametrize(
+    ("tampering", "says"),
+    [
+        (
+            "UPDATE entry SET raw = cast(replace(raw, '100', '900') AS BLOB) WHERE seq = 5",
+            "does not match its hash",
+        ),
+        ("UPDATE entry SET raw = cast(raw || ' ' AS BLOB) WHERE seq = 9", "does not match its hash"),
+        ("DELETE FROM entry WHERE seq = 4", "entries 4 to 4 are missing"),
+        ("DELETE FROM entry WHERE seq >= 9", "entries 9 to 10 are missing"),
+        ("UPDATE line SET head = 'ab'", "ends with another hash"),
+        ("UPDATE device SET device = 'd2'", "it is the ledger of s1/d1"),
+    ],
+)
+def test_every_change_shows(booked, tampering, says) -> None:
+    with sqlite3.connect(booked) as db:
+        db.execute(tampering)
+    assert any(says in problem for problem in verify(booked).problems)
+
+
+def test_a_checkpoint_that_somebody_else_signed_shows(
+    books, journal, make_journal, database, tmp_path
+) -> None:
+    from edge.store.keys import load_or_make
+
+    journal.key = load_or_make(tmp_path / "other.key")
+    journal.sign()
+    books.book([Message(peer=Peer("s1", "d1"), payload=b"\n".join(journal.raws))], NOW)
+    (problem,) = verify(database).problems
+    assert "signature of checkpoint 2 is not the device's" in problem
+
+
+def test_quarantined_entries_are_problems(booked, books) -> None:
+    books.book([Message(peer=Peer("s1", "d1"), payload=b"garbage")], NOW)
+    (problem,) = verify(booked).problems
+    assert "quarantined ?-?" in problem
