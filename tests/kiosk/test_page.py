@@ -1,0 +1,491 @@
+"""The page in a real browser: every state, both ways up, every language, light and dark."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from edge.domain.money import from_minor
+from edge.domain.view import Notice, PriceLine, View
+from edge.kiosk import Answer
+
+pytestmark = pytest.mark.usefixtures("swift")
+expect.set_options(timeout=30_000)
+
+PRICE = {
+    "en": (
+        PriceLine(label="Energy", amount="€0.49/kWh", note="incl. 19% VAT"),
+        PriceLine(label="Parking after charging", amount="€0.10/min", note="from 4 h on, at most €12.00"),
+        PriceLine(label="Per session", amount="€1.00"),
+    ),
+    "de": (
+        PriceLine(label="Energie", amount="0,49 €/kWh", note="inkl. 19 % MwSt."),
+        PriceLine(label="Blockiergebühr", amount="0,10 €/min", note="ab 4 h, höchstens 12,00 €"),
+        PriceLine(label="Startgebühr", amount="1,00 €"),
+    ),
+}
+RECEIPT = "https://pay.example.org/r/4f1c9a7e2b8d4f0a9c3e"
+LANDSCAPE, PORTRAIT = (800, 480), (480, 800)
+
+
+def view(kind: Any = "idle", evse_id: str = "E1", label: str = "A", **more: Any) -> View:
+    return View(evse_id=evse_id, label=label, kind=kind, **{"price": PRICE, "hold_minor": 5_000, **more})
+
+
+def metered(kind: Any = "charging", **more: Any) -> View:
+    figures = {"began": "t", "energy_wh": 12_345, "seconds": 3_980, "power_w": 11_040, "cost_minor": 705}
+    return view(kind, **{**figures, **more})
+
+
+def paid(**more: Any) -> View:
+    receipt = {"paid_method": "terminal", "invoice_number": "CT-7Q2M-000042", "receipt_url": RECEIPT, "reason": "card"}
+    return metered("paid", **{**receipt, **more})
+
+
+STATES: dict[str, tuple[View, ...]] = {
+    "starting_up": (view("starting_up"),),
+    "out_of_order": (view("out_of_order", reason="meter_silent"),),
+    "idle": (view(vehicle_connected=True),),
+    "no price": (view(price={}),),
+    "long price": (view(price={"en": PRICE["en"] * 2, "de": PRICE["de"] * 2}, hold_minor=None),),
+    "authorizing": (view("authorizing"),),
+    "plug_in": (view("plug_in", seconds_left=87, stop_code="4711"),),
+    "preparing": (view("preparing", stop_code="4711"),),
+    "charging": (metered(stoppable=True),),
+    "charging, little known": (metered(energy_wh=None, cost_minor=None, power_w=None, seconds=None),),
+    "suspended": (metered("suspended", by="ev", estimated=True, cost_minor=12_705, seconds=36_000),),
+    "stopping": (metered("stopping"),),
+    "paid": (paid(),),
+    "paid by limit": (paid(reason="limit", receipt_url=None, paid_method="account", estimated=True),),
+    "ended": (view("ended", reason="no_plug"),),
+    "ended free": (metered("ended", reason="free", cost_minor=0),),
+    "notice": (view(notice=Notice(code="card_blocked", serial=1)),),
+    "two": (view(), metered(evse_id="E2", label="B")),
+    "three": (view(), view("plug_in", evse_id="E2", label="B", seconds_left=9), paid(evse_id="E3", label="C")),
+    "four": (
+        view("idle"),
+        metered(evse_id="E2", label="B"),
+        view("plug_in", evse_id="E3", label="C", seconds_left=9),
+        view("out_of_order", evse_id="E4", label="D", reason="meter_silent"),
+    ),
+    "four, busy": (
+        metered("suspended", by="evse"),
+        paid(evse_id="E2", label="B"),
+        view(evse_id="E3", label="C", choosing=True),
+        view("ended", evse_id="E4", label="D", reason="declined"),
+    ),
+}
+
+#: What a reader with low vision, or a finger in a glove, would stumble over; empty when nothing.
+FAULTS = """() => {
+  const faults = [];
+  const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const channels = (color) => color.match(/[\\d.]+/g).map(Number);
+  const luminance = (color) => {
+    const [r, g, b] = channels(color).slice(0, 3).map((c) => c / 255)
+      .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (e) => {
+    const color = getComputedStyle(e).backgroundColor;
+    return channels(color)[3] === 0 ? ground(e.parentElement) : color;
+  };
+  const name = (e) => `${e.tagName}.${e.getAttribute("class") ?? ""} "${e.textContent.slice(0, 30)}"`;
+  for (const e of document.querySelectorAll("#stage *, #notice *")) {
+    const box = e.getBoundingClientRect();
+    if (e.closest("svg") !== e && e.closest("svg")) continue;
+    if (box.width === 0 || getComputedStyle(e).visibility === "hidden") continue;
+    const scrolls = e.closest(".offer, .offers, .sum");
+    if (!scrolls && (box.right > innerWidth + 1 || box.bottom > innerHeight + 1 || box.left < -1 || box.top < -1))
+      faults.push(`outside the panel: ${name(e)}`);
+    if (!scrolls && e.scrollWidth > e.clientWidth + 3 && e.clientWidth > 0) faults.push(`cut: ${name(e)}`);
+    const says = [...e.childNodes].some((n) => n.nodeType === Node.TEXT_NODE && n.data.trim());
+    if (says) {
+      const style = getComputedStyle(e);
+      if (parseFloat(style.fontSize) < 2.79 * rem) faults.push(`small text: ${name(e)}`);
+      const [a, b] = [luminance(style.color), luminance(ground(e))].sort((x, y) => y - x);
+      if ((a + 0.05) / (b + 0.05) < 7) faults.push(`contrast ${((a + 0.05) / (b + 0.05)).toFixed(1)}: ${name(e)}`);
+    }
+    if (e.tagName === "BUTTON") {
+      if (box.width < 10.4 * rem || box.height < 10.4 * rem) faults.push(`small to touch: ${name(e)}`);
+      if (!e.textContent.trim()) faults.push(`no name: ${name(e)}`);
+    }
+    if (e.tagName === "IMG" && !e.alt) faults.push(`no words: ${name(e)}`);
+  }
+  if (document.querySelectorAll("h1").length > 1) faults.push("several headings");
+  return faults;
+}"""
+
+
+def open_page(page: Page, till: Any, query: str = "") -> None:
+    page.goto(till.url + "/" + query)
+    expect(page.locator("article:not(.moment)")).to_be_visible()
+
+
+def text(page: Page) -> str:
+    return page.locator("#stage").inner_text().replace("\u00a0", " ")
+
+
+def language(page: Page, name: str) -> Locator:
+    return page.get_by_role("button", name=name)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("state", STATES)
+def test_every_state_is_readable_on_the_smallest_panel(start_till: Any, page: Page, state: str, theme: str) -> None:
+    till = start_till(Actions(), theme=theme, support="+49 30 1234567")
+    till.show(*STATES[state])
+    open_page(page, till)
+    for other in ("Deutsch", "English"):
+        for width, height in (LANDSCAPE, PORTRAIT):
+            page.set_viewport_size({"width": width, "height": height})
+            assert page.evaluate(FAULTS) == [], (other, width)
+        language(page, other).click()
+        expect(language(page, other)).to_have_count(0)
+
+
+@pytest.mark.parametrize("size", [(1024, 600), (1280, 800), (1920, 1080), (1080, 1920)])
+def test_larger_panels_show_the_same_design_larger(start_till: Any, page: Page, size: tuple[int, int]) -> None:
+    till = start_till()
+    till.show(view())
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    open_page(page, till)
+    assert page.evaluate(FAULTS) == []
+    assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 28 * 1.25
+
+
+@pytest.mark.parametrize("reader", ["left", "right", "above", "below"])
+def test_an_arrow_points_to_the_reader(start_till: Any, page: Page, reader: str) -> None:
+    till = start_till(reader=reader)
+    till.show(view())
+    open_page(page, till)
+    assert page.evaluate(FAULTS) == []
+    card, arrow = page.locator(".pictures .picture").first, page.locator(".pictures .arrow")
+    a, b = card.bounding_box(), arrow.bounding_box()
+    assert a is not None
+    assert b is not None
+    turned = page.evaluate("getComputedStyle(document.querySelector('.arrow')).rotate")
+    assert {
+        "left": b["x"] < a["x"] and turned == "180deg",
+        "right": b["x"] > a["x"] and turned == "none",
+        "above": b["y"] < a["y"] and turned == "-90deg",
+        "below": b["y"] > a["y"] and turned == "90deg",
+    }[reader]
+
+
+def test_the_price_comes_first_complete_with_tax_and_hold(start_till: Any, page: Page) -> None:
+    till = start_till()
+    till.show(view())
+    open_page(page, till)
+    language(page, "Deutsch").click()
+    expect(page.locator(".amount")).to_have_text("0,49 €/kWh")
+    for said in ("inkl. 19 % MwSt.", "0,10 €/min", "ab 4 h, höchstens 12,00 €", "1,00 €", "50,00 €"):
+        assert said in text(page)
+    sizes = page.evaluate("[...document.querySelectorAll('#stage *')].map((e) => parseFloat(getComputedStyle(e).fontSize))")
+    assert page.evaluate("parseFloat(getComputedStyle(document.querySelector('.amount')).fontSize)") == max(sizes)
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "exponent"),
+    [(705, "EUR", 2), (5, "EUR", 2), (0, "EUR", 2), (9_007_199_254_740_991, "EUR", 2), (1_005, "KWD", 3), (1_234, "JPY", 0)],
+)
+def test_amounts_are_exact_in_every_currency(
+    start_till: Any, page: Page, minor: int, currency: str, exponent: int
+) -> None:
+    till = start_till(languages=("de",))
+    till.show(metered(cost_minor=minor, currency=currency, exponent=exponent))
+    open_page(page, till)
+    shown = page.locator(".figure dd").first.inner_text()
+    digits = "".join(c for c in shown if c.isdigit() or c == ",").replace(",", ".")
+    assert Decimal(digits) == from_minor(minor, currency)
+    assert len(digits.partition(".")[2]) == exponent
+
+
+def test_figures_are_written_as_the_language_writes_them(start_till: Any, page: Page) -> None:
+    till = start_till()
+    till.show(metered())
+    open_page(page, till)
+    for said in ("€7.05", "12.345 kWh", "1:06:20", "11.0 kW now"):
+        assert said in text(page)
+    language(page, "Deutsch").click()
+    for said in ("7,05 €", "12,345 kWh", "1:06:20", "jetzt 11,0 kW"):
+        assert said in text(page)
+
+
+def test_what_is_unknown_is_said_and_never_drawn_as_zero(start_till: Any, page: Page) -> None:
+    till = start_till()
+    till.show(*(metered(seconds=s, power_w=w) for s, w in ((0, 5_000), (10, None), (20, 5_000))))
+    till.show(metered(energy_wh=None, cost_minor=None, power_w=None, seconds=None))
+    open_page(page, till)
+    assert text(page).count("not known yet") == 4
+    assert "0.000" not in text(page)
+    assert (page.locator(".curve .line").get_attribute("d") or "").count("M") == 2
+
+
+def test_charging_is_live(start_till: Any, page: Page) -> None:
+    till = start_till()
+    till.show(metered(seconds=0))
+    open_page(page, till)
+    before = page.locator(".curve .line").get_attribute("d")
+    till.show(metered(seconds=60, energy_wh=12_529, cost_minor=714))
+    expect(page.locator(".figures")).to_contain_text("€7.14")
+    expect(page.locator(".figures")).to_contain_text("12.529")
+    assert page.locator(".curve .line").get_attribute("d") != before
+
+
+def test_the_countdown_goes_on_between_two_views(start_till: Any, page: Page) -> None:
+    page.clock.install()
+    till = start_till()
+    till.show(view("plug_in", seconds_left=90))
+    open_page(page, till)
+    expect(page.locator(".clock")).to_contain_text("1:30")
+    page.clock.run_for(31_000)
+    expect(page.locator(".clock")).to_contain_text("0:59")
+
+
+def test_the_receipt_is_a_code_to_scan_or_said_to_come_later(start_till: Any, page: Page) -> None:
+    till = start_till()
+    till.show(paid())
+    open_page(page, till)
+    code = page.get_by_role("img", name="Scan for your receipt")
+    expect(code).to_be_visible()
+    assert page.evaluate("document.querySelector('.qr').naturalWidth") > 0
+    assert "€42.95 of the €50.00" in text(page)
+    till.show(paid(receipt_url=None))
+    expect(code).to_have_count(0)
+    assert "under its number" in text(page)
+    assert "CT-7Q2M-000042" in text(page)
+
+
+def test_the_chosen_language_lasts_for_the_session_and_not_for_the_next_driver(start_till: Any, page: Page) -> None:
+    till = start_till()
+    till.show(view())
+    open_page(page, till)
+    language(page, "Deutsch").click()
+    for state in (view("authorizing"), metered(), paid()):
+        till.show(state)
+        expect(page.locator(f".single.{state.kind}")).to_be_visible()
+        assert page.evaluate("document.documentElement.lang") == "de"
+    till.show(view())
+    expect(page.locator(".single.idle")).to_be_visible()
+    assert page.evaluate("document.documentElement.lang") == "en"
+
+
+def test_a_driver_who_only_looked_leaves_no_language_behind(start_till: Any, page: Page) -> None:
+    page.clock.install()
+    till = start_till()
+    till.show(view())
+    open_page(page, till)
+    language(page, "Deutsch").click()
+    page.clock.run_for(30_000)
+    expect(page.locator("h1")).to_have_text("Bereit")
+    page.clock.run_for(32_000)
+    expect(page.locator("h1")).to_have_text("Ready")
+
+
+def test_nothing_of_the_last_driver_stays_in_the_page(start_till: Any, page: Page) -> None:
+    till = start_till(Actions())
+    till.show(metered(stop_code="4711", stoppable=True))
+    open_page(page, till)
+    till.show(paid())
+    expect(page.locator(".single.paid")).to_be_visible()
+    till.show(view())
+    expect(page.locator(".single.idle")).to_be_visible()
+    left = page.content()
+    for private in ("4711", "CT-7Q2M", "7.05", "12.345", "data:image/svg", "M0.0"):
+        assert private not in left
+    assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+
+
+def test_the_page_says_one_moment_while_the_till_is_away_and_comes_back_by_itself(start_till: Any, page: Page) -> None:
+    till = start_till()
+    till.show(metered())
+    open_page(page, till)
+    till.stop()
+    expect(page.locator(".moment h1")).to_have_text("One moment")
+    assert "7.05" not in page.content()
+    again = start_till(port=till.port)
+    again.show(view())
+    expect(page.locator(".single.idle")).to_be_visible()
+
+
+def test_a_till_with_another_page_makes_the_page_load_itself_again(start_till: Any, page: Page) -> None:
+    till = start_till()
+    till.show(view())
+    open_page(page, till)
+    till.stop()
+    again = start_till(port=till.port, languages=("de", "en"))
+    again.show(view())
+    expect(page.locator("h1")).to_have_text("Bereit")
+
+
+def test_a_stream_that_falls_silent_is_given_up(start_till: Any, page: Page) -> None:
+    page.clock.install()
+    till = start_till()
+    till.show(view())
+    open_page(page, till)
+    page.route("**/events", lambda route: route.abort())
+    page.clock.run_for(13_000)
+    expect(page.locator(".moment")).to_be_visible()
+
+
+def test_a_notice_passes_and_is_not_shown_twice(start_till: Any, page: Page) -> None:
+    page.clock.install()
+    till = start_till()
+    till.show(view(notice=Notice(code="card_unknown", serial=7)))
+    open_page(page, till)
+    banner = page.get_by_role("alert")
+    expect(banner).to_contain_text("not known here")
+    page.clock.run_for(9_500)
+    expect(banner).to_be_empty()
+    till.show(view(vehicle_connected=True, notice=Notice(code="card_unknown", serial=7)))
+    expect(page.locator(".action")).to_contain_text("Cable is in")
+    expect(banner).to_be_empty()
+    till.show(view(notice=Notice(code="from_a_newer_till", serial=8)))
+    expect(banner).to_contain_text("Please try again")
+
+
+def test_a_screen_reader_hears_each_change_once_and_no_ticking(start_till: Any, page: Page) -> None:
+    till = start_till()
+    till.show(view())
+    open_page(page, till)
+    status = page.get_by_role("status")
+    expect(status).to_have_text("Ready. Hold your card or phone here")
+    page.evaluate(
+        "new MutationObserver((m) => (window.heard = (window.heard ?? 0) + m.length))"
+        ".observe(document.getElementById('announcer'), {childList: true, characterData: true, subtree: true})"
+    )
+    for seconds in range(5):
+        till.show(metered(seconds=seconds, energy_wh=seconds))
+        expect(page.locator(".figures")).to_contain_text(f"0.00{seconds} kWh")
+    expect(status).to_contain_text("Charging. To stop")
+    assert page.evaluate("window.heard") == 1
+
+
+def test_markup_in_a_view_is_only_text(start_till: Any, page: Page) -> None:
+    till = start_till()
+    evil = "<img src=x onerror=alert(1)>"
+    till.show(paid(label=evil, invoice_number=evil, receipt_url=None))
+    open_page(page, till)
+    assert evil in text(page)
+    assert page.locator("img").count() == 0
+
+
+def test_several_evses_share_one_price_and_a_touch_opens_one_of_them(start_till: Any, page: Page) -> None:
+    till = start_till()
+    till.show(*STATES["four"])
+    open_page(page, till)
+    assert text(page).count("€0.49/kWh") == 1
+    assert page.locator(".row").count() == 4
+    page.get_by_role("button", name="Out of order").click()
+    expect(page.locator("h1")).to_have_text("Out of order")
+    page.get_by_role("button", name="Back").click()
+    expect(page.locator(".row")).to_have_count(4)
+
+
+def test_an_opened_evse_closes_when_nobody_touches_it(start_till: Any, page: Page) -> None:
+    page.clock.install()
+    till = start_till()
+    till.show(*STATES["two"])
+    open_page(page, till)
+    page.get_by_role("button", name="Charging").click()
+    expect(page.locator(".single.charging")).to_be_visible()
+    page.clock.run_for(62_000)
+    expect(page.locator(".overview")).to_be_visible()
+
+
+def test_different_prices_stand_beside_their_labels(start_till: Any, page: Page) -> None:
+    dear = {"en": (PriceLine(label="Energy", amount="€0.79/kWh"),)}
+    till = start_till()
+    till.show(view(), view(evse_id="E2", label="B", price=dear))
+    open_page(page, till)
+    groups = page.locator(".group")
+    expect(groups).to_have_count(2)
+    assert [(g.locator(".labels").inner_text(), g.locator(".amount").inner_text()) for g in groups.all()] == [
+        ("A", "€0.49/kWh"),
+        ("B", "€0.79/kWh"),
+    ]
+
+
+def test_a_display_can_be_given_some_of_the_evses(start_till: Any, page: Page) -> None:
+    till = start_till()
+    till.show(*STATES["four"])
+    open_page(page, till, "?evse=E3")
+    expect(page.locator(".single.plug_in .badge")).to_have_text("C")
+
+
+class Actions:
+    """Accepts one code and remembers which EVSE was chosen."""
+
+    def __init__(self) -> None:
+        self.chosen: list[str] = []
+
+    async def stop(self, evse_id: str, code: str) -> Answer:
+        return "done" if (evse_id, code) == ("E1", "4711") else "wrong_code"
+
+    async def choose(self, evse_id: str) -> Answer:
+        self.chosen.append(evse_id)
+        return "done"
+
+
+def test_a_driver_stops_on_the_screen_with_the_code(start_till: Any, page: Page) -> None:
+    till = start_till(Actions())
+    till.show(metered(stoppable=True))
+    open_page(page, till)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Stop")).to_be_disabled()
+    for width, height in (LANDSCAPE, PORTRAIT):
+        page.set_viewport_size({"width": width, "height": height})
+        assert page.evaluate(FAULTS) == []
+    for digit in "1234":
+        page.get_by_role("button", name=digit).click()
+    assert "1234" not in page.locator(".typed").inner_text()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".message")).to_have_text("That is not the code")
+    page.keyboard.type("4711")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".single.charging")).to_be_visible()
+
+
+def test_a_keypad_does_not_outlive_its_session(start_till: Any, page: Page) -> None:
+    till = start_till(Actions())
+    till.show(metered(stoppable=True))
+    open_page(page, till)
+    page.get_by_role("button", name="Stop").click()
+    page.keyboard.type("47")
+    till.show(paid())
+    expect(page.locator(".single.paid")).to_be_visible()
+
+
+def test_there_is_no_stop_button_where_nobody_would_hear_it(start_till: Any, page: Page) -> None:
+    till = start_till()
+    till.show(metered(stoppable=True))
+    open_page(page, till)
+    assert page.get_by_role("button", name="Stop").count() == 0
+
+
+def test_a_driver_whose_tap_waits_chooses_an_evse(start_till: Any, page: Page) -> None:
+    actions = Actions()
+    till = start_till(actions)
+    till.show(view(choosing=True), view(evse_id="E2", label="B", choosing=True))
+    open_page(page, till)
+    assert "Touch where you want to charge" in text(page)
+    with page.expect_response("**/actions"):
+        page.get_by_role("button", name="B").click()
+    assert actions.chosen == ["E2"]
+    expect(page.locator(".overview")).to_be_visible()
+
+
+def test_everything_can_be_reached_with_a_keyboard(start_till: Any, page: Page) -> None:
+    till = start_till()
+    till.show(view())
+    open_page(page, till)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("Bereit")
+    till.show(view(vehicle_connected=True))
+    expect(page.locator(".action")).to_contain_text("Kabel steckt")
+    assert page.evaluate("document.activeElement.tagName") == "BUTTON"
