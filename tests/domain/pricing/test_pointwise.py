@@ -19,8 +19,10 @@ from edge.domain.pricing import (
     begin,
     compile_tariff,
     extend,
+    extend_all,
     payable_minor,
     rational,
+    remaining,
     settle,
 )
 from edge.domain.tariffs import (
@@ -41,7 +43,9 @@ def seconds(at: datetime) -> Fraction:
     return Fraction((at - EPOCH) // timedelta(microseconds=1), 1_000_000)
 
 
-def matches(r: Restrictions, *, at: Fraction, begun: Fraction, energy, charged, idled, power, current, zone) -> bool:
+def matches(
+    r: Restrictions, *, at: Fraction, begun: Fraction, energy, charged, idled, power, current, zone
+) -> bool:
     local = (EPOCH + timedelta(microseconds=int(at * 1_000_000))).astimezone(ZoneInfo(zone))
     minute = local.hour * 60 + local.minute
     if r.start_minute is not None or r.end_minute is not None:
@@ -135,8 +139,15 @@ def oracle(tariff: Tariff, zone: str, start: datetime, intervals: list[Interval]
             for element in tariff.elements:
                 component = next((c for c in element.components if c.dimension == dimension), None)
                 if component is None or not matches(
-                    element.restrictions, at=at, begun=begun, energy=energy_at, charged=charged, idled=idled,
-                    power=interval.power_w, current=interval.current_ma, zone=zone,
+                    element.restrictions,
+                    at=at,
+                    begun=begun,
+                    energy=energy_at,
+                    charged=charged,
+                    idled=idled,
+                    power=interval.power_w,
+                    current=interval.current_ma,
+                    zone=zone,
                 ):
                     continue
                 if quantity:
@@ -163,13 +174,22 @@ def oracle(tariff: Tariff, zone: str, start: datetime, intervals: list[Interval]
 
 quarters = st.integers(0, 95).map(lambda q: q * 15)
 prices = st.sampled_from([Decimal(p) for p in ("0", "0.29", "0.49", "1.2", "2.40", "0.0333")])
-taxes = st.sampled_from([(), (TaxRate(name="VAT", percent=Decimal(19)),), (TaxRate(name="VAT", percent=Decimal(7)),)])
+taxes = st.sampled_from(
+    [(), (TaxRate(name="VAT", percent=Decimal(19)),), (TaxRate(name="VAT", percent=Decimal(7)),)]
+)
 
 
 @st.composite
 def restrictions(draw) -> Restrictions:
     given_ = {}
-    kinds = draw(st.sets(st.sampled_from(["time", "day", "date", "kwh", "power", "current", "duration", "charging", "idle"]), max_size=2))
+    kinds = draw(
+        st.sets(
+            st.sampled_from(
+                ["time", "day", "date", "kwh", "power", "current", "duration", "charging", "idle"]
+            ),
+            max_size=2,
+        )
+    )
     if "time" in kinds:
         low, high = draw(quarters), draw(quarters)
         if low != high:
@@ -201,7 +221,9 @@ def tariffs(draw) -> Tariff:
         dimensions = draw(st.sets(st.sampled_from(DIMENSIONS), min_size=1, max_size=3))
         components = tuple(
             PriceComponent(
-                dimension=d, price=draw(prices), taxes=draw(taxes),
+                dimension=d,
+                price=draw(prices),
+                taxes=draw(taxes),
                 step=0 if d == "FLAT" else draw(st.sampled_from([0, 0, 1, 300, 900])),
             )
             for d in DIMENSIONS
@@ -209,7 +231,10 @@ def tariffs(draw) -> Tariff:
         )
         elements.append(TariffElement(components=components, restrictions=draw(restrictions())))
     return Tariff(
-        id="t", currency="EUR", elements=tuple(elements), dialect="OCPI 2.3.0",
+        id="t",
+        currency="EUR",
+        elements=tuple(elements),
+        dialect="OCPI 2.3.0",
         tax_included=draw(st.sampled_from(["YES", "NO"])),
     )
 
@@ -217,16 +242,30 @@ def tariffs(draw) -> Tariff:
 @st.composite
 def sessions(draw):
     """Around both nights of 2026 on which Berlin's and New York's clocks change, and anywhere in the year."""
-    night = draw(st.sampled_from([datetime(2026, 3, 28, 20), datetime(2026, 10, 24, 20), datetime(2026, 3, 8, 3), datetime(2026, 4, 4, 12)]))
+    night = draw(
+        st.sampled_from(
+            [
+                datetime(2026, 3, 28, 20),
+                datetime(2026, 10, 24, 20),
+                datetime(2026, 3, 8, 3),
+                datetime(2026, 4, 4, 12),
+            ]
+        )
+    )
     start = night.replace(tzinfo=UTC) + timedelta(seconds=draw(st.integers(0, 6 * 3600)))
     intervals, at = [], start
     for _ in range(draw(st.integers(1, 6))):
-        at += timedelta(seconds=draw(st.sampled_from([0, 1, 59, 900, 2711, 7200])), microseconds=draw(st.sampled_from([0, 0, 250_000])))
+        at += timedelta(
+            seconds=draw(st.sampled_from([0, 1, 59, 900, 2711, 7200])),
+            microseconds=draw(st.sampled_from([0, 0, 250_000])),
+        )
         state = draw(st.sampled_from(["Charging", "Charging", "SuspendedEV", "SuspendedEVSE"]))
         energy = draw(st.integers(0, 9000)) if state == "Charging" else 0
         intervals.append(
             Interval(
-                end=at, energy_wh=energy, state=state,
+                end=at,
+                energy_wh=energy,
+                state=state,
                 power_w=draw(st.sampled_from([None, 0, 3999, 4000, 11000, 22000])),
                 current_ma=draw(st.sampled_from([None, 15999, 16000, 48000])),
             )
@@ -243,7 +282,9 @@ def accrue(compiled, start: datetime, intervals: list[Interval]) -> Accrual:
 
 def lines_of(bill: Bill) -> dict[tuple, Fraction]:
     return {
-        (line.dimension, line.unit_price, tuple((t.name, t.percent) for t in line.taxes)): Fraction(rational(line.quantity))
+        (line.dimension, line.unit_price, tuple((t.name, t.percent) for t in line.taxes)): Fraction(
+            rational(line.quantity)
+        )
         for line in bill.lines
     }
 
@@ -272,7 +313,11 @@ def test_slicing_an_interval_changes_nothing(tariff, session, zone, n):
         before = 0
         for cut in cuts:
             share = Fraction(cut - before, span_us) if span_us else Fraction(1, n)
-            sliced.append(msgspec.structs.replace(interval, end=at + timedelta(microseconds=cut), energy_wh=interval.energy_wh * share))
+            sliced.append(
+                msgspec.structs.replace(
+                    interval, end=at + timedelta(microseconds=cut), energy_wh=interval.energy_wh * share
+                )
+            )
             before = cut
         at = interval.end
     whole, parts = accrue(compiled, start, intervals), accrue(compiled, start, sliced)
@@ -364,3 +409,45 @@ def test_an_accrual_goes_through_json_at_any_moment(tariff, session, at):
     bill = settle(compiled, stored)
     assert bill == settle(compiled, accrual)
     assert msgspec.json.decode(msgspec.json.encode(bill), type=Bill) == bill
+
+
+@settings(max_examples=100, deadline=None)
+@given(tariffs(), sessions(), st.sampled_from(ZONES))
+def test_many_intervals_at_once_are_the_same_as_one_by_one(tariff, session, zone):
+    start, intervals = session
+    compiled = compile_tariff(tariff, time_zone=zone)
+    samples = [
+        ((i.end - EPOCH) // timedelta(microseconds=1), i.energy_wh, i.state, i.power_w, i.current_ma)
+        for i in intervals
+    ]
+    together = extend_all(compiled, begin(compiled, at=start), samples)
+    assert settle(compiled, together) == settle(compiled, accrue(compiled, start, intervals))
+
+
+@settings(max_examples=60, deadline=None)
+@given(tariffs(), sessions(), st.integers(0, 3000), st.sampled_from([3700, 11000, 22000]))
+def test_remaining_is_tight(tariff, session, amount_minor, power_w):
+    start, intervals = session
+    compiled = compile_tariff(tariff, time_zone="Europe/Berlin")
+    accrual = accrue(compiled, start, intervals)
+    left = remaining(compiled, accrual, amount_minor=amount_minor, power_w=power_w)
+
+    def price_after(us: Fraction) -> int:
+        later = Interval(
+            end=accrual.ended_at + timedelta(microseconds=int(us)),
+            energy_wh=Fraction(power_w) * us / 3_600_000_000,
+            power_w=power_w,
+        )
+        return payable_minor(compiled, extend(compiled, accrual, later))
+
+    if payable_minor(compiled, accrual) > amount_minor:
+        assert (left.energy_wh, left.seconds) == (0, 0)
+    elif left.seconds is None:
+        assert left.energy_wh is None
+        assert price_after(Fraction(8 * 86_400_000_000)) <= amount_minor
+    else:
+        one_wh = Fraction(3_600_000_000, power_w)
+        assert price_after(left.energy_wh * one_wh) <= amount_minor or left.energy_wh == 0
+        assert price_after((left.energy_wh + 1) * one_wh) > amount_minor
+        assert price_after(left.seconds * 1_000_000) <= amount_minor or left.seconds == 0
+        assert price_after((left.seconds + 1) * 1_000_000) > amount_minor
