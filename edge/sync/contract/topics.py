@@ -36,7 +36,7 @@ class Peer(msgspec.Struct, frozen=True, order=True):
 def peer(site: str, device: str) -> Peer:
     """Both names checked. Raises NameInvalid."""
     for name in (site, device):
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise NameInvalid(f"{name!r} cannot stand in a topic")
     return Peer(site, device)
 
@@ -47,7 +47,7 @@ def of_topic(topic: str) -> tuple[Peer, str] | None:
     if len(parts) != 5 or "/".join(parts[:2]) != ROOT:
         return None
     _, _, site, device, channel = parts
-    if not (_NAME.match(site) and _NAME.match(device)):
+    if not (_NAME.fullmatch(site) and _NAME.fullmatch(device)):
         return None
     return Peer(site, device), channel
 

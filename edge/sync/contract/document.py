@@ -1,0 +1,141 @@
+"""The contract as documents: JSON Schemas of every message and entry, and an AsyncAPI 3 description.
+
+python -m edge.sync.contract.document        # writes schemas.json and asyncapi.json beside this file
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge.domain.ledger.envelope import Envelope
+from edge.domain.ledger.facts import FACTS
+from edge.sync.contract.messages import Ack, State
+
+HERE = Path(__file__).parent
+SCHEMAS = HERE / "schemas.json"
+ASYNCAPI = HERE / "asyncapi.json"
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_REF = "#/$defs/{name}"
+
+#: What is extra in an entry: strings that are numbers, and hashes (msgspec knows them as plain strings).
+_ENVELOPE = {
+    "specversion": {"const": "1.0"},
+    "epoch": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+    "seq": {"type": "string", "pattern": "^[1-9][0-9]{0,18}$"},
+    "prevhash": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    "keyid": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+    "monotonicns": {"type": "string", "pattern": "^[0-9]{1,19}$"},
+}
+
+
+def _unknown(kind: type) -> dict[str, Any]:
+    """What msgspec writes through a hook of ours: exact numbers as strings."""
+    return {"type": "string", "description": kind.__name__}
+
+
+def schemas() -> dict[str, Any]:
+    """One document with a definition per message, per kind of entry (under its CloudEvents type) and per part."""
+    kinds = list(FACTS.values())
+    refs, parts = msgspec.json.schema_components(
+        [Envelope, Ack, State, *kinds], schema_hook=_unknown, ref_template=_REF
+    )
+    definitions: dict[str, Any] = dict(sorted(parts.items()))
+    definitions["Envelope"]["properties"] |= _ENVELOPE
+    definitions["Envelope"]["properties"]["data"] = {"type": "object"}
+    entry = {
+        "allOf": [
+            refs[0],
+            *(
+                {
+                    "if": {"properties": {"type": {"const": kind.TYPE}}},
+                    "then": {"properties": {"data": {"$ref": f"#/$defs/{kind.TYPE}"}}},
+                }
+                for kind in kinds
+            ),
+        ]
+    }
+    for kind in kinds:
+        definitions[kind.TYPE] = definitions.pop(kind.__name__)
+    return {
+        "$schema": _DIALECT,
+        "title": "Chargetill: messages between a till and its back office",
+        "$defs": {"Entry": entry, **dict(sorted(definitions.items()))},
+    }
+
+
+def asyncapi() -> dict[str, Any]:
+    """AsyncAPI 3.0, written from the back office's side: it receives `tx` and `state` and sends `ack`."""
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Chargetill sync",
+            "version": "1.0.0",
+            "description": "The rules that no schema can express are in edge/sync/README.md.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "channels": {
+            "tx": _channel("tx", "entries", "Journal entries, NDJSON of one or more lines."),
+            "state": _channel("state", "state", "Retained health, and the last will."),
+            "ack": _channel("ack", "ack", "What is booked."),
+        },
+        "operations": {
+            "receiveEntries": _operation("receive", "tx", "Book each entry once, then acknowledge."),
+            "receiveState": _operation("receive", "state", "Keep it, and answer with an acknowledgement."),
+            "sendAck": _operation("send", "ack", "After the commit, before the PUBACK."),
+        },
+        "components": {
+            "messages": {
+                "entries": _message("Entry", "application/x-ndjson", "One CloudEvents JSON per line."),
+                "state": _message("State", "application/json", "The till's state."),
+                "ack": _message("Ack", "application/json", "The acknowledgement."),
+            }
+        },
+    }
+
+
+def _channel(name: str, message: str, description: str) -> dict[str, Any]:
+    return {
+        "address": f"till/v1/{{site}}/{{device}}/{name}",
+        "description": description,
+        "parameters": {
+            "site": {"description": "1 to 64 characters of A-Z a-z 0-9 _ -"},
+            "device": {"description": "1 to 64 characters of A-Z a-z 0-9 _ -"},
+        },
+        "messages": {message: {"$ref": f"#/components/messages/{message}"}},
+        "bindings": {"mqtt": {"bindingVersion": "0.2.0"}},
+    }
+
+
+def _operation(action: str, channel: str, summary: str) -> dict[str, Any]:
+    return {
+        "action": action,
+        "channel": {"$ref": f"#/channels/{channel}"},
+        "summary": summary,
+        "bindings": {"mqtt": {"qos": 1, "retain": channel == "state", "bindingVersion": "0.2.0"}},
+    }
+
+
+def _message(schema: str, content_type: str, summary: str) -> dict[str, Any]:
+    return {
+        "contentType": content_type,
+        "summary": summary,
+        "payload": {
+            "schemaFormat": "application/schema+json;version=draft-2020-12",
+            "schema": {"$ref": f"schemas.json#/$defs/{schema}"},
+        },
+    }
+
+
+def text(document: dict[str, Any]) -> str:
+    """As it is checked in."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+
+
+if __name__ == "__main__":
+    SCHEMAS.write_text(text(schemas()), encoding="utf-8")
+    ASYNCAPI.write_text(text(asyncapi()), encoding="utf-8")
