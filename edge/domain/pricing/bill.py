@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from math import lcm
+from typing import cast
 
 import msgspec
 
@@ -81,14 +83,15 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """Exact net and gross in minor units times the tariff's scale, within its limits.
+    """Net and gross within the tariff's limits, exactly: both over `over`, in minor units.
 
     `reason` is which limit bound, if one did; `fixed_gross` says that the gross is the amount due, not what
     rounded net amounts and taxes come to.
     """
 
-    net: Number
-    gross: Number
+    net: int
+    gross: int
+    over: int
     reason: Reason | None
     fixed_gross: bool
 
@@ -100,10 +103,10 @@ def payable_minor(compiled: CompiledTariff, accrual: Accrual) -> int:
     if totals.reason is not None:
         return _invoice(compiled, billed, totals).payable_minor
     if totals.fixed_gross:
-        return _round(totals.gross, compiled.scale)
+        return _half_up(totals.gross, totals.over)
     bases = [0] * len(compiled.taxes)
     for number, quantity in billed.lines.items():
-        bases[compiled.lines[number].taxes] += _round(compiled.net[number] * quantity, compiled.scale)
+        bases[compiled.lines[number].taxes] += _line_minor(compiled, number, quantity)
     return sum(
         base + sum(taxes.amounts_minor(base)) for base, taxes in zip(bases, compiled.taxes, strict=True)
     )
@@ -113,11 +116,11 @@ def settle(compiled: CompiledTariff, accrual: Accrual) -> Bill:
     """The bill of a session that has ended: `settle(compiled, accrual).invoice.payable_minor`."""
     billed = quantities(compiled, accrual)
     totals = _totals(compiled, billed)
-    major = compiled.scale * compiled.minor
+    major = totals.over * compiled.minor
     return Bill(
         currency=compiled.currency,
-        before_taxes=exact(Fraction(totals.net) / major),
-        after_taxes=exact(Fraction(totals.gross) / major),
+        before_taxes=exact(Fraction(totals.net, major)),
+        after_taxes=exact(Fraction(totals.gross, major)),
         lines=_lines(compiled, billed),
         invoice=_invoice(compiled, billed, totals),
         begin=accrual.begun_at,
@@ -129,9 +132,13 @@ def settle(compiled: CompiledTariff, accrual: Accrual) -> Bill:
     )
 
 
-def _round(value: Number, scale: int) -> int:
-    """A value that is never negative, in units of 1/scale, rounded half-up."""
-    numerator, denominator = value.numerator, value.denominator * scale
+def _line_minor(compiled: CompiledTariff, number: int, quantity: Number) -> int:
+    """The net amount of a line, rounded."""
+    return _half_up(compiled.net[number] * quantity.numerator, quantity.denominator * compiled.scale)
+
+
+def _half_up(numerator: int, denominator: int) -> int:
+    """A quotient that is never negative, rounded half-up."""
     return (2 * numerator + denominator) // (2 * denominator)
 
 
@@ -170,44 +177,56 @@ def _billed(quantity: Number, dimension: Dimension) -> Exact:
 
 
 def _totals(compiled: CompiledTariff, billed: Quantities) -> Totals:
+    """The sums of the lines, within the limits if the tariff has some."""
+    net, gross, over = 0, 0, 1
+    for number, quantity in billed.lines.items():
+        numerator, denominator = quantity.numerator * over, quantity.denominator
+        if denominator != 1:
+            net, gross, over = net * denominator, gross * denominator, over * denominator
+        net += compiled.net[number] * numerator
+        gross += compiled.gross[number] * numerator
+    over *= compiled.scale
+    inclusive = compiled.tariff.tax_included == "YES"
+    least = compiled.min_price if billed.session else (None, None)
+    most = compiled.max_price
+    low = _beyond(least[0], net, over, below=True), _beyond(least[1], gross, over, below=True)
+    high = _beyond(most[0], net, over, below=False), _beyond(most[1], gross, over, below=False)
+    if not (any(low) or any(high)):
+        return Totals(net, gross, over, None, inclusive)
+    return _limited(compiled, Totals(net, gross, over, None, inclusive), least, most)
+
+
+def _beyond(limit: Fraction | None, value: int, over: int, *, below: bool) -> bool:
+    if limit is None:
+        return False
+    difference = value * limit.denominator - limit.numerator * over
+    return difference < 0 if below else difference > 0
+
+
+def _limited(compiled: CompiledTariff, free: Totals, least: Limits, most: Limits) -> Totals:
     """Net and gross limits bind independently; a side without a limit follows the other: its tax share stays.
 
     A minimum is for a session, not for a reservation that never became one.
     """
-    net: Number = 0
-    gross: Number = 0
-    for number, quantity in billed.lines.items():
-        net += compiled.net[number] * quantity
-        gross += compiled.gross[number] * quantity
-    inclusive = compiled.tariff.tax_included == "YES"
-    if not compiled.limited:
-        return Totals(net, gross, None, inclusive)
-    factor = Fraction(gross) / net if net else compiled.taxes[compiled.default_taxes].factor
-    least = compiled.min_price if billed.session else (None, None)
-    most = compiled.max_price
-    low = (_below(net, least[0]), _below(gross, least[1]))
-    net, gross = _bound(net, gross, least, low, factor)
-    high = (_below(most[0], net), _below(most[1], gross))
-    net, gross = _bound(net, gross, most, high, factor)
-    reason: Reason | None = "maximum price" if any(high) else "minimum price" if any(low) else None
-    return Totals(net, gross, reason, inclusive or low[1] or high[1])
-
-
-def _below(value: Number | None, limit: Number | None) -> bool:
-    return value is not None and limit is not None and value < limit
-
-
-def _bound(
-    net: Number, gross: Number, limits: Limits, binds: tuple[bool, bool], factor: Fraction
-) -> tuple[Number, Number]:
-    """Net and gross at the limits that bind."""
-    bound_net = limits[0] if binds[0] and limits[0] is not None else net
-    bound_gross = limits[1] if binds[1] and limits[1] is not None else gross
-    if binds[0] and limits[1] is None:
-        bound_gross = bound_net * factor
-    if binds[1] and limits[0] is None:
-        bound_net = bound_gross / factor
-    return bound_net, bound_gross
+    net, gross = Fraction(free.net, free.over), Fraction(free.gross, free.over)
+    factor = gross / net if net else compiled.taxes[compiled.default_taxes].factor
+    fixed_gross = free.fixed_gross
+    reason: Reason | None = None
+    for limits, why in ((least, "minimum price"), (most, "maximum price")):
+        side = max if why == "minimum price" else min
+        bound_net = net if limits[0] is None else side(net, limits[0])
+        bound_gross = gross if limits[1] is None else side(gross, limits[1])
+        binds = bound_net != net, bound_gross != gross
+        if binds[0] and limits[1] is None:
+            bound_gross = bound_net * factor
+        if binds[1] and limits[0] is None:
+            bound_net = bound_gross / factor
+        if any(binds):
+            reason = cast("Reason", why)
+            fixed_gross = free.fixed_gross or binds[1]
+        net, gross = bound_net, bound_gross
+    over = lcm(net.denominator, gross.denominator)
+    return Totals(int(net * over), int(gross * over), over, reason, fixed_gross)
 
 
 def _invoice(compiled: CompiledTariff, billed: Quantities, totals: Totals) -> Invoice:
@@ -217,7 +236,7 @@ def _invoice(compiled: CompiledTariff, billed: Quantities, totals: Totals) -> In
                 dimension=price.dimension,
                 unit_price=price.unit_price,
                 quantity=_billed(billed.lines[number], price.dimension),
-                before_taxes_minor=_round(compiled.net[number] * billed.lines[number], compiled.scale),
+                before_taxes_minor=_line_minor(compiled, number, billed.lines[number]),
                 taxes=compiled.taxes[price.taxes].rates,
                 included=price.included,
             ),
@@ -227,8 +246,8 @@ def _invoice(compiled: CompiledTariff, billed: Quantities, totals: Totals) -> In
         for price in (compiled.lines[number],)
     )
     target = Target(
-        _round(totals.net, compiled.scale) if totals.reason else None,
-        _round(totals.gross, compiled.scale) if totals.fixed_gross else None,
+        _half_up(totals.net, totals.over) if totals.reason else None,
+        _half_up(totals.gross, totals.over) if totals.fixed_gross else None,
         totals.reason or "maximum price",
     )
     return compose(lines, target, compiled.taxes[compiled.default_taxes])

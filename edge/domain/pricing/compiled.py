@@ -71,7 +71,6 @@ class CompiledTariff:
         "currency",
         "default_taxes",
         "gross",
-        "limited",
         "lines",
         "max_price",
         "min_price",
@@ -112,10 +111,8 @@ class CompiledTariff:
         self.default_taxes = ordered[0].taxes if ordered else self.taxes_of(())
         self.scale = lcm(*(n.denominator for line in self.lines for n in (line.net, line.gross)))
         self.net = [int(line.net * self.scale) for line in self.lines]
-        scaled = self.minor * self.scale
-        self.min_price = limit(None if plan and plan.free else tariff.min_price, scaled)
-        self.max_price = limit(tariff.max_price, scaled)
-        self.limited = (self.min_price, self.max_price) != ((None, None), (None, None))
+        self.min_price = limit(None if plan and plan.free else tariff.min_price, self.minor)
+        self.max_price = limit(tariff.max_price, self.minor)
         self.gross = [int(line.gross * self.scale) for line in self.lines]
 
     def slot_of(self, component: PriceComponent, *, covered: bool) -> int:
@@ -220,15 +217,15 @@ def compile_tariff(
     return CompiledTariff(tariff, zone=zone, plan=plan, evse_kind=evse_kind)
 
 
-#: Net and gross limit in minor units times the tariff's scale; None does not bind.
+#: Net and gross limit in minor units; None does not bind.
 Limits = tuple[Fraction | None, Fraction | None]
 
 
-def limit(price: PriceLimit | None, scaled: int) -> Limits:
+def limit(price: PriceLimit | None, minor: int) -> Limits:
     if price is None:
         return None, None
     before, after = price.before_taxes, price.after_taxes
     return (
-        None if before is None else Fraction(before) * scaled,
-        None if after is None else Fraction(after) * scaled,
+        None if before is None else Fraction(before) * minor,
+        None if after is None else Fraction(after) * minor,
     )
