@@ -1,10 +1,10 @@
 """The guarded bus: one line, shared fairly, that never takes one request's reply for another's.
 
 An RTU reply carries neither an address nor a number, so a late one looks like the reply to a later request.
-Three guards stand against it. Consecutive reads of a unit differ in count (`spare` registers may be read
-beyond those that are wanted, and are cut off again). A read that went unanswered leaves a ghost: its
-signature (unit, function, count) is not used again while the reply may still come. And after any fault or
-cancellation the line is quarantined: what comes is discarded until it has been silent for half a second.
+Three guards stand against it. Consecutive reads of a unit differ in count (a `Span` may have `spare`
+registers, which are read along and dropped). The count of a read that went unanswered rests until its reply
+cannot come any more. And after any fault or cancellation the line is quarantined: what comes is discarded
+until it has been silent for half a second.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hw.bus.line import Line, LineOptions, open_line
 SILENT_BEFORE_BACKOFF = 3  # single losses happen; three in a row mean a dead unit
 WAITING_MAX = 256  # 64 EVSEs with two requests each on one line, and as many again
 RECEIVED_MAX = 2048  # several frames with their echoes; more without a reply is noise
-TIMEOUTS_TCP_MAX = 3  # then the connection is taken for dead: half-open, or the server hangs
+DISTANCE = 3  # requests between two of one signature, where a span has as many counts
 ATTEMPTS = 2
 
 T = TypeVar("T")
@@ -37,9 +37,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     settle_max_s: float = 2.0
     """A line that does not fall silent within this carries somebody else's traffic."""
     ghost_s: float = 30.0
-    """How long an unanswered signature is avoided: no gateway that was measured keeps a request longer."""
-    ghost_alone_s: float = 3.0
-    """The same where a block has no other count to be told apart by."""
+    """How long an unanswered signature is avoided if it can be: no gateway keeps a request longer."""
+    ghost_rest_s: float = 3.0
+    """How long it is never used."""
     reconnect_s: float = 0.5
     """Between attempts to open the line: back within about a second, without hammering."""
     backoff_s: float = 1.0
@@ -61,12 +61,21 @@ class Answer(msgspec.Struct, Generic[T], frozen=True):
         return tuple(int.from_bytes(self.data[i : i + 2], "big") for i in range(0, len(self.data), 2))
 
 
+class _Used(msgspec.Struct, frozen=True):
+    """When a signature (unit, function, count) was last on the line, and whether it was answered."""
+
+    at: float
+    turn: int
+    answered: bool
+
+
 class _Unit:
     """What the bus remembers of one unit."""
 
-    __slots__ = ("resume_at", "silent")
+    __slots__ = ("asked", "resume_at", "silent")
 
     def __init__(self) -> None:
+        self.asked = 0
         self.silent = 0
         self.resume_at = 0.0
 
@@ -90,9 +99,7 @@ class Bus(Generic[T]):
         self._turn = asyncio.Lock()  # asyncio's locks are first come, first served
         self._waiting = 0
         self._units: dict[int, _Unit] = {}
-        self._ghosts: dict[tuple[int, int, int], float] = {}
-        self._used: dict[tuple[int, int, int], int] = {}  # bounded by 247 units x 2 functions x 125 counts
-        self._turns = 0
+        self._used: dict[tuple[int, int, int], _Used] = {}  # 247 units x 4 functions x 125 counts at most
         self._received = bytearray()
         self._request: Request | None = None
         self._sent = b""
@@ -103,7 +110,6 @@ class Bus(Generic[T]):
         self._last_byte = self._last_frame = -1e9
         self._retry_at = 0.0
         self._down = ""
-        self._timeouts = 0
 
     async def read(
         self, unit: int, span: Span, *, timeout_s: float = 1.0, attempts: int = ATTEMPTS
@@ -151,20 +157,27 @@ class Bus(Generic[T]):
         self._drop_line()
 
     def _count(self, unit: int, span: Span) -> int:
-        """The count whose signature is no ghost and was not used for longest. Raises LineUnsettled."""
+        """The count that a stray reply is least likely to fit. Raises LineUnsettled when there is none.
+
+        A signature that went unanswered must rest, and one that was answered is not used again for a few
+        requests: a reply may come twice.
+        """
         time = asyncio.get_running_loop().time()
-        if self._ghosts:
-            self._ghosts = {s: expires for s, expires in self._ghosts.items() if expires > time}
-        signatures = [(unit, span.function, span.count + more) for more in range(span.spare + 1)]
-        chosen = min(signatures, key=lambda s: (s in self._ghosts, self._used.get(s, 0)))
-        if (
-            chosen in self._ghosts
-            and time - self._ghosts[chosen] + self._timing.ghost_s < self._timing.ghost_alone_s
-        ):
+        asked = self._unit(unit).asked
+        distance = min(span.spare, DISTANCE)
+        rested: dict[int, tuple[bool, int]] = {}
+        for count in range(span.count, span.count + span.spare + 1):
+            used = self._used.get((unit, span.function, count))
+            if used is None:
+                return count
+            age_s = time - used.at
+            if (used.answered and asked - used.turn > distance) or (
+                not used.answered and age_s >= self._timing.ghost_rest_s
+            ):
+                rested[count] = (not used.answered and age_s < self._timing.ghost_s, used.turn)
+        if not rested:
             raise LineUnsettled(f"{self.options.port} unit {unit}: a late reply may still come")
-        self._turns += 1
-        self._used[chosen] = self._turns
-        return chosen[2]
+        return min(rested, key=rested.__getitem__)
 
     async def _attempt(
         self, unit: int, vary: Callable[[], Request], timeout_s: float, attempts: int
@@ -217,8 +230,6 @@ class Bus(Generic[T]):
                 wait = max(self._last_byte, self._last_frame) + self._timing.quiet_s - loop.time()
                 if wait <= 0:
                     self._unsettled = False
-                    if not self.options.is_tcp:
-                        self._received.clear()
                     continue
             else:
                 wait = self._last_frame + self.gap_s - loop.time()
@@ -234,25 +245,19 @@ class Bus(Generic[T]):
     async def _open(self, loop: asyncio.AbstractEventLoop) -> Line:
         if loop.time() < self._retry_at:
             raise LineDown(f"{self.options.port}: {self._down}")
-        self._retry_at = loop.time() + self._timing.reconnect_s
         try:
             line = await open_line(self.options, received=self._on_bytes, lost=self._on_lost)
         except LineDown as e:
+            self._retry_at = loop.time() + self._timing.reconnect_s
             self._down = e.message.removeprefix(f"{self.options.port}: ")
             raise
         self._line = line
-        self._received.clear()
-        self._timeouts = 0
-        if self.options.is_tcp:
-            self._unsettled = False  # a new connection carries no old replies
         return line
 
     async def _exchange(
         self, line: Line, request: Request, timeout_s: float
     ) -> tuple[Reply | ExceptionReply | Misfit, T]:
-        """Send and wait. Whatever ends the wait without a reply leaves the line unsettled and a ghost
-        behind.
-        """
+        """Send and wait. Whatever ends the wait without a reply leaves the line unsettled."""
         loop = asyncio.get_running_loop()
         state = self._unit(request.unit)
         if self.options.is_tcp:
@@ -264,75 +269,67 @@ class Bus(Generic[T]):
         self._request = request
         self._done = done = loop.create_future()
         timer = loop.call_later(limit_s, _expire, done)
-        answered = False
+        answered, stray = False, 0
         try:
             line.write(self._sent)
             outcome, at = await done
-            answered = isinstance(outcome, Reply | ExceptionReply)
+            answered = not isinstance(outcome, Misfit)
+            stray = outcome.count if isinstance(outcome, Misfit) else 0
         except TimeoutError as e:
             self._silence(state, loop.time())
             raise NoAnswer(f"{self.options.port} unit {request.unit}: no reply within {limit_s:.2g} s") from e
         else:
-            state.silent, self._timeouts = 0, 0
+            state.silent = 0
             return outcome, at
         finally:
             timer.cancel()
             self._request = self._done = None
+            self._received.clear()
             self._last_frame = loop.time()
-            if not answered:
-                self._unsettled = True
-                self._ghosts[request.unit, request.function, request.count] = (
-                    loop.time() + self._timing.ghost_s
-                )
-                if self.options.is_tcp and (
-                    done.done() and not done.cancelled() and done.exception() is None
-                ):
-                    self._drop_line()  # a misfit: where the next frame begins is not known
+            if done.done() and not done.cancelled():
+                done.exception()  # seen, also where the request was cancelled meanwhile
+            self._remember(request, stray, answered=answered)
+
+    def _remember(self, request: Request, stray: int, *, answered: bool) -> None:
+        """What a later reply could be taken for, be it one of another count that came instead (`stray`).
+
+        A fault unsettles the line; over TCP it begins a new connection.
+        """
+        unit = self._unit(request.unit)
+        unit.asked += 1
+        for count in {request.count, stray or request.count}:
+            self._used[request.unit, request.function, count] = _Used(self._last_frame, unit.asked, answered)
+        if not answered:
+            self._unsettled = True
+            if self.options.is_tcp:
+                self._drop_line()
 
     def _silence(self, state: _Unit, time: float) -> None:
         state.silent += 1
         if state.silent >= SILENT_BEFORE_BACKOFF:
             doubled = 1 << min(state.silent - SILENT_BEFORE_BACKOFF, 10)
             state.resume_at = time + min(self._timing.backoff_max_s, self._timing.backoff_s * doubled)
-        self._timeouts += 1
-        if self.options.is_tcp and self._timeouts >= TIMEOUTS_TCP_MAX:
-            self._drop_line()
 
     def _on_bytes(self, data: bytes) -> None:
         self._last_byte = asyncio.get_running_loop().time()
-        if self._request is None or self._done is None or self._done.done():
+        request, done = self._request, self._done
+        if request is None or done is None or done.done():
+            self._unsettled = True  # nobody asked
             if self.options.is_tcp:
-                self._keep(data)
-            else:
-                self._unsettled = True
+                self._drop_line()
             return
-        if self._keep(data):
-            self._judge(self._request, self._done)
-
-    def _judge(
-        self, request: Request, done: asyncio.Future[tuple[Reply | ExceptionReply | Misfit, T]]
-    ) -> None:
-        if self.options.is_tcp:
-            judgment, used = frames.judge_tcp(request, self._tid, bytes(self._received))
-            del self._received[:used]
+        self._received += data
+        judgment: frames.Judgment
+        if len(self._received) > RECEIVED_MAX:
+            judgment = Misfit("a flood of bytes")
+        elif self.options.is_tcp:
+            judgment = frames.judge_tcp(request, self._tid, bytes(self._received))
         else:
             judgment = frames.judge_rtu(request, self._sent, bytes(self._received), echo=self._echo)
-            if judgment is not None:
-                self._received.clear()
             if isinstance(judgment, Reply) and request.function <= frames.READ_INPUT:
                 self._echo = judgment.echoed
         if judgment is not None:
             done.set_result((judgment, self._now()))
-
-    def _keep(self, data: bytes) -> bool:
-        self._received += data
-        if len(self._received) <= RECEIVED_MAX:
-            return True
-        self._received.clear()
-        self._unsettled = True
-        if self._done is not None and not self._done.done():
-            self._done.set_result((Misfit("a flood of bytes"), self._now()))
-        return False
 
     def _on_lost(self, reason: str) -> None:
         self._line = None

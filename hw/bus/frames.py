@@ -77,9 +77,13 @@ class ExceptionReply(msgspec.Struct, frozen=True):
 
 
 class Misfit(msgspec.Struct, frozen=True):
-    """What came is not the reply to this request, and no byte that follows can make it so."""
+    """What came is not the reply to this request, and no byte that follows can make it so.
+
+    `count` names the count that it would have been the reply to, where it has another one.
+    """
 
     reason: str
+    count: int = 0
 
 
 Judgment: TypeAlias = Reply | ExceptionReply | Misfit | None  # None: more bytes must come
@@ -173,7 +177,7 @@ def _judge_rtu_at(request: Request, sent: bytes, data: bytes) -> Judgment:
     if not refused and data[1] != request.function:
         judgment = Misfit(f"a reply to function {data[1]}")
     elif is_read and len(data) > 2 and data[2] != length - 5:
-        judgment = Misfit(f"{data[2]} bytes of data instead of {length - 5}")
+        judgment = Misfit(f"{data[2]} bytes of data instead of {length - 5}", count=data[2] // 2)
     elif len(data) > length:
         judgment = Misfit("more bytes than the reply has")
     elif len(data) == length and not FramerRTU.check_CRC(data[:-2], int.from_bytes(data[-2:], "big")):
@@ -183,27 +187,27 @@ def _judge_rtu_at(request: Request, sent: bytes, data: bytes) -> Judgment:
     return judgment
 
 
-def judge_tcp(request: Request, tid: int, received: bytes) -> tuple[Judgment, int]:
-    """The judgment, and how many bytes of `received` are done with. Frames of other transactions are
-    skipped.
+def judge_tcp(request: Request, tid: int, received: bytes) -> Judgment:
+    """Whether `received`, all that came since the request went out, is the reply to transaction `tid`.
 
-    A Misfit leaves the stream without a trustworthy frame boundary: the connection must be closed.
+    Only whole frames of this transaction, with nothing behind them, pass; after a Misfit nobody knows where the
+    next frame begins, and the connection must be closed.
     """
-    used = 0
+    if len(received) < _MBAP.size:
+        return None
+    got_tid, protocol, length, unit = _MBAP.unpack_from(received)
     judgment: Judgment = None
-    while judgment is None and len(received) - used >= _MBAP.size:
-        frame_tid, protocol, length, unit = _MBAP.unpack_from(received, used)
-        end = used + 6 + length
-        if protocol or not 2 <= length <= _MBAP_LENGTH_MAX:
-            judgment = Misfit("no Modbus TCP header")
-        elif len(received) < end:
-            break
-        elif frame_tid == tid and unit != request.unit:
-            judgment = Misfit(f"a frame of unit {unit}")
-        elif frame_tid == tid:
-            judgment = _judge_pdu(request, _payload(request), received[used + 7 : end])
-        used = end
-    return judgment, used
+    if protocol or not 2 <= length <= _MBAP_LENGTH_MAX:
+        judgment = Misfit("no Modbus TCP header")
+    elif got_tid != tid:
+        judgment = Misfit("the reply to another request")
+    elif unit != request.unit:
+        judgment = Misfit(f"a frame of unit {unit}")
+    elif len(received) > 6 + length:
+        judgment = Misfit("more bytes than the reply has")
+    elif len(received) == 6 + length:
+        judgment = _judge_pdu(request, _payload(request), received[7:])
+    return judgment
 
 
 def _judge_pdu(request: Request, asked: bytes, body: bytes) -> Judgment:

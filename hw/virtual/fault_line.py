@@ -14,6 +14,9 @@ from enum import Enum, auto
 from hw.virtual.modbus_server import RtuServer, crc16, rtu
 
 
+DOUBLE_PART = 0.2  # a copy comes sooner after its reply than a late reply after its request
+
+
 class LineFault(Enum):
     """What happens to one reply."""
 
@@ -118,7 +121,7 @@ class FaultScript:
             case LineFault.DOUBLED:
                 return [(0, frame + frame)]
             case LineFault.DOUBLED_LATE:
-                return [(0, frame), (late_s, frame)]
+                return [(0, frame), (late_s * DOUBLE_PART, frame)]
             case LineFault.SPLIT:
                 return [(0, frame[:cut]), (0.005, frame[cut:])]
             case LineFault.SHORT | LineFault.HANG_UP:
