@@ -34,7 +34,10 @@ def test_each_evse_shows_its_newest_view_in_the_order_of_the_labels() -> None:
     board.show(view(evse_id="E2", label="B"))
     board.show(view(evse_id="E1", label="A"))
     board.show(view("plug_in", evse_id="E2", label="B", seconds_left=60))
-    assert [(p["view"]["label"], p["view"]["kind"]) for p in panels(board)] == [("A", "idle"), ("B", "plug_in")]
+    assert [(p["view"]["label"], p["view"]["kind"]) for p in panels(board)] == [
+        ("A", "idle"),
+        ("B", "plug_in"),
+    ]
 
 
 def test_what_is_unknown_stays_null_on_the_wire() -> None:

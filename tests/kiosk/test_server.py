@@ -21,7 +21,9 @@ def view(kind: Any = "idle", evse_id: str = "E1", **more: Any) -> View:
     return View(evse_id=evse_id, label="A", kind=kind, **more)
 
 
-def ask(till: Any, path: str, method: str = "GET", body: Any = None, **headers: str) -> tuple[int, bytes, Any]:
+def ask(
+    till: Any, path: str, method: str = "GET", body: Any = None, **headers: str
+) -> tuple[int, bytes, Any]:
     line = http.client.HTTPConnection("127.0.0.1", till.port, timeout=PATIENCE_S)
     line.request(method, path, body=None if body is None else json.dumps(body), headers=headers)
     reply = line.getresponse()
@@ -97,7 +99,14 @@ def test_the_page_comes_with_its_settings_and_asks_nobody_else(start_till: Any) 
 
 @pytest.mark.parametrize(
     "path",
-    ["/static/../options.py", "/static/%2e%2e/options.py", "/static//etc/passwd", "/static/", "/options.py", "/x"],
+    [
+        "/static/../options.py",
+        "/static/%2e%2e/options.py",
+        "/static//etc/passwd",
+        "/static/",
+        "/options.py",
+        "/x",
+    ],
 )
 def test_nothing_but_the_page_s_own_files_is_served(start_till: Any, path: str) -> None:
     assert ask(start_till(), path)[0] == 404
@@ -256,7 +265,9 @@ def test_codes_cannot_be_tried_one_after_another(start_till: Any) -> None:
     till.show(view("charging"))
     origin = f"http://127.0.0.1:{till.port}"
     answers = [
-        json.loads(ask(till, "/actions", "POST", {"action": "stop", "evse_id": "E1", "code": code}, Origin=origin)[1])
+        json.loads(
+            ask(till, "/actions", "POST", {"action": "stop", "evse_id": "E1", "code": code}, Origin=origin)[1]
+        )
         for code in [f"{i:04}" for i in range(TRIES_MAX)] + ["4711"]
     ]
     assert [a["answer"] for a in answers] == ["wrong_code"] * TRIES_MAX + ["too_many_tries"]

@@ -57,7 +57,6 @@ function heard() {
 
 function lost() {
   Object.assign(state, { panels: null, opened: null, code: null });
-  state.countdowns.clear();
   draw();
 }
 
@@ -67,7 +66,7 @@ function hear(panels) {
   state.panels.forEach(({ view }) => count(view));
   state.panels.forEach(({ view }) => notice(view));
   const active = state.panels.some(({ view }) => !["starting_up", "out_of_order", "idle"].includes(view.kind));
-  if (state.active && !active) forget();
+  if (state.active && !active) leave();
   state.active = active;
   if (state.code && !shown(state.opened)?.view.stoppable) state.code = null;
   draw();
@@ -76,7 +75,13 @@ function hear(panels) {
 /* ---- what a driver chose, and forgetting it ---- */
 
 function forget() {
-  Object.assign(state, { language: codes[0], opened: null, code: null, banner: null });
+  Object.assign(state, { language: codes[0], opened: null, code: null });
+}
+
+/** A session is over. Whoever is being told why it came to nothing still stands there and reads. */
+function leave() {
+  if (state.banner?.until > performance.now()) state.touched = performance.now();
+  else forget();
 }
 
 function count(view) {
@@ -215,8 +220,11 @@ function draw() {
 }
 
 setInterval(() => {
-  if (!state.active && performance.now() - state.touched > FORGET_MS) forget();
-  else if (performance.now() - state.touched > FORGET_MS) Object.assign(state, { opened: null, code: null });
+  if (performance.now() - state.touched > FORGET_MS) {
+    const shared = state.panels?.length > 1;
+    if (shared || !state.active) forget();
+    else Object.assign(state, { opened: null, code: null });
+  }
   draw();
 }, 1000);
 

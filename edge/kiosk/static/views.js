@@ -27,7 +27,7 @@ function subtitle(view, context) {
     case "charging":
     case "suspended":
     case "stopping":
-      return filled(context.words.power_now, { power: known(view.power_w, power, context) });
+      return view.power_w === null ? "" : filled(context.words.power_now, { power: power(view.power_w, context.locale) });
     case "paid":
       return explanation(view, context);
     default:
@@ -108,7 +108,7 @@ function prompt(view, context, ...more) {
 }
 
 function figure(label, text, extra = "") {
-  const size = text.length > 9 ? "long" : "";
+  const size = text.length > 12 ? "long" : "";
   return el("div", { class: `figure ${extra} ${size}` }, el("dt", {}, label), el("dd", {}, text));
 }
 
@@ -140,18 +140,22 @@ function starting(view, context) {
   return [prompt(view, context, clock), el("div", { class: "beside" }, offer(view, context), code)];
 }
 
+const ROW_CHARACTERS = 25; // what stands in one row of large figures on the smallest panel
+
 function metered(view, { panel, ...context }) {
   const { words, locale } = context;
   const now = known(view.power_w, power, context);
   const peak = power(Math.max(0, ...panel.curve.map(([, w]) => w ?? 0)), locale);
   const limit = view.hold_minor === null ? null : filled(words.limit, { amount: money(view.hold_minor, view, locale) });
+  const labels = [view.estimated ? words.cost_estimated : words.cost, words.energy, words.time];
+  const texts = [costOf(view, context), known(view.energy_wh, energy, context), known(view.seconds, duration, context)];
+  const classes = [view.cost_minor, view.energy_wh, view.seconds].map((v) => (v === null ? "large unknown" : "large"));
+  classes[1] += " energy";
   return [
     el(
       "dl",
-      { class: "figures" },
-      figure(view.estimated ? words.cost_estimated : words.cost, costOf(view, context), "large"),
-      figure(words.energy, known(view.energy_wh, energy, context), "large energy"),
-      figure(words.time, known(view.seconds, duration, context), "large"),
+      { class: texts.join("").length > ROW_CHARACTERS ? "figures tight" : "figures" },
+      labels.map((label, i) => figure(label, texts[i], classes[i])),
     ),
     el(
       "section",
