@@ -23,6 +23,7 @@ def demo(call: Call, story: Path | None, folder: Path, *, once: bool, mosquitto:
     """A virtual charger to play with. The driver's screen opens on localhost; keys and buttons do the rest."""
     from edge.cli.demo.story import BUILT_IN, load
 
+    folder = folder.absolute()
     chosen = BUILT_IN if story is None else load(story)
     if not (once or story is not None):
         from edge.cli.demo.person import play

@@ -39,7 +39,7 @@ class Player:
         """One scene; what ends after a while ends by itself."""
         stage, world = self.stage, self.stage.world
         if scene.tap is not None:
-            await world.tap(scene.tap)
+            await self._tap(scene.tap)
         elif scene.plug is not None:
             power_w, wants_wh = car(scene.plug)
             world.plug(power_w=power_w, wants_wh=wants_wh)
@@ -62,6 +62,13 @@ class Player:
         elif scene.meter_silent_for_s is not None:
             world.silence_meter(silent=True)
             self._start(self._after(scene.meter_silent_for_s, self._meter_back))
+
+    async def _tap(self, card: str) -> None:
+        try:
+            await self.stage.world.tap(card)
+        except TimeoutError as e:
+            log = self.stage.folder / "till.log"
+            raise DemoFailed(f"the reader did not notice {card}", hint=f"see {log}") from e
 
     async def settled(self) -> None:
         """Wait until nothing is under way any more. Raises DemoFailed when that does not come."""

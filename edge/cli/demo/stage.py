@@ -161,7 +161,7 @@ class Stage:
         self.clock = clock
         self.world = world
         self.proxy = proxy
-        self.screen_port = _free_port(preferred=8080)
+        self.screen_port = free_port(preferred=8080)
         config = folder / "config.toml"
         self.till = Program("till", ["--config", str(config), "run"], folder / "till.log")
         self.database = folder / "till.db"
@@ -175,9 +175,9 @@ class Stage:
         """A fresh folder, the world, the broker, the back office, and the daemon ready to sell."""
         _fresh(folder)
         base_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        clock = VirtualClock(speed=story.speed, base_ns=base_ns)
+        clock = VirtualClock(speed=story.pace, base_ns=base_ns)
         broker = (Mosquitto if mosquitto else EmbeddedBroker).start()
-        world = await World.start(clock, meter_link=folder.resolve() / "meter0")
+        world = await World.start(clock, meter_link=folder / "meter0")
         proxy = Proxy(broker.port)
         await proxy.open()
         stage = cls(folder, story, clock, world, proxy)
@@ -248,7 +248,7 @@ key = "ledger.key"
 
 [lab]
 virtual = true
-speed = {self.story.speed}
+speed = {self.story.pace}
 origin = {origin}
 base_ns = {base_ns}
 
@@ -334,7 +334,8 @@ def _fresh(folder: Path) -> None:
         raise DemoFailed(f"{folder}: {e.strerror}", hint="start the demo where you may write") from e
 
 
-def _free_port(*, preferred: int) -> int:
+def free_port(*, preferred: int) -> int:
+    """`preferred` on 127.0.0.1, or another one when somebody has it."""
     for port in (preferred, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))

@@ -33,6 +33,9 @@ from edge.errors import CallError
 #: A story lasts a day at most (virtual seconds), so that no typing error makes a demo run for ever.
 _AT_MAX_S = 86_400
 
+#: Faster than this, what a busy computer needs for a tap becomes minutes of the story.
+_PACE_MIN, _PACE_MAX, _PLAY_S = 60, 120, 30
+
 _Seconds = Annotated[int, Meta(ge=0, le=_AT_MAX_S)]
 
 
@@ -72,14 +75,25 @@ class Then(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`tariff` is in short words, or a whole OCPI tariff as a table; `speed` is virtual seconds per second."""
+    """`tariff` is in short words, or a whole OCPI tariff as a table.
+
+    `speed` is virtual seconds per second; without it a story of an hour passes within about half a minute.
+    """
 
     name: str
     tariff: str | dict[str, Any] = "0.49/kWh, VAT 19 %"
     hold_minor: Annotated[int, Meta(ge=1, le=1_000_000)] = 6000
-    speed: Annotated[int, Meta(ge=1, le=200)] = 60
+    speed: Annotated[int, Meta(ge=1, le=200)] | None = None
     when: tuple[Scene, ...]
     then: Then = Then()
+
+    @property
+    def pace(self) -> int:
+        """The speed that it is played at."""
+        if self.speed is not None:
+            return self.speed
+        length_s = max((scene.at_s for scene in self.when), default=0)
+        return min(_PACE_MAX, max(_PACE_MIN, length_s // _PLAY_S))
 
 
 def load(path: Path) -> Story:

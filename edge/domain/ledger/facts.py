@@ -7,13 +7,14 @@ a session carries a salted commitment to its token and an opaque account.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
 from edge.domain.energy import MeterIdentity
 from edge.domain.invoice import Invoice
 from edge.domain.payment import Method
+from edge.domain.pricing import Accrual, Bill
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +116,7 @@ class SessionCheckpoint(SessionFact, frozen=True, kw_only=True):
     register_wh: int
     reached_at: datetime
     cost_minor: int
-    accrual: Any
+    accrual: Accrual
 
 
 class SessionResumed(SessionFact, frozen=True, kw_only=True):
@@ -149,8 +150,8 @@ class SessionSettled(SessionFact, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "chargetill.session.settled.v1"
     currency: str
     payable_minor: int
-    accrual: Any
-    bill: Any
+    accrual: Accrual
+    bill: Bill
 
 
 class SessionEnded(SessionFact, frozen=True, kw_only=True):

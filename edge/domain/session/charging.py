@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
 from msgspec.structs import replace
 
 from edge.domain import pricing
@@ -128,7 +127,7 @@ def _checkpoint(state: EvseState, session: Session, measured: Measured, at: Inst
         register_wh=measured.last_wh,
         reached_at=measured.accrual.ended_at,
         cost_minor=pricing.payable_minor(terms.compiled, measured.accrual),
-        accrual=msgspec.to_builtins(measured.accrual),
+        accrual=measured.accrual,
     )
     return Step(state=replace(state, session=session), records=(fact,))
 

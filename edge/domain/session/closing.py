@@ -213,6 +213,7 @@ def _draft(session: Session, reason: str, terms: Terms) -> InvoiceDraft:
         meter=MeterRecord(
             begin_wh=measured.begin_wh, end_wh=measured.last_wh, serial=measured.identity.serial
         ),
+        ended_by=reason,
         estimated=measured.estimated,
         currency=bill.currency,
         figures=bill.invoice,

@@ -1,0 +1,151 @@
+"""The demo as a stranger starts it: real processes, real protocols, and all books compared at the end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def demo(tmp_path, *args, code=0):
+    done = subprocess.run(
+        [sys.executable, "-m", "edge", "demo", "--folder", str(tmp_path / "demo"), *args],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def play(tmp_path, text):
+    story = tmp_path / "story.toml"
+    story.write_text(text)
+    return json.loads(demo(tmp_path, "--story", str(story), "--json").stdout)
+
+
+def test_the_built_in_story_ends_with_books_that_agree(tmp_path):
+    said = demo(tmp_path, "--once").stdout
+
+    assert said.count("Invoice CT-") == 3
+    assert "0 problems" in said
+    assert said.rstrip().endswith("all books agree")
+
+
+def test_a_power_cut_loses_nothing_and_bills_nothing_twice(tmp_path):
+    held = play(
+        tmp_path,
+        """
+        name = "Power cut while charging: nothing lost, nothing billed twice"
+        tariff = "0.49/kWh, VAT 19 %"
+        speed = 120
+        when = [
+          { at_s = 0, tap = "card A" },
+          { at_s = 20, plug = "car that takes 11 kW" },
+          { at_s = 400, cut_power_for_s = 180 },
+          { at_s = 1000, unplug = true },
+        ]
+        [then]
+        sessions = 1
+        energy = "meter end minus meter begin"
+        invoices = 1
+        back_office = "has the same invoice"
+        ledger = "verifies"
+        """,
+    )
+
+    assert held["agree"]
+    [invoice] = held["till"]["invoices"]
+    assert invoice["energy_wh"] == invoice["meter"]["end_wh"] - invoice["meter"]["begin_wh"]
+    assert abs(invoice["energy_wh"] - held["meter"]["delivered_wh"]) <= 2
+    assert invoice["ended_by"] == "unplugged"
+    assert held["back_office"]["invoices"] == held["till"]["invoices"]
+
+
+def test_a_killed_daemon_bills_what_flowed_until_its_lease_ran_out(tmp_path):
+    held = play(
+        tmp_path,
+        """
+        name = "The daemon dies; the charge point opens by itself; the session goes on afterwards"
+        tariff = "0.49/kWh, 0.05/min, VAT 19 %"
+        when = [
+          { at_s = 0, plug = "car that takes 11 kW" },
+          { at_s = 20, tap = "card A" },
+          { at_s = 300, kill_daemon_for_s = 120 },
+          { at_s = 600, tap = "card A" },
+          { at_s = 660, unplug = true },
+        ]
+        [then]
+        sessions = 1
+        invoices = 1
+        """,
+    )
+
+    assert held["agree"]
+    [invoice] = held["till"]["invoices"]
+    assert abs(invoice["energy_wh"] - held["meter"]["delivered_wh"]) <= 2
+    assert invoice["ended_by"] == "card"
+
+
+def test_an_offline_session_arrives_when_the_broker_is_back(tmp_path):
+    held = play(
+        tmp_path,
+        """
+        name = "Offline from tap to invoice"
+        tariff = "0.49/kWh, VAT 19 %"
+        when = [
+          { at_s = 0, cut_network_for_s = 600 },
+          { at_s = 10, tap = "card B" },
+          { at_s = 30, plug = "car that takes 3.7 kW" },
+          { at_s = 400, unplug = true },
+        ]
+        [then]
+        sessions = 1
+        invoices = 1
+        """,
+    )
+
+    assert held["agree"]
+    assert held["back_office"]["invoices"] == held["till"]["invoices"]
+
+
+def test_nobody_plugs_in_and_the_hold_goes_back(tmp_path):
+    held = play(
+        tmp_path,
+        """
+        name = "A member taps and walks away"
+        when = [{ at_s = 0, tap = "card A" }, { at_s = 200, tap = "card C" }]
+        [then]
+        sessions = 1
+        invoices = 0
+        """,
+    )
+
+    assert held["agree"]
+    [session] = held["till"]["sessions"]
+    assert (session["outcome"], session["payment_status"]) == ("no_plug", "reversed")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("when = [", "story.toml"),
+        ('name = "x"\nwhen = [{ at_s = 0 }]', "exactly one thing"),
+        ('name = "x"\nwhen = [{ at_s = 0, tapp = "card A" }]', "did you mean `tap`"),
+        ('name = "x"\nwhen = [{ at_s = 0, tap = "card Z" }]', "when[0].tap"),
+        ('name = "x"\nwhen = []\ntariff = "cheap"', "cheap"),
+        ('name = "x"\nwhen = [{ at_s = 0, plug = "a big car" }]', "11 kW"),
+    ],
+)
+def test_a_story_that_cannot_be_played_says_where_and_why(tmp_path, text, says):
+    story = tmp_path / "story.toml"
+    story.write_text(text)
+
+    done = demo(tmp_path, "--story", str(story), code=2)
+
+    assert done.stderr.startswith("story.invalid: ")
+    assert says in done.stderr
+    assert not (tmp_path / "demo").exists()
