@@ -1,0 +1,251 @@
+import asyncio
+import time
+
+import pytest
+
+from hw.bus.bus import Bus, Timing
+from hw.bus.errors import BackingOff, BadReply, LineConflict, LineDown, NoAnswer, Refused
+from hw.bus.frames import Span
+from hw.bus.line import LineOptions
+from hw.bus.pool import BusPool
+from hw.virtual.modbus_server import ILLEGAL_ADDRESS, Refusal, Registers, RtuServer, TcpServer
+
+QUICK = Timing(quiet_s=0.05, ghost_rest_s=0.3, ghost_s=3, reconnect_s=0.05, backoff_s=0.3, backoff_max_s=0.6)
+INPUTS = Span(4, 0, 10, spare=5)
+SERVERS = pytest.mark.parametrize("transport", [RtuServer, TcpServer])
+
+
+def table(base=0):
+    return Registers(inputs={a: base + a for a in range(40)}, holdings=dict.fromkeys(range(40), 0))
+
+
+def bus_to(address, **options):
+    return Bus(LineOptions(port=address, baudrate=115200), now=time.monotonic_ns, timing=QUICK, **options)
+
+
+def run(scenario, units, transport):
+    """Play `scenario(bus, server)` against a server with these units."""
+
+    async def play():
+        server = transport(units)
+        await server.start()
+        bus = bus_to(server.address)
+        try:
+            return await scenario(bus, server)
+        finally:
+            await bus.close()
+            await server.stop()
+
+    return asyncio.run(play())
+
+
+@SERVERS
+def test_reads_and_writes_reach_the_right_unit(transport):
+    async def scenario(bus, server):
+        await bus.write_registers(2, 5, (7, 8))
+        await bus.write_register(2, 9, 0xFFFF)
+        one = await bus.read(1, INPUTS)
+        two = await bus.read(2, Span(3, 5, 5))
+        return one.registers, two.registers
+
+    one, two = run(scenario, {1: table(), 2: table(100)}, transport)
+    assert one == tuple(range(10))
+    assert two == (7, 8, 0, 0, 0xFFFF)
+
+
+@SERVERS
+def test_consecutive_reads_of_a_unit_ask_for_different_counts(transport):
+    class Watched(Registers):
+        counts: list[int] = []  # noqa: RUF012
+
+        def read(self, function, address, count):
+            self.counts.append(count)
+            return super().read(function, address, count)
+
+    unit = Watched(inputs=dict.fromkeys(range(40), 1))
+
+    async def scenario(bus, server):
+        for _ in range(20):
+            assert len((await bus.read(1, INPUTS)).registers) == 10
+
+    run(scenario, {1: unit}, transport)
+    for i in range(len(unit.counts) - 3):
+        assert len(set(unit.counts[i : i + 4])) == 4
+
+
+@SERVERS
+def test_an_exception_reply_is_an_error_and_costs_no_quarantine(transport):
+    async def scenario(bus, server):
+        with pytest.raises(Refused) as refused:
+            await bus.read(1, Span(4, 1000, 2))
+        assert refused.value.exception == ILLEGAL_ADDRESS
+        return await bus.read(1, INPUTS)
+
+    assert run(scenario, {1: table()}, transport).registers == tuple(range(10))
+
+
+@SERVERS
+def test_a_busy_gateway_reads_as_no_answer(transport):
+    class Gateway(Registers):
+        def read(self, function, address, count):
+            raise Refusal(11)
+
+    async def scenario(bus, server):
+        with pytest.raises(NoAnswer, match="gateway"):
+            await bus.read(1, INPUTS)
+
+    run(scenario, {1: Gateway()}, transport)
+
+
+@SERVERS
+def test_a_dead_unit_costs_its_neighbour_one_timeout_and_a_quarantine_and_is_left_alone_longer_and_longer(
+    transport,
+):
+    async def scenario(bus, server):
+        dead_polls, done = 0, False
+
+        async def dead():
+            nonlocal dead_polls
+            while not done:
+                try:
+                    await bus.read(9, INPUTS, timeout_s=0.1)
+                except NoAnswer:
+                    dead_polls += 1
+                except BackingOff:
+                    await asyncio.sleep(0.01)
+
+        loop = asyncio.get_running_loop()
+        beside = asyncio.create_task(dead())
+        waits = []
+        until = loop.time() + 2
+        while loop.time() < until:
+            asked = loop.time()
+            await bus.read(1, INPUTS)
+            waits.append(loop.time() - asked)
+            await asyncio.sleep(0.01)
+        done = True
+        await beside
+        return waits, dead_polls
+
+    waits, dead_polls = run(scenario, {1: table()}, transport)
+    assert len(waits) > 20
+    assert sorted(waits)[-3] < 1.0
+    assert dead_polls <= 6
+
+
+@SERVERS
+def test_a_fresh_start_of_the_other_side_is_noticed_within_a_second(transport, tmp_path):
+    async def play():
+        link = tmp_path / "line"
+        make = (lambda: RtuServer({1: table()}, link=link)) if transport is RtuServer else None
+        server = make() if make else TcpServer({1: table()})
+        await server.start()
+        bus = bus_to(server.address)
+        await bus.read(1, INPUTS)
+        await server.stop()
+        with pytest.raises(LineDown):
+            for _ in range(3):
+                await bus.read(1, INPUTS, timeout_s=0.2, attempts=1)
+        server = make() if make else server
+        await server.start()
+        for _ in range(40):
+            try:
+                answer = await bus.read(1, INPUTS, timeout_s=0.5, attempts=1)
+                break
+            except LineDown:
+                await asyncio.sleep(0.05)
+        await bus.close()
+        await server.stop()
+        return answer.registers
+
+    assert asyncio.run(play()) == tuple(range(10))
+
+
+def test_a_line_that_was_never_there_says_so_and_comes_when_it_comes(tmp_path):
+    async def play():
+        link = tmp_path / "line"
+        bus = bus_to(str(link))
+        with pytest.raises(LineDown, match="No such file"):
+            await bus.read(1, INPUTS)
+        server = RtuServer({1: table()}, link=link)
+        await server.start()
+        await asyncio.sleep(2 * QUICK.reconnect_s)
+        answer = await bus.read(1, INPUTS)
+        await bus.close()
+        await server.stop()
+        return answer.registers
+
+    assert asyncio.run(play()) == tuple(range(10))
+
+
+def test_a_refused_connection_names_the_host():
+    async def play():
+        server = TcpServer({})
+        await server.start()
+        await server.stop()
+        with pytest.raises(LineDown, match=r"127\.0\.0\.1.*refused"):
+            await bus_to(server.address).read(1, INPUTS)
+
+    asyncio.run(play())
+
+
+def test_a_write_on_an_echoing_line_is_not_confirmed_by_its_own_echo():
+    class Echoing(RtuServer):
+        dead = False
+
+        def _readable(self):
+            import os
+
+            data = os.read(self._master, 4096)
+            self.send(data)
+            if not self.dead:
+                self.serve(data[0], data[1:-2])
+
+    async def play():
+        server = Echoing({1: table()})
+        await server.start()
+        bus = bus_to(server.address)
+        assert (await bus.read(1, INPUTS)).registers == tuple(range(10))
+        await bus.write_register(1, 3, 7)
+        server.dead = True
+        with pytest.raises((NoAnswer, BadReply)):
+            await bus.write_register(1, 3, 8, timeout_s=0.1)
+        await bus.close()
+        await server.stop()
+
+    asyncio.run(play())
+
+
+def test_two_programs_do_not_share_a_serial_line():
+    async def scenario(bus, server):
+        await bus.read(1, INPUTS)
+        other = bus_to(server.address)
+        with pytest.raises(LineDown):
+            await other.read(1, INPUTS)
+
+    run(scenario, {1: table()}, RtuServer)
+
+
+def test_devices_that_describe_one_line_differently_are_refused():
+    class Clock:
+        def now(self):
+            return None
+
+    pool = BusPool(Clock())
+    first = pool.bus(LineOptions(port="/dev/meter0", baudrate=9600), gap_s=0.1)
+    assert pool.bus(LineOptions(port="/dev/meter0", baudrate=9600), gap_s=0.02) is first
+    assert first.gap_s == 0.1
+    with pytest.raises(LineConflict, match="19200 Bd 8E1"):
+        pool.bus(LineOptions(port="/dev/meter0", baudrate=19200, parity="E"))
+
+
+def test_the_gap_between_frames_is_kept():
+    async def scenario(bus, server):
+        bus.gap_s = 0.05
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for _ in range(5):
+            await bus.read(1, INPUTS)
+        return loop.time() - began
+
+    assert run(scenario, {1: table()}, TcpServer) >= 0.2
