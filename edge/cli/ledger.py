@@ -51,13 +51,7 @@ def verify(call: Call, export: Path | None, public_key: Path | None) -> None:
             for entry in db.entries():
                 checker.add(entry)
     report = checker.report()
-    lines = [
-        f"{report.entries} entries, {report.sessions} sessions, {report.invoices} invoices",
-        *(f"open hold {ref}" for ref in report.open_holds),
-        *(f"problem: {problem}" for problem in report.problems),
-        "the ledger is whole" if not report.problems else f"{len(report.problems)} problem(s)",
-    ]
-    call.say(report, "\n".join(lines))
+    call.say(report)
     if report.problems:
         raise click.exceptions.Exit(NO)
 
