@@ -118,4 +118,6 @@ def _only_placed(raw: bytes, sha256: str, reason: str) -> Placed | Unplaced:
 
 
 def _is_place(epoch: str, seq: str, prevhash: str) -> bool:
-    return bool(_EPOCH.fullmatch(epoch) and _SEQ.fullmatch(seq) and int(seq) <= _SEQ_MAX and _HASH.fullmatch(prevhash))
+    return bool(
+        _EPOCH.fullmatch(epoch) and _SEQ.fullmatch(seq) and int(seq) <= _SEQ_MAX and _HASH.fullmatch(prevhash)
+    )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import socket
 import ssl
 import struct
@@ -125,7 +126,7 @@ class Link:
         self.protocol: Literal["5", "3.1.1"] = protocol
         self._identity = identity
         self._events: deque[LinkEvent] = deque()
-        self._trouble = ""
+        self._log = _LastError()
         self._over = False
         self._answered = False
         self._client = self._make()
@@ -147,7 +148,7 @@ class Link:
         client.on_message = self._on_message
         client.on_publish = self._on_publish
         client.on_disconnect = self._on_disconnect
-        client.on_log = self._on_log
+        client.enable_logger(self._log)
         client.on_socket_register_write = lambda *_: None
         if self._identity.will is not None:
             topic, payload = self._identity.will
@@ -257,14 +258,14 @@ class Link:
 
     def _check(self, code: MQTTErrorCode) -> None:
         if code not in {MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_AGAIN}:
-            self._lost(LinkFailed(f"{self.broker}: {self._trouble or 'the connection ended'}"))
+            self._lost(LinkFailed(f"{self.broker}: {self._log.text or 'the connection ended'}"))
 
     def _lost(self, error: SyncError) -> None:
         if self._over:
             return
         self._over = True
-        if "alert" in self._trouble.lower() or "certificate" in self._trouble.lower():
-            error = CertificateRefused(f"{self.broker}: {self._trouble}")
+        if "alert" in self._log.text.lower() or "certificate" in self._log.text.lower():
+            error = CertificateRefused(f"{self.broker}: {self._log.text}")
         elif not self._answered:
             error = ProtocolUnknown(f"{self.broker} hangs up on MQTT {self.protocol}")
         self._events.append(Lost(error))
@@ -304,14 +305,23 @@ class Link:
         self._events.append(Sent(mid, str(code) if code.is_failure else None))
 
     def _on_disconnect(self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, _props: Any) -> None:
-        text = self._trouble or (str(code) if code.value != _UNSPECIFIED else "the connection ended")
+        text = self._log.text or (str(code) if code.value != _UNSPECIFIED else "the connection ended")
         self._lost(LinkFailed(f"{self.broker}: {text}"))
 
-    def _on_log(self, _client: Client, _data: Any, level: int, text: str) -> None:
-        if level >= 0x08 and "error" not in text and "fail" not in text.lower():
-            return
-        if "socket" in text:
-            self._trouble = text.partition(": ")[2] or text
+
+class _LastError(logging.Logger):
+    """Where paho says why a socket failed; its callbacks do not. Belongs to one link, and prints nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("paho", logging.ERROR)
+        self.text = ""
+        handler = logging.Handler()
+        handler.emit = self._keep  # type: ignore[method-assign]
+        self.addHandler(handler)
+
+    def _keep(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        self.text = text.partition(": ")[2] or text
 
 
 def _reason(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -11,11 +12,6 @@ from edge.domain.ledger.envelope import GENESIS
 from edge.errors import LedgerError
 from edge.store.connection import open_reader, translated
 from edge.sync.uplink.lines import Line
-
-
-class Row(msgspec.Struct, frozen=True):
-    seq: int
-    raw: bytes
 
 
 class _Dated(msgspec.Struct, frozen=True):
@@ -51,26 +47,26 @@ class Outbox:
             (last,) = self._db.execute("SELECT max(seq) FROM entry WHERE epoch = ?", (epoch,)).fetchone()
         return int(last or 0)
 
-    def batch(self, epoch: str, after: int, *, rows_max: int, bytes_max: int) -> list[Row]:
-        """The entries that follow `after`: at least one if there is one, else as many as fit."""
+    def read(self, epoch: str, after: int, *, rows_max: int, bytes_max: int) -> list[bytes]:
+        """The entries that follow `after`, in order: at least one if there is one, else as many as fit."""
+        rows: list[bytes] = []
+        size, expected = 0, after
         with translated("read", self._path):
             found = self._db.execute(
                 "SELECT seq, raw FROM entry WHERE epoch = ? AND seq > ? ORDER BY seq LIMIT ?",
                 (epoch, after, rows_max),
-            ).fetchall()
-        rows: list[Row] = []
-        size = 0
-        for expected, (seq, raw) in enumerate(found, start=after + 1):
-            if seq != expected:
-                break
-            size += len(raw) + 1
-            if rows and size > bytes_max:
-                break
-            rows.append(Row(seq, raw))
-        if found and not rows:
-            raise LedgerError(
-                f"{self._path}: epoch {epoch} has no entry {after + 1}, the next is {found[0][0]}"
             )
+            for seq, raw in found:
+                expected += 1
+                if seq != expected:
+                    break
+                size += len(raw)
+                if rows and size > bytes_max:
+                    break
+                rows.append(raw)
+            found.close()
+        if not rows and expected > after:
+            raise LedgerError(f"{self._path}: epoch {epoch} has no entry {after + 1}: it was pruned")
         return rows
 
     def hash_of(self, epoch: str, seq: int) -> str | None:
@@ -90,3 +86,17 @@ class Outbox:
                 "SELECT raw FROM entry WHERE epoch = ? AND seq = ?", (epoch, seq)
             ).fetchone()
         return None if row is None else msgspec.json.decode(row[0], type=_Dated).time
+
+
+def messages(rows: list[bytes], *, rows_max: int, bytes_max: int) -> Iterator[list[bytes]]:
+    """Entries in groups that fit into one message each; an entry that is larger than that stands alone."""
+    group: list[bytes] = []
+    size = 0
+    for raw in rows:
+        if group and (len(group) >= rows_max or size + len(raw) + 1 > bytes_max):
+            yield group
+            group, size = [], 0
+        group.append(raw)
+        size += len(raw) + 1
+    if group:
+        yield group

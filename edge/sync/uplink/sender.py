@@ -19,7 +19,7 @@ from edge.sync.link import Link
 from edge.sync.options import UplinkOptions
 from edge.sync.retry import Resend
 from edge.sync.uplink.lines import Line, Verdict, book, judge
-from edge.sync.uplink.outbox import Outbox
+from edge.sync.uplink.outbox import Outbox, messages
 from edge.sync.uplink.watermark import Watermark
 
 #: A lower acknowledgement may be an old one that was overtaken; after this without a higher one it is true.
@@ -127,26 +127,31 @@ class Sender:
     def pump(self, link: Link, now: float) -> None:
         """Send what is committed and not under way, oldest first, as far as the windows allow."""
         for line in self.lines:
-            while line.unsent > 0 and len(self._in_flight) < self._messages_max:
-                room = self._options.window - sum(each.under_way for each in self.lines)
-                if room <= 0 or not self._send(link, line, min(room, self._options.batch)):
-                    break
+            while line.unsent > 0 and self._send(link, line):
+                pass
         if any(line.under_way for line in self.lines):
             self._resend.start(now)
 
-    def _send(self, link: Link, line: Line, rows_max: int) -> bool:
+    def _send(self, link: Link, line: Line) -> bool:
+        """The next messages of a line, from one reading; False when there is no room or nothing to send."""
+        free = self._messages_max - len(self._in_flight)
+        room = self._options.window - sum(each.under_way for each in self.lines)
+        rows_max = min(room, free * self._options.batch, _READ_ROWS)
+        if rows_max <= 0:
+            return False
         try:
-            rows = self._outbox.batch(line.epoch, line.sent, rows_max=rows_max, bytes_max=self._bytes_max)
+            rows = self._outbox.read(line.epoch, line.sent, rows_max=rows_max, bytes_max=_READ_BYTES)
         except LedgerError as e:
             line.halted = True
             self.trouble = e.message
             log.error("sync.cannot_resend", error=e, epoch=line.epoch, after=line.sent)
             return False
-        if not rows:
-            return False
-        self._in_flight.add(link.publish(self._topic, b"\n".join([row.raw for row in rows])))
-        line.sent = rows[-1].seq
-        return True
+        for message in messages(rows, rows_max=self._options.batch, bytes_max=self._bytes_max):
+            if len(self._in_flight) >= self._messages_max:
+                break
+            self._in_flight.add(link.publish(self._topic, b"\n".join(message)))
+            line.sent += len(message)
+        return bool(rows)
 
     def heard(self, ack: Ack, now: float) -> bool:
         """An acknowledgement. True when a fresh state should go out, so that the back office says it again."""
@@ -252,6 +257,10 @@ class Sender:
         times += [at for at in (self._resend.due_at, self._watermark.due_at) if at is not None]
         return min(times, default=None)
 
+
+#: One reading of the journal: what a backlog sends at once, and small enough for a Pi.
+_READ_ROWS = 500
+_READ_BYTES = 1_048_576
 
 #: Bad entries are complained about once each, and not without end.
 _COMPLAINTS_MAX = 1000
