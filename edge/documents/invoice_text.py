@@ -50,7 +50,7 @@ def invoice_text(invoice: Invoice) -> str:
         lines.append(_row("Rounding", f"{view['rounding']} {currency}"))
     lines += [
         _row("Total", f"{view['payable']} {currency}"),
-        _row(_METHODS[draft.paid.method], draft.paid.status),
+        _METHODS[draft.paid.method],
         "-" * WIDTH,
         f"Price: {draft.tariff.text}",
         f"Tariff {draft.tariff.hash[:16]}",

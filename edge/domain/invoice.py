@@ -42,12 +42,12 @@ class MeterRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Paid(msgspec.Struct, frozen=True, kw_only=True):
-    """How it was paid. `account` is settled through the member's account; the others took the money already."""
+    """How it was paid, and the final state of the hold. `account`: captured on the member's account."""
 
     method: Literal["account", "terminal", "card", "upstream"]
     hold_minor: int | None
     captured_minor: int
-    status: Literal["captured", "booked"]
+    status: Literal["captured"]
 
 
 class TariffText(msgspec.Struct, frozen=True, kw_only=True):

@@ -221,7 +221,7 @@ def _draft(session: Session, reason: str, terms: Terms) -> InvoiceDraft:
             method=payment.method,
             hold_minor=payment.hold_minor,
             captured_minor=payment.due_minor,
-            status="booked" if payment.method == "account" else "captured",
+            status="captured",
         ),
         tariff=TariffText(hash=terms.tariff_hash, text=terms.tariff_text),
         account=session.account,
