@@ -14,10 +14,13 @@ from typing import Any, Literal, cast
 
 import msgspec
 
+from edge.domain.tariffs.languages import LANGUAGES
 from edge.domain.tariffs.loading import read_tariff
 from edge.domain.tariffs.model import DIMENSIONS, Dimension, PriceComponent, Tariff, TaxRate
 from edge.domain.tariffs.ocpi import VAT
 from edge.domain.tariffs.reading import DURATION_MAX_S, Problem, Reader
+from edge.domain.tariffs.taxes import exact_decimal, gross_price
+from edge.domain.view import PriceLine
 from edge.errors import CallError
 
 BillingPeriod = Literal["MONTH", "YEAR"]
@@ -110,14 +113,53 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return energy or (dimension == "TIME" and self.included_time_s > 0)
 
 
-def price_with_plan(component: PriceComponent, plan: Plan | None) -> Decimal:
-    """The unit price that a plan leaves of a component's."""
+def member_tariff(tariff: Tariff, plan: Plan | None) -> Tariff:
+    """The tariff as the plan's member pays it: the plan's own if it has one, its discounts taken off.
+
+    Free charging has no minimum price either.
+    """
     if plan is None:
-        return component.price
+        return tariff
+    base = plan.tariff or tariff
+    if not plan.free and not any(plan.percent_off.values()):
+        return base
+    elements = tuple(
+        msgspec.structs.replace(
+            element,
+            components=tuple(
+                msgspec.structs.replace(component, price=_price_left(component, plan))
+                for component in element.components
+            ),
+        )
+        for element in base.elements
+    )
+    return msgspec.structs.replace(base, elements=elements, min_price=None if plan.free else base.min_price)
+
+
+def _price_left(component: PriceComponent, plan: Plan) -> Decimal:
     if plan.free:
         return Decimal(0)
-    off = plan.percent_off.get(component.dimension, Decimal(0))
-    return component.price * (100 - off) / 100 if off else component.price
+    return component.price * (100 - plan.percent_off.get(component.dimension, Decimal(0))) / 100
+
+
+def plan_lines(
+    plan: Plan, balance: PlanBalance | None, *, tariff: Tariff, language: str = "en"
+) -> tuple[PriceLine, ...]:
+    """What the plan gives, beside the member's prices: included units that are left, and the day pass."""
+    told = LANGUAGES.get(language, LANGUAGES["en"])
+    energy_wh = plan.included_energy_wh if balance is None else balance.energy_wh
+    time_s = plan.included_time_s if balance is None else balance.time_s
+    notes = []
+    if plan.included_energy_wh:
+        notes.append(told.included_energy.format(told.number(Decimal(energy_wh) / 1000)))
+    if plan.included_time_s:
+        notes.append(told.included_time.format(told.duration(time_s)))
+    if plan.day_pass:
+        fee = PriceComponent(dimension="FLAT", price=plan.day_pass.fee.price, taxes=plan.day_pass.fee.taxes)
+        gross = exact_decimal(gross_price(tariff, fee)) or fee.price
+        amount = told.money(gross, tariff.currency)
+        notes.append(told.day_pass.format(amount, told.duration(plan.day_pass.duration_s)))
+    return (PriceLine(label=told.labels["PLAN"], amount=plan.name or plan.id, note=", ".join(notes)),)
 
 
 def billing_period(plan: Plan, local_day: date) -> str:
@@ -191,6 +233,18 @@ def correct(balance: PlanBalance, *, period: str, energy_wh: int, time_s: int) -
         energy_wh=max(0, energy_wh - balance.reserved_energy_wh),
         time_s=max(0, time_s - balance.reserved_time_s),
     )
+
+
+def grant_of(plan: Plan, *, at: datetime, local_day: date) -> Grant:
+    """What a session gets that starts at `at`, of the balance that the plan's JSON brings.
+
+    A balance without a period is one of the period in which the session starts; without a balance all included
+    units are left.
+    """
+    balance = plan.balance
+    if balance is not None and not balance.period:
+        balance = msgspec.structs.replace(balance, period=billing_period(plan, local_day))
+    return reserve(plan, balance, at=at, local_day=local_day)[0]
 
 
 def load_plan(value: object) -> Plan:
@@ -274,11 +328,3 @@ def _balance(r: Reader | None) -> PlanBalance | None:
     until = r.instant("pass_until")
     r.close()
     return PlanBalance(period=period or "", energy_wh=energy or 0, time_s=time_s or 0, pass_until=until)
-
-
-def grant_of(plan: Plan, *, at: datetime, local_day: date) -> Grant:
-    """What a session gets that starts at `at`: of the plan's own balance, which holds for any period it leaves open."""
-    balance = plan.balance
-    if balance is not None and not balance.period:
-        balance = msgspec.structs.replace(balance, period=billing_period(plan, local_day))
-    return reserve(plan, balance, at=at, local_day=local_day)[0]

@@ -17,7 +17,7 @@ from edge.domain.pricing.compiled import CompiledTariff
 from edge.domain.pricing.cut import Cut
 from edge.domain.pricing.facts import Accrual, ChargingState, Interval, PricingError, Reservation
 from edge.domain.pricing.selection import NEVER
-from edge.domain.pricing.wall import to_us
+from edge.domain.tariffs.wall import to_us
 
 
 def begin(

@@ -22,8 +22,8 @@ from edge.domain.pricing.invoice import (
 )
 from edge.domain.pricing.quantities import Quantities, quantities
 from edge.domain.pricing.selection import Number
-from edge.domain.pricing.wall import from_us
 from edge.domain.tariffs.model import DIMENSIONS, Dimension
+from edge.domain.tariffs.wall import from_us
 
 #: Storage counts time in microseconds, bills in seconds.
 _SCALE: dict[Dimension, int] = {"ENERGY": 1, "TIME": 1_000_000, "PARKING_TIME": 1_000_000, "FLAT": 1}
@@ -66,7 +66,7 @@ class BillPeriod(msgspec.Struct, frozen=True, kw_only=True):
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
     """What a session costs. `before_taxes` and `after_taxes` are exact and within the tariff's limits.
 
-    `used_energy_wh` and `used_time_s` are the included units that a plan's balance loses.
+    `used_energy_wh` and `used_time_s` are the included units that a plan's balance loses; `plan` is its name.
     """
 
     currency: str
@@ -80,6 +80,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     periods: tuple[BillPeriod, ...] = ()
     used_energy_wh: Exact = 0
     used_time_s: Exact = 0
+    plan: str = ""
 
 
 class Totals(msgspec.Struct, frozen=True):
@@ -129,6 +130,7 @@ def settle(compiled: CompiledTariff, accrual: Accrual) -> Bill:
         periods=_periods(accrual),
         used_energy_wh=exact(billed.used_wh),
         used_time_s=exact(Fraction(billed.used_us) / 1_000_000),
+        plan="" if compiled.plan is None else compiled.plan.name or compiled.plan.id,
     )
 
 

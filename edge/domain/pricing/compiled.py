@@ -10,9 +10,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from edge.domain.money import exponent
-from edge.domain.plan import DayPass, Plan, price_with_plan
+from edge.domain.plan import DayPass, Plan, member_tariff
 from edge.domain.pricing.selection import Selection
-from edge.domain.pricing.taxes import Taxes, stacked
 from edge.domain.tariffs.model import (
     DIMENSIONS,
     Dimension,
@@ -23,6 +22,7 @@ from edge.domain.tariffs.model import (
     TariffElement,
     TaxRate,
 )
+from edge.domain.tariffs.taxes import Taxes, stacked
 from edge.errors import TariffError
 
 #: Units of a quantity in one unit of its price: Wh in a kWh, microseconds in an hour, one fee.
@@ -111,13 +111,13 @@ class CompiledTariff:
         self.default_taxes = ordered[0].taxes if ordered else self.taxes_of(())
         self.scale = lcm(*(n.denominator for line in self.lines for n in (line.net, line.gross)))
         self.net = [int(line.net * self.scale) for line in self.lines]
-        self.min_price = limit(None if plan and plan.free else tariff.min_price, self.minor)
+        self.min_price = limit(tariff.min_price, self.minor)
         self.max_price = limit(tariff.max_price, self.minor)
         self.gross = [int(line.gross * self.scale) for line in self.lines]
 
     def slot_of(self, component: PriceComponent, *, covered: bool) -> int:
         """The slot that counts a component's quantities."""
-        price = price_with_plan(component, self.plan)
+        price = component.price
         scale = 1 if component.dimension in ("ENERGY", "FLAT") else 1_000_000
         free = -1
         if covered and price and self.plan is not None and self.plan.covers(component.dimension):
@@ -212,9 +212,7 @@ def compile_tariff(
         raise TariffError(
             f"{time_zone[:60]!r} is no time zone", hint="use an IANA name such as Europe/Berlin"
         ) from e
-    if plan is not None and plan.tariff is not None:
-        tariff = plan.tariff
-    return CompiledTariff(tariff, zone=zone, plan=plan, evse_kind=evse_kind)
+    return CompiledTariff(member_tariff(tariff, plan), zone=zone, plan=plan, evse_kind=evse_kind)
 
 
 #: Net and gross limit in minor units; None does not bind.

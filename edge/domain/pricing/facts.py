@@ -10,7 +10,7 @@ import msgspec
 
 from edge.domain.pricing.exact import Exact, exact, rational
 from edge.domain.pricing.selection import Number
-from edge.domain.pricing.wall import from_us
+from edge.domain.tariffs.wall import from_us
 from edge.errors import CallError
 
 #: `SuspendedEV` is parking; `SuspendedEVSE` (load management) is neither charging nor parking time.

@@ -16,8 +16,8 @@ import msgspec
 
 from edge.domain.money import round_half_up
 from edge.domain.pricing.exact import Exact
-from edge.domain.pricing.taxes import UNTAXED, Taxes
 from edge.domain.tariffs.model import Dimension, TaxRate
+from edge.domain.tariffs.taxes import UNTAXED, Taxes
 
 #: What cannot be split nearer than this many minor units per category is rounding.
 _ROUNDING_PER_CATEGORY = 1

@@ -14,7 +14,7 @@ from edge.domain.pricing.compiled import CompiledTariff
 from edge.domain.pricing.exact import rational
 from edge.domain.pricing.facts import Accrual, ChargingState, Interval
 from edge.domain.pricing.selection import NEVER, Number
-from edge.domain.pricing.wall import DAY_US, from_us, to_us
+from edge.domain.tariffs.wall import DAY_US, from_us, to_us
 
 #: Weekdays repeat after a week; a session that has not reached an amount by then never will.
 HORIZON_DAYS = 8

@@ -13,8 +13,8 @@ from edge.domain.pricing.compiled import CompiledTariff, Slot
 from edge.domain.pricing.exact import rational
 from edge.domain.pricing.facts import Accrual, Reservation
 from edge.domain.pricing.selection import Number
-from edge.domain.pricing.wall import to_us
 from edge.domain.tariffs.model import Dimension
+from edge.domain.tariffs.wall import to_us
 
 
 class Quantities(msgspec.Struct, frozen=True):

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
-from edge.domain.pricing.wall import DAY_US, WallClock
 from edge.domain.tariffs.model import Dimension, Restrictions, TariffElement
+from edge.domain.tariffs.wall import DAY_US, WallClock
 
 #: Later than the year 9999 in microseconds, more than every quantity: no limit ahead.
 NEVER = 1 << 62

@@ -114,7 +114,7 @@ def _display_text(r: Reader) -> DisplayText | None:
 
 
 def _element(r: Reader, *, taxed: bool) -> TariffElement | None:
-    components = []
+    components: list[PriceComponent] = []
     for c in r.objects("price_components", at_most=len(DIMENSIONS), at_least=1):
         component = _component(c, taxed=taxed)
         if component is None:

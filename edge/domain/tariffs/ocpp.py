@@ -11,6 +11,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import cast
 
+import msgspec
+
 from edge.domain.tariffs.currencies import CURRENCIES
 from edge.domain.tariffs.model import (
     Dimension,
@@ -133,32 +135,7 @@ def _conditions(r: Reader, *, fixed: bool, reservation: ReservationKind | None) 
     weekdays = r.choices("dayOfWeek", _WEEKDAYS)
     kind = r.text("evseKind", length_max=2, choices=("AC", "DC"))
     start_date, end_date = r.local_date("validFromDate"), r.local_date("validToDate")
-    if fixed:
-        for name in ("paymentBrand", "paymentRecognition"):
-            if r.text(name, length_max=20) is not None:
-                r.wrong(name, "the brand of a card is not known to the till, so no price can depend on it")
-        limits: dict[str, Decimal | None] = {}
-        seconds: dict[str, int | None] = {}
-    else:
-        limits = {
-            "min_energy_wh": r.number("minEnergy"),
-            "max_energy_wh": r.number("maxEnergy"),
-            "min_current_a": r.number("minCurrent"),
-            "max_current_a": r.number("maxCurrent"),
-            "min_power_w": r.number("minPower"),
-            "max_power_w": r.number("maxPower"),
-        }
-        seconds = {
-            "min_duration_s": r.whole("minTime", at_most=DURATION_MAX_S),
-            "max_duration_s": r.whole("maxTime", at_most=DURATION_MAX_S),
-            "min_charging_s": r.whole("minChargingTime", at_most=DURATION_MAX_S),
-            "max_charging_s": r.whole("maxChargingTime", at_most=DURATION_MAX_S),
-            "min_idle_s": r.whole("minIdleTime", at_most=DURATION_MAX_S),
-            "max_idle_s": r.whole("maxIdleTime", at_most=DURATION_MAX_S),
-        }
-    r.ignore("customData")
-    r.close()
-    return Restrictions(
+    restrictions = Restrictions(
         start_minute=start,
         end_minute=end_of_day(end),
         start_date=start_date,
@@ -167,6 +144,27 @@ def _conditions(r: Reader, *, fixed: bool, reservation: ReservationKind | None) 
         evse_kind=cast("EvseKind | None", kind),
         reservation=reservation,
         at_start=fixed,
-        **limits,
-        **seconds,
     )
+    if fixed:
+        for name in ("paymentBrand", "paymentRecognition"):
+            if r.text(name, length_max=20) is not None:
+                r.wrong(name, "the brand of a card is not known to the till, so no price can depend on it")
+    else:
+        restrictions = msgspec.structs.replace(
+            restrictions,
+            min_energy_wh=r.number("minEnergy"),
+            max_energy_wh=r.number("maxEnergy"),
+            min_current_a=r.number("minCurrent"),
+            max_current_a=r.number("maxCurrent"),
+            min_power_w=r.number("minPower"),
+            max_power_w=r.number("maxPower"),
+            min_duration_s=r.whole("minTime", at_most=DURATION_MAX_S),
+            max_duration_s=r.whole("maxTime", at_most=DURATION_MAX_S),
+            min_charging_s=r.whole("minChargingTime", at_most=DURATION_MAX_S),
+            max_charging_s=r.whole("maxChargingTime", at_most=DURATION_MAX_S),
+            min_idle_s=r.whole("minIdleTime", at_most=DURATION_MAX_S),
+            max_idle_s=r.whole("maxIdleTime", at_most=DURATION_MAX_S),
+        )
+    r.ignore("customData")
+    r.close()
+    return restrictions

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -25,10 +25,14 @@ _LOCAL_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What is wrong with a document, and where: `place` is a path such as `elements[0].restrictions`."""
+    """What is wrong with a document, and where: `place` is a path such as `elements[0].restrictions`.
+
+    An `error` may not be sold; a `warning` is hardly what was meant.
+    """
 
     place: str
     reason: str
+    severity: Literal["error", "warning"] = "error"
 
     def __str__(self) -> str:
         return f"{self.place}: {self.reason}" if self.place else self.reason

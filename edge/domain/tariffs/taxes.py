@@ -1,12 +1,16 @@
-"""Taxes on a price, also those that lie on other taxes (OCPP 2.1 TaxRateType.stack)."""
+"""Taxes on a price, also those that lie on other taxes (OCPP 2.1 TaxRateType.stack), and prices as they are shown."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from fractions import Fraction
 
 import msgspec
 
-from edge.domain.tariffs.model import TaxRate
+from edge.domain.tariffs.model import PriceComponent, Tariff, TaxRate
+
+#: Nobody reads a price with more decimals than this.
+_DECIMALS_MAX = 12
 
 
 class Taxes(msgspec.Struct, frozen=True):
@@ -37,3 +41,15 @@ def stacked(rates: tuple[TaxRate, ...]) -> Taxes:
             parts[i] = factor * Fraction(rates[i].percent) / 100
         factor += sum(parts[i] for i in here)
     return Taxes(rates, tuple(parts[i] for i in range(len(rates))), factor)
+
+
+def gross_price(tariff: Tariff, component: PriceComponent) -> Fraction:
+    """The price of a component with every tax, exactly."""
+    price = Fraction(component.price)
+    return price if tariff.tax_included == "YES" else price * stacked(component.taxes).factor
+
+
+def exact_decimal(value: Fraction) -> Decimal | None:
+    """The value as a finite decimal, or None where it has none that could be shown."""
+    scaled = value * 10**_DECIMALS_MAX
+    return Decimal(scaled.numerator).scaleb(-_DECIMALS_MAX) if scaled.denominator == 1 else None
