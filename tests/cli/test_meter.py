@@ -1,0 +1,119 @@
+"""`chargetill meter` as others script it."""
+
+import asyncio
+import json
+import threading
+import time
+
+import pytest
+
+from edge.__main__ import main
+from hw.meters import profile
+from hw.virtual.meter import Fault, VirtualMeter
+from hw.virtual.modbus_server import RtuServer, TcpServer
+from hw.virtual.outlet import Outlet
+
+
+class World:
+    """A virtual meter served from a thread of its own, as a meter is from a line of its own."""
+
+    def __init__(self, transport):
+        self.meter = VirtualMeter(
+            profile.load("eastron_sdm630"), Outlet(time.monotonic_ns), offset_wh=1_234_569
+        )
+        self.server = transport({1: self.meter})
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def __enter__(self):
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self.server.start(), self._loop).result()
+        return self
+
+    def __exit__(self, *_):
+        asyncio.run_coroutine_threadsafe(self.server.stop(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def call(capsys, *args):
+    """Exit code, lines of stdout, stderr."""
+    code = 0
+    try:
+        main(list(args))
+    except SystemExit as e:
+        code = e.code or 0
+    out, err = capsys.readouterr()
+    return code, out.splitlines(), err
+
+
+def read(address, *more):
+    return ("meter", "read", "--profile", "eastron_sdm630", "--port", address, "--timeout", "0.2", *more)
+
+
+@pytest.mark.parametrize("transport", [RtuServer, TcpServer])
+def test_read_prints_a_line_per_poll(capsys, transport):
+    with World(transport) as world:
+        code, lines, _ = call(capsys, *read(world.server.address, "--count", "3", "--interval", "0.01"))
+    assert code == 0
+    assert len(lines) == 3
+    for line in map(json.loads, lines):
+        at = line.pop("at")
+        assert at.endswith("+00:00")
+        assert line == {
+            "energy_wh": 1_234_569,
+            "power_w": 0,
+            "current_a": [0, 0, 0],
+            "voltage_v": [230, 230, 230],
+            "serial": "20240001",
+        }
+
+
+def test_a_failed_poll_is_an_error_in_its_line_and_exit_1(capsys):
+    with World(TcpServer) as world:
+        world.meter.fail(Fault.NAN)
+        code, lines, err = call(capsys, *read(world.server.address, "--count", "2", "--interval", "0"))
+        absent = call(capsys, *read(world.server.address, "--unit", "9"))
+    assert code == 1
+    assert err == ""
+    assert [json.loads(line)["error"]["code"] for line in lines] == ["meter.invalid"] * 2
+    assert absent[0] == 1
+    error = json.loads(absent[1][0])["error"]
+    assert error["code"] == "meter.silent"
+    assert set(error) == {"code", "message", "hint"}
+
+
+def test_a_port_that_is_not_there_is_an_error_in_its_line(capsys, tmp_path):
+    code, lines, _ = call(capsys, *read(str(tmp_path / "none")))
+    assert code == 1
+    assert json.loads(lines[0])["error"]["code"] == "meter.unreachable"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--profile", "nothing"),
+        ("--port", "meter0"),
+        ("--unit", "0"),
+        ("--unit", "248"),
+        ("--parity", "X"),
+        ("--timeout", "0"),
+        ("--count", "0"),
+        ("--baudrate", "1"),
+    ],
+)
+def test_a_wrong_call_is_exit_2_and_one_line(capsys, wrong):
+    code, lines, err = call(capsys, *read("/dev/meter0", *wrong))
+    assert code == 2
+    assert lines == []
+    assert len(err.splitlines()) == 1
+
+
+def test_list_names_every_profile(capsys):
+    code, lines, _ = call(capsys, "meter", "list", "--json")
+    assert code == 0
+    (rows,) = map(json.loads, lines)
+    assert {row["profile"] for row in rows} == set(profile.names())
+    code, lines, _ = call(capsys, "meter", "list")
+    assert any("Eastron SDM630" in line for line in lines)

@@ -1,0 +1,180 @@
+"""The Heidelberg driver against a virtual wallbox with its registers, watchdog and failsafe current."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from edge.domain.instant import Instant
+from hw.bus.pool import BusPool
+from hw.evse import heidelberg
+from hw.evse.errors import EvseNotSafe, EvseSilent
+from hw.virtual.charge_point import VirtualWallbox
+from hw.virtual.modbus_server import RtuServer, TcpServer
+from hw.virtual.outlet import Car, Outlet
+
+LEASE_S = 10
+
+
+class VirtualTime:
+    """Clock of the driver and of the wallbox: moves only when told."""
+
+    def __init__(self):
+        self.ns = 0
+
+    def __call__(self):
+        return self.ns
+
+    def now(self):
+        return Instant(utc=datetime.fromtimestamp(self.ns / 1e9, UTC), boot_id="test", monotonic_ns=self.ns)
+
+    def trusted(self):
+        return True
+
+    async def sleep(self, seconds):
+        self.ns += round(seconds * 1e9)
+
+
+def run(scenario, transport=TcpServer, **more):
+    """Play `scenario(driver, wallbox, clock)`."""
+
+    async def play():
+        clock = VirtualTime()
+        box = VirtualWallbox(Outlet(clock), clock)
+        server = transport({1: box})
+        await server.start()
+        buses = BusPool(clock)
+        options = heidelberg.Options(port=server.address, lease_s=LEASE_S, gap_ms=0, timeout_s=0.2, **more)
+        driver = heidelberg.create(options, clock=clock, buses=buses)
+        try:
+            return await scenario(driver, box, clock)
+        finally:
+            await buses.close()
+            await server.stop()
+
+    return asyncio.run(play())
+
+
+@pytest.mark.parametrize("transport", [RtuServer, TcpServer])
+def test_a_session_from_plug_to_unplug(transport):
+    async def scenario(driver, box, clock):
+        seen = []
+
+        async def look():
+            status = await driver.status()
+            seen.append((status.pilot, status.contactor_closed))
+
+        await driver.prepare()
+        await look()
+        box.outlet.plug(Car(wants_wh=11_040))
+        await look()
+        for _ in range(12):
+            await driver.permit(current_a=16)
+            clock.ns += 5 * 10**9
+        await look()
+        box.outlet.suspend(on=True)
+        await look()
+        box.outlet.suspend(on=False)
+        await driver.revoke()
+        await look()
+        box.outlet.unplug()
+        await look()
+        return seen, box.outlet.energy_wh(), await driver.energy_wh()
+
+    seen, energy_wh, told_wh = run(scenario, transport)
+    assert seen == [("A", False), ("C", False), ("C", True), ("B", False), ("C", False), ("A", False)]
+    assert energy_wh == told_wh == 11_040 * 60 // 3600
+
+
+def test_when_the_till_falls_silent_the_current_stops_within_the_lease():
+    async def scenario(driver, box, clock):
+        await driver.prepare()
+        box.outlet.plug(Car())
+        await driver.permit(current_a=16)
+        clock.ns += 3600 * 10**9
+        return box.outlet.energy_wns(), box.outlet.power_w()
+
+    energy_wns, power_w = run(scenario)
+    assert power_w == 0
+    assert energy_wns == 11_040 * LEASE_S * 10**9
+
+
+def test_a_till_that_still_asks_but_no_longer_permits_loses_the_permission_too():
+    async def scenario(driver, box, clock):
+        await driver.prepare()
+        box.outlet.plug(Car())
+        await driver.permit(current_a=16)
+        for _ in range(5):
+            clock.ns += 4 * 10**9
+            status = await driver.status()
+        return status
+
+    assert run(scenario).contactor_closed is False
+
+
+def test_preparing_takes_back_what_a_former_life_permitted():
+    async def scenario(driver, box, clock):
+        box.outlet.plug(Car())
+        await driver.permit(current_a=16)
+        await driver.prepare()
+        return box.read(3, 257, 6), box.outlet.power_w()
+
+    (watchdog_ms, standby, lock, _, current, failsafe), power_w = run(scenario)
+    assert (watchdog_ms, standby, lock, current, failsafe, power_w) == (LEASE_S * 1000, 4, 1, 0, 0, 0)
+
+
+def test_a_wallbox_that_does_not_keep_its_failsafe_is_refused():
+    async def scenario(driver, box, clock):
+        kept = box.write
+
+        def forgetful(function, address, values):
+            return kept(function, address, [60] if address == 262 else values)
+
+        box.write = forgetful
+        with pytest.raises(EvseNotSafe, match="262"):
+            await driver.prepare()
+
+    run(scenario)
+
+
+def test_less_than_six_amperes_is_nothing_and_more_than_it_can_is_what_it_can():
+    async def scenario(driver, box, clock):
+        await driver.permit(current_a=5)
+        low = box.read(3, 261, 1)
+        await driver.permit(current_a=32)
+        return low, box.read(3, 261, 1)
+
+    assert run(scenario) == ([0], [160])
+
+
+def test_load_management_of_the_wallbox_is_told_apart_from_the_car():
+    async def scenario(driver, box, clock):
+        await driver.prepare()
+        box.outlet.plug(Car())
+        await driver.permit(current_a=16)
+        box.derating = True
+        return await driver.status()
+
+    assert run(scenario).limited
+
+
+def test_a_fault_and_an_unknown_state():
+    async def scenario(driver, box, clock):
+        box.fault = True
+        fault = await driver.status()
+        box.state = lambda: 99
+        with pytest.raises(EvseNotSafe, match="99"):
+            await driver.status()
+        return fault
+
+    assert run(scenario).pilot == "E"
+
+
+def test_silence_is_an_error_with_a_hint():
+    async def scenario(driver, box, clock):
+        box.silent = True
+        with pytest.raises(EvseSilent) as raised:
+            await driver.status()
+        assert "baud" in raised.value.hint
+
+    run(scenario)
