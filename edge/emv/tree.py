@@ -50,8 +50,10 @@ def outline(nodes: tuple[Node, ...], indent: str = "") -> str:
         if node.value is not None:
             words.append(node.value + (f' "{node.text}"' if node.text is not None else ""))
         lines.append("  ".join(words).rstrip())
-        for wanted in node.objects or ():
-            lines.append(f"{indent}  asks for {wanted.tag}  {wanted.name or '(unknown)'}  [{wanted.length}]")
+        lines += (
+            f"{indent}  asks for {each.tag}  {each.name or '(unknown)'}  [{each.length}]"
+            for each in node.objects or ()
+        )
         if node.children:
             lines.append(outline(node.children, indent + "  "))
     return "\n".join(lines)

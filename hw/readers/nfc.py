@@ -7,15 +7,20 @@ a hostile card (it follows waiting time extensions and chained blocks forever), 
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import re
 import threading
 import time
+from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
-from edge.errors import CardLost, CardUnreadable, HardwareError
+from edge.errors import CardError, CardLost, CardUnreadable, HardwareError
 from edge.ports import CardReader, Clock
+from hw.readers.errors import ReaderGone
 from hw.readers.response import RESPONSE_MAX
 from hw.readers.stream import APDU_MAX_S, Found, TapStream
 
@@ -36,18 +41,30 @@ ACTIVATIONS_MAX: Final = 3
 UDP_SILENCE_S: Final = 0.9
 UDP_SILENT_LOOKS_MAX: Final = 3
 
+#: nfcpy's drivers for readers on a serial line.
+_SERIAL: Final = re.compile(r"tty:(?P<device>/dev/[A-Za-z0-9._/\-]+):(?P<driver>pn532|arygon|rcs956)")
+_PATH: Final = (
+    r"^(usb(:[0-9A-Fa-f]{1,4}){0,2}|tty:[A-Za-z0-9]+:(pn532|arygon|rcs956)|"
+    + _SERIAL.pattern.replace("?P<device>", "").replace("?P<driver>", "")
+    + r"|udp:127\.0\.0\.1:[0-9]{1,5})$"
+)
+
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`path` as nfcpy spells it: `usb`, `usb:054c:06c3`, `tty:AMA0:pn532`, `udp:127.0.0.1:54321`."""
+    """`path` as nfcpy spells it: `usb`, `usb:054c:06c3`, `tty:AMA0:pn532`, `udp:127.0.0.1:54321`.
 
-    path: Annotated[str, Meta(pattern=r"^(usb|tty|udp)(:[A-Za-z0-9.\-]+){0,2}$", max_length=64)] = "usb"
+    A serial line may also be named whole: `tty:/dev/reader0:pn532`. The udp field is not a device but anybody's
+    datagrams, so it takes `virtual = true` beside it, and this computer's own loopback address.
+    """
 
+    path: Annotated[str, Meta(pattern=_PATH, max_length=128)] = "usb"
+    virtual: bool = False
 
-class ReaderGone(HardwareError):
-    """The reader is not there, or not any more."""
-
-    code = "reader.gone"
-    hint = "check the reader's cable and `path`; the till tries again by itself"
+    def __post_init__(self) -> None:
+        if self.path.startswith("udp") and not self.virtual:
+            raise ValueError(
+                "the udp field is for demonstrations and tests: set `virtual = true` if this is one"
+            )
 
 
 def create(options: Options, *, clock: Clock) -> CardReader:
@@ -72,22 +89,24 @@ class NfcCoupler:
             import nfc.clf  # noqa: PLC0415 - an extra, and half a second on a Pi
         except ImportError as e:
             raise HardwareError("nfcpy is not installed", hint="pip install 'chargetill[nfc]'") from e
-        frontend = nfc.clf.ContactlessFrontend()
-        try:
-            opened = frontend.open(self._path)
-        except (OSError, ValueError) as e:
-            raise ReaderGone(f"cannot open the reader at {self._path}: {e}") from e
-        if not opened:
+        with self._translated():
+            frontend = nfc.clf.ContactlessFrontend()
+            if (serial := _SERIAL.fullmatch(self._path)) is not None:
+                frontend.device = _serial_device(serial["device"], serial["driver"])
+                self._frontend = frontend
+            elif frontend.open(self._path):
+                self._frontend = frontend
+        if self._frontend is None:
             raise ReaderGone(f"no reader at {self._path}")
-        self._frontend = frontend
 
     def find(self, within_s: float) -> Found | None:
         ends_at = time.monotonic() + within_s
-        while (found := self._look()) is None:
-            if time.monotonic() >= ends_at:
-                return None
+        while True:
+            with self._translated():
+                found = self._look()
+            if found is not None or time.monotonic() >= ends_at:
+                return found
             self._pause.wait(LOOK_EVERY_S)
-        return found
 
     def _look(self) -> Found | None:
         for _ in range(ACTIVATIONS_MAX):
@@ -107,13 +126,7 @@ class NfcCoupler:
         if uid is not None:
             wanted.sel_req = bytearray(uid)
         began_at = time.monotonic()
-        try:
-            target = self._frontend.sense(wanted, iterations=1)
-        except nfc.clf.CommunicationError:
-            return None
-        except (OSError, AttributeError, IndexError, ValueError) as e:
-            # nfcpy indexes into short answers, and into a chipset that is gone
-            raise ReaderGone(f"the reader at {self._path} failed: {e}") from e
+        target = self._frontend.sense(wanted, iterations=1)
         self._count_silence(silent=target is None and time.monotonic() - began_at > UDP_SILENCE_S)
         return target
 
@@ -132,27 +145,27 @@ class NfcCoupler:
         self._link = _BoundedLink(self._frontend)
         try:
             self._tag = nfc.tag.tt4.activate(self._link, target)
-        except (nfc.clf.CommunicationError, IndexError, CardUnreadable, CardLost):
+        except (nfc.clf.CommunicationError, IndexError, CardError):
             return False  # IndexError: nfcpy expects TA, TB and TC in every ATS
-        except OSError as e:
-            raise ReaderGone(f"the reader at {self._path} failed: {e}") from e
         return True
 
     def present(self) -> bool:
-        if self._tag is None:
-            uid = bytes(self._target.sdd_res)
-            found = self._sense(uid)
-            return found is not None and bytes(found.sdd_res) == uid
+        with self._translated():
+            if self._tag is None:
+                uid = bytes(self._target.sdd_res)
+                found = self._sense(uid)
+                return found is not None and bytes(found.sdd_res) == uid
+            return self._answers()
+
+    def _answers(self) -> bool:
         import nfc.clf  # noqa: PLC0415
 
         assert self._link is not None
         self._link.start()
         try:
             return bool(self._tag.is_present)
-        except (CardLost, CardUnreadable, nfc.clf.CommunicationError, TypeError, IndexError):
+        except (CardError, nfc.clf.CommunicationError, TypeError, IndexError):
             return False
-        except OSError as e:
-            raise ReaderGone(f"the reader at {self._path} failed: {e}") from e
 
     def transmit(self, command: bytes) -> bytes:
         import nfc.clf  # noqa: PLC0415
@@ -161,23 +174,48 @@ class NfcCoupler:
         if self._tag is None or self._link is None:
             raise CardUnreadable("the card's answer to select is not as ISO/IEC 14443-4 has it")
         self._link.start()
-        try:
-            return bytes(self._tag.transceive(command))
-        except nfc.tag.TagCommandError as e:
-            if int(e) == nfc.tag.PROTOCOL_ERROR:
-                raise CardUnreadable("the card breaks the block protocol of ISO/IEC 14443-4") from e
-            raise CardLost("the card does not answer any more") from e
-        except nfc.clf.CommunicationError as e:
-            raise CardLost("the card has left the reader") from e
-        except (IndexError, TypeError) as e:  # nfcpy indexes into empty blocks
-            raise CardUnreadable("the card sends an empty block") from e
-        except OSError as e:
-            raise ReaderGone(f"the reader at {self._path} failed: {e}") from e
+        with self._translated():
+            try:
+                return bytes(self._tag.transceive(command))
+            except nfc.tag.TagCommandError as e:
+                if int(e) == nfc.tag.PROTOCOL_ERROR:
+                    raise CardUnreadable("the card breaks the block protocol of ISO/IEC 14443-4") from e
+                raise CardLost("the card does not answer any more") from e
+            except nfc.clf.CommunicationError as e:
+                raise CardLost("the card has left the reader") from e
+            except (IndexError, TypeError) as e:  # nfcpy indexes into empty blocks
+                raise CardUnreadable("the card sends an empty block") from e
 
     def close(self) -> None:
         if self._frontend is not None:
-            self._frontend.close()
+            with contextlib.suppress(ReaderGone), self._translated():
+                self._frontend.close()
             self._frontend = None
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Whatever else nfcpy runs into is the reader's fault: it parses answers of the chip unchecked."""
+        try:
+            yield
+        except HardwareError:
+            raise
+        except Exception as e:
+            reason = f"{type(e).__name__}: {e}"
+            raise ReaderGone(f"the reader at {self._path} failed ({reason})") from e
+
+
+def _serial_device(device: str, driver: str) -> Any:
+    """nfcpy's driver on a serial line named whole, which nfcpy's own search for `/dev/tty*` does not find."""
+    from nfc.clf import transport  # noqa: PLC0415
+
+    line = transport.TTY(device)
+    try:
+        found = importlib.import_module(f"nfc.clf.{driver}").init(line)
+    except BaseException:
+        line.close()
+        raise
+    found._path = device  # noqa: SLF001 - what nfcpy's own search sets
+    return found
 
 
 class _BoundedLink:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edge.errors import CardUnreadable
+from edge.errors import CardLost, CardUnreadable
 
 #: An extended-length response: 64 KiB and the status word.
 RESPONSE_MAX = 65_536 + 2
@@ -17,7 +17,7 @@ PIECES_MAX = 32
 
 
 def complete(transmit: Callable[[bytes], bytes], command: bytes) -> bytes:
-    """The answer to `command` with its last status word. Raises CardUnreadable beyond the bounds."""
+    """The answer to `command` with its last status word. Raises CardLost; CardUnreadable beyond the bounds."""
     answer = _checked(transmit(command))
     if answer[-2] == 0x6C and len(command) >= 5:
         answer = _checked(transmit(command[:-1] + answer[-1:]))
@@ -33,6 +33,8 @@ def complete(transmit: Callable[[bytes], bytes], command: bytes) -> bytes:
 
 
 def _checked(answer: bytes) -> bytes:
+    if not answer:
+        raise CardLost("the card gave no answer")  # what PC/SC makes of a card that just left
     if not 2 <= len(answer) <= RESPONSE_MAX:
         raise CardUnreadable(f"the card's answer has {len(answer)} bytes")
     return answer

@@ -17,6 +17,9 @@ NOTICED_MAX_S: Final = 10.0
 #: The bit of SAK that says ISO/IEC 14443-4.
 PART_4: Final = 0x20
 
+#: ATQA by the length of the UID, as it goes over the air: ISO/IEC 14443-3, 6.5.2.
+ATQA: Final = {4: b"\x04\x00", 7: b"\x44\x00", 10: b"\x84\x00"}
+
 #: A reader tries a card that does not activate this many times before it takes it for one without APDUs.
 ACTIVATIONS_MAX: Final = 3
 

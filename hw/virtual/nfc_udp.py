@@ -13,14 +13,13 @@ from functools import reduce
 from operator import xor
 from typing import Final, Self, cast
 
-from hw.virtual.air import NOTICED_MAX_S, Air
+from hw.virtual.air import ATQA, NOTICED_MAX_S, Air
 from hw.virtual.cards import VirtualCard
 
 _LOOPBACK: Final = "127.0.0.1"
 _GONE: Final = b"RFOFF"
 
-#: ATQA and cascade of UIDs, by length: ISO/IEC 14443-3, 6.5.2 and 6.5.4.
-_ATQA: Final = {4: b"\x04\x00", 7: b"\x44\x00", 10: b"\x84\x00"}
+#: The cascade of longer UIDs: ISO/IEC 14443-3, 6.5.4.
 _CASCADE_TAG: Final = b"\x88"
 _INCOMPLETE: Final = 0x04
 _SELECT: Final = (0x93, 0x95, 0x97)
@@ -97,7 +96,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         if frame in {b"\x26", b"\x52"}:  # REQA, WUPA
             uid = self._air.look()
             self._uid = uid or b""
-            return _ATQA[len(uid)] if uid else None
+            return ATQA[len(uid)] if uid else None
         if frame and frame[0] in _SELECT:
             return self._anticollision(_SELECT.index(frame[0]), frame)
         return self._air.exchange(frame)
