@@ -33,7 +33,7 @@ class SystemClock:
     """Implements edge.ports.Clock. `trust="ntp"` asks the kernel; `always` is for a computer with its own care."""
 
     def __init__(self, *, trust: Trust) -> None:
-        self._trust = trust
+        self._trusted = trust == "always"
         self._boot_id = os.environ.get("CHARGETILL_BOOT_ID") or _boot_id()
 
     def now(self) -> Instant:
@@ -44,7 +44,11 @@ class SystemClock:
         )
 
     def trusted(self) -> bool:
-        return self._trust == "always" or _kernel_synchronized()
+        """Once the kernel was synchronized in this boot its clock is good enough for invoices: it drifts by
+        seconds a day, while the kernel calls it unsynchronized after some hours offline.
+        """
+        self._trusted = self._trusted or _kernel_synchronized()
+        return self._trusted
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -270,7 +270,6 @@ class EvseController:
             self.state,
             terms,
             now,
-            price=self._offers.price(),
             online=self._online(),
             notice=self._notice and self._notice[0],
         )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from datetime import datetime
 
 from edge.domain import pricing
 from edge.domain.invoice import Place, Seller
 from edge.domain.session.terms import Rules, Terms
-from edge.domain.tariffs import FrozenTariff, depends_on_time, freeze
+from edge.domain.tariffs import FrozenTariff, depends_on_time, freeze, price_lines
 from edge.domain.view import PriceLine
 from edge.ports import Clock
+
+Lines = tuple[PriceLine, ...]
 
 #: Tariffs compiled at once: the one on sale, and one for each session that began before it changed.
 _COMPILED_MAX = 16
@@ -24,6 +27,19 @@ class Offer:
         self.place = place
         self.needs_time = depends_on_time(frozen.tariff)
         self.compiled = pricing.compile_tariff(frozen.tariff, time_zone=place.time_zone)
+        self._told: tuple[datetime, dict[str, Lines]] | None = None
+
+    def price(self, at: datetime, languages: tuple[str, ...]) -> dict[str, Lines]:
+        """The price in words, by language. It can change with a minute, and is told anew then."""
+        minute = at.replace(second=0, microsecond=0)
+        if self._told is None or self._told[0] != minute:
+            tariff, time_zone = self.frozen.tariff, self.place.time_zone
+            lines = {
+                language: price_lines(tariff, at=at, time_zone=time_zone, language=language)
+                for language in languages
+            }
+            self._told = minute, lines
+        return self._told[1]
 
 
 class Offers:
@@ -64,7 +80,7 @@ class Offers:
         return Terms(
             tariff_hash=offer.frozen.hash,
             tariff_document=offer.frozen.document,
-            tariff_text=tariff.id,
+            price=offer.price(self._clock.now().utc, self._languages),
             compiled=offer.compiled,
             currency=tariff.currency,
             hold_minor=self._hold_minor,
@@ -74,10 +90,6 @@ class Offers:
             refusal=refusal,
             rules=self._rules,
         )
-
-    def price(self) -> dict[str, tuple[PriceLine, ...]]:
-        """The price on sale in each language of the screen, in AFIR's order."""
-        return {}
 
     def _offer(self, tariff_hash: str) -> Offer:
         found = self._compiled.get(tariff_hash)

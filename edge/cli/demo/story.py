@@ -129,14 +129,18 @@ def car(words: str | Literal[True]) -> tuple[int, int | None]:
     return int(Decimal(power[1]) * 1000), None if wants is None else int(Decimal(wants[1]) * 1000)
 
 
-_PRICE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(kWh|min|h|session)|VAT\s*(\d+(?:\.\d+)?)\s*%")
+_PRICE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(kWh|min|h|session)|(plus )?VAT\s*(\d+(?:\.\d+)?)\s*%")
 
 
 def tariff(story: Story) -> dict[str, Any]:
-    """The story's tariff as an OCPI document: `0.49/kWh, 0.05/min, 0.35/session, VAT 19 %`."""
+    """The story's tariff as an OCPI document: `0.49/kWh, 0.05/min, 0.35/session, VAT 19 %`.
+
+    Prices are what a driver pays, VAT included, unless it says `plus VAT 19 %`.
+    """
     if isinstance(story.tariff, dict):
         return story.tariff
     vat: Decimal | None = None
+    included = True
     components: list[dict[str, Any]] = []
     for part in story.tariff.split(","):
         found = _PRICE.fullmatch(part.strip())
@@ -145,8 +149,8 @@ def tariff(story: Story) -> dict[str, Any]:
                 f"tariff: {part.strip()!r} is not a price",
                 hint="such as `0.49/kWh, 0.05/min, 0.35/session, VAT 19 %`",
             )
-        if found[3] is not None:
-            vat = Decimal(found[3])
+        if found[4] is not None:
+            vat, included = Decimal(found[4]), found[3] is None
             continue
         price, unit = Decimal(found[1]), found[2]
         kind = {"kWh": "ENERGY", "min": "TIME", "h": "TIME", "session": "FLAT"}[unit]
@@ -159,6 +163,7 @@ def tariff(story: Story) -> dict[str, Any]:
         "party_id": "CHT",
         "id": "DEMO",
         "currency": "EUR",
+        "tax_included": ("YES" if included else "NO") if vat is not None else "N/A",
         "elements": [{"price_components": components}],
         "last_updated": "2026-01-01T00:00:00Z",
     }

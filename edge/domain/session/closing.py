@@ -223,6 +223,6 @@ def _draft(session: Session, reason: str, terms: Terms) -> InvoiceDraft:
             captured_minor=payment.due_minor,
             status="captured",
         ),
-        tariff=TariffText(hash=terms.tariff_hash, text=terms.tariff_text),
+        tariff=TariffText(hash=terms.tariff_hash, text=session.tariff_text),
         account=session.account,
     )

@@ -83,6 +83,7 @@ def _open(state: EvseState, event: ev.CardTapped, account: str, amount_minor: in
         opened=event.at,
         timeline=Timeline(anchor=event.at),
         tariff_hash=terms.tariff_hash,
+        tariff_text=terms.price_text,
         token=event.token,
         account=account,
         payment=payment,

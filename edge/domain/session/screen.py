@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import assert_never
 
 from msgspec.structs import replace
@@ -25,7 +24,7 @@ from edge.domain.session.state import (
     Stopping,
 )
 from edge.domain.session.terms import Terms
-from edge.domain.view import Notice, PriceLine, View
+from edge.domain.view import Notice, View
 
 #: Reasons that pass by themselves within seconds of a start.
 _STARTING = frozenset({"meter_unknown", "evse_unknown"})
@@ -36,7 +35,6 @@ def view(
     terms: Terms,
     now: Instant,
     *,
-    price: Mapping[str, tuple[PriceLine, ...]],
     online: bool | None,
     notice: Notice | None,
 ) -> View:
@@ -46,7 +44,7 @@ def view(
         label=terms.place.label,
         kind="idle",
         vehicle_connected=None if state.pilot is None else state.pilot in "BCD",
-        price=dict(price),
+        price=dict(terms.price),
         currency=terms.currency,
         exponent=exponent(terms.currency),
         hold_minor=terms.hold_minor,

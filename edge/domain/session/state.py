@@ -120,6 +120,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     opened: Instant
     timeline: Timeline
     tariff_hash: str
+    tariff_text: str
     token: IdToken
     account: str | None
     payment: Payment

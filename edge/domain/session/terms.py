@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import msgspec
 
 from edge.domain.invoice import Place, Seller
 from edge.domain.pricing import CompiledTariff
+from edge.domain.view import PriceLine
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,13 +40,13 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Terms:
     """For an idle EVSE: what is on sale now. For a session: the tariff frozen at its tap (I3).
 
-    `refusal` is a code that says why nothing new is sold, or None.
+    `price` is what the screen says now, by language; the first one is the invoice's. `refusal` is a code that says why nothing new is sold, or None.
     """
 
     tariff_hash: str
     tariff_document: str
-    tariff_text: str
     compiled: CompiledTariff
+    price: Mapping[str, tuple[PriceLine, ...]]
     currency: str
     hold_minor: int
     seller: Seller
@@ -52,3 +54,11 @@ class Terms:
     clock_trusted: bool
     refusal: str | None = None
     rules: Rules = field(default_factory=Rules)
+
+    @property
+    def price_text(self) -> str:
+        """The price as the screen shows it, on one line."""
+        lines = next(iter(self.price.values()), ())
+        return "; ".join(
+            f"{line.label} {line.amount}" + (f" ({line.note})" if line.note else "") for line in lines
+        )
