@@ -1,0 +1,331 @@
+#!/usr/bin/env python3
+"""Kill everything between the journal and the books, many times, and look whether an entry is lost or doubled.
+
+    .venv/bin/python scripts/campaigns/sync.py --trials 200 --seed 1 --brokers 2 --json --state FILE
+
+A trial starts a till that writes as fast as it may, brokers that keep nothing on disk, and a receiver; kills each
+of them with SIGKILL, freezes brokers (a cut link), and fills the disk under either side (as root, on a tmpfs). Then
+everything runs again, and the books must hold exactly what the till has said was committed. One line of JSON per
+trial; a campaign with `--state` goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from edge.backoffice.stats import collect
+from edge.backoffice.verify import verify
+from edge.domain.instant import Instant
+from edge.domain.ledger import facts
+from edge.errors import StoreError
+from edge.store.connection import open_reader
+from edge.store.keys import load_or_make
+from edge.store.store import Owner, Store
+from edge.store.transaction import Tx
+from edge.sync.contract.messages import StateFields
+from edge.sync.contract.topics import peer
+from edge.sync.options import UplinkOptions
+from edge.sync.uplink import Uplink
+from hw.virtual.broker import EmbeddedBroker, Mosquitto
+
+Fault = Literal["till", "receiver", "broker", "freeze", "till_disk", "books_disk"]
+
+#: A tmpfs that a trial fits into with room to spare, and that is quickly filled.
+_DISK_BYTES = 48 * 1024 * 1024
+
+#: Longer than any resend or reconnect bound below, on a busy machine.
+_CONVERGENCE_MAX_S = 90.0
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """What one trial did and found. `committed` is what the till's process said before it died."""
+
+    seed: int
+    faults: dict[str, int]
+    committed: int
+    journal: int
+    booked: int
+    convergence_s: float
+    lost: int
+    problems: tuple[str, ...]
+
+
+def till(folder: Path, brokers: list[str], *, quiet: bool) -> None:
+    """The process that is killed: writes, and says on stdout what was committed."""
+    store = Store.open(
+        folder / "till.db",
+        key=load_or_make(folder / "ledger.key"),
+        owner=Owner(site="s1", device="d1"),
+        prefix="CT",
+        now=_now(),
+    )
+    uplink = Uplink(
+        UplinkOptions(
+            brokers=tuple(brokers), resend_s=0.5, resend_max_s=4, retry_s=0.2, retry_max_s=1, watermark_s=0.05
+        ),
+        database=store.path,
+        store=store,
+        peer=peer("s1", "d1"),
+        now=_now,
+        state=lambda: StateFields(version="c", boot_id="c", clock_trusted=True),
+        on_rolled_back=lambda found: print(f"rolled back: {found}", file=sys.stderr),
+    )
+    store.on_commit(uplink.wake)
+    uplink.start()
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
+    rng = random.Random(os.getpid())  # noqa: S311  (how fast it writes, no secret)
+    while not stopped:
+        if quiet:
+            time.sleep(0.05)
+            continue
+        count = rng.choice((1, 1, 1, 20, 200))
+        with contextlib.suppress(StoreError):
+            store.submit(partial(_append, count=count)).result()
+            print(store.head.seq, flush=True)
+        time.sleep(rng.uniform(0, 0.02))
+    uplink.stop(2)
+    store.close()
+
+
+def _now() -> Instant:
+    return Instant(utc=datetime.now(UTC), boot_id=str(os.getpid()), monotonic_ns=time.monotonic_ns())
+
+
+def _append(tx: Tx, *, count: int) -> None:
+    for _ in range(count):
+        tx.append(facts.DeviceStopped(reason="x"), _now())
+
+
+class _World:
+    """The processes of one trial."""
+
+    def __init__(self, folder: Path, brokers: int, rng: random.Random) -> None:
+        self.rng, self.folder = rng, folder
+        self.till_folder, self.books_folder = folder / "till", folder / "books"
+        self.books = self.books_folder / "books.db"
+        kind = Mosquitto if Mosquitto.installed() else EmbeddedBroker
+        self.brokers = [kind.start() for _ in range(brokers)]
+        self.said = folder / "said"
+        self.till = self._start_till(quiet=False)
+        self.receiver = self._start_receiver()
+
+    @property
+    def _addresses(self) -> list[str]:
+        return [broker.address for broker in self.brokers]
+
+    def _start_till(self, *, quiet: bool) -> subprocess.Popen[bytes]:
+        command = [sys.executable, __file__, "--till", str(self.till_folder), *(["--quiet"] if quiet else [])]
+        with self.said.open("ab") as out:
+            return subprocess.Popen([*command, *self._addresses], stdout=out, stderr=subprocess.DEVNULL)
+
+    def _start_receiver(self) -> subprocess.Popen[bytes]:
+        options = [part for address in self._addresses for part in ("--broker", address)]
+        return subprocess.Popen(
+            [sys.executable, "-m", "edge", "backoffice", "run", "--db", str(self.books), *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def do(self, fault: Fault) -> None:
+        pause_s = self.rng.uniform(0, 0.4)
+        match fault:
+            case "till":
+                _kill(self.till)
+                time.sleep(pause_s)
+                self.till = self._start_till(quiet=False)
+            case "receiver":
+                _kill(self.receiver)
+                time.sleep(pause_s)
+                self.receiver = self._start_receiver()
+            case "broker":
+                broker = self.rng.choice(self.brokers)
+                broker.kill()
+                time.sleep(pause_s)
+                broker.restart()
+            case "freeze":
+                broker = self.rng.choice(self.brokers)
+                broker.freeze()
+                time.sleep(pause_s + 0.5)
+                broker.thaw()
+            case "till_disk":
+                self._fill(self.till_folder, pause_s)
+            case "books_disk":
+                self._fill(self.books_folder, pause_s)
+
+    def _fill(self, folder: Path, pause_s: float) -> None:
+        filler = folder / "filler"
+        with contextlib.suppress(OSError), filler.open("wb") as file:
+            while True:
+                file.write(bytes(1 << 20))
+                file.flush()
+        time.sleep(pause_s + 0.3)
+        filler.unlink()
+
+    def converge(self) -> tuple[float, int, int]:
+        """Everything runs, nothing new is written: how long until the books have it all."""
+        _kill(self.till)
+        if self.receiver.poll() is not None:
+            self.receiver = self._start_receiver()
+        self.till = self._start_till(quiet=True)
+        began, journal = time.monotonic(), -1
+        while time.monotonic() - began < _CONVERGENCE_MAX_S:
+            with contextlib.suppress(StoreError):
+                journal, booked = _last(self.till_folder / "till.db"), _booked(self.books)
+                if journal == booked and self._acknowledged() == journal:
+                    break
+            if self.receiver.poll() is not None:
+                self.receiver = self._start_receiver()
+            time.sleep(0.05)
+        return time.monotonic() - began, journal, _booked(self.books)
+
+    def _acknowledged(self) -> int:
+        db = open_reader(self.till_folder / "till.db")
+        row = db.execute("SELECT upto FROM watermark").fetchone()
+        db.close()
+        return 0 if row is None else int(row[0])
+
+    def end(self) -> None:
+        for process in (self.till, self.receiver):
+            _kill(process)
+        for broker in self.brokers:
+            broker.stop()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+def _last(database: Path) -> int:
+    db = open_reader(database)
+    try:
+        (last,) = db.execute("SELECT max(seq) FROM entry").fetchone()
+    finally:
+        db.close()
+    return int(last or 0)
+
+
+def _booked(database: Path) -> int:
+    return sum(e.upto for d in collect(database).devices for e in d.epochs)
+
+
+@contextlib.contextmanager
+def _disks(folder: Path) -> Iterator[bool]:
+    """Both sides on small disks of their own, where that is allowed; False where it is not."""
+    mounted: list[Path] = []
+    for name in ("till", "books"):
+        disk = folder / name
+        disk.mkdir()
+        options = f"size={_DISK_BYTES}"
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
+        if os.geteuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0:
+            mounted.append(disk)
+    try:
+        yield len(mounted) == 2
+    finally:
+        for disk in mounted:
+            subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def run(seed: int, brokers: int) -> Trial:
+    """One trial."""
+    rng = random.Random(seed)  # noqa: S311  (a campaign must be repeatable)
+    done: dict[str, int] = {}
+    with tempfile.TemporaryDirectory(prefix="campaign-") as temporary, _disks(Path(temporary)) as disks:
+        kinds: list[Fault] = ["till", "till", "receiver", "receiver", "broker", "broker", "freeze"]
+        kinds += ["till_disk", "books_disk"] if disks else []
+        world = _World(Path(temporary), brokers, rng)
+        try:
+            time.sleep(1.0)
+            for _ in range(rng.randint(3, 6)):
+                fault = rng.choice(kinds)
+                done[fault] = done.get(fault, 0) + 1
+                world.do(fault)
+                time.sleep(rng.uniform(0.05, 0.6))
+            seconds, journal, booked = world.converge()
+            committed = max((int(line) for line in world.said.read_text().split("\n")[:-1]), default=0)
+        finally:
+            world.end()
+        problems = verify(world.books).problems
+    return Trial(
+        seed=seed,
+        faults=done,
+        committed=committed,
+        journal=journal,
+        booked=booked,
+        convergence_s=round(seconds, 2),
+        lost=max(0, committed - booked) + max(0, journal - booked),
+        problems=problems,
+    )
+
+
+def _summary(trials: list[Trial]) -> dict[str, Any]:
+    times = sorted(trial.convergence_s for trial in trials) or [0.0]
+    faults: dict[str, int] = {}
+    for trial in trials:
+        for name, count in trial.faults.items():
+            faults[name] = faults.get(name, 0) + count
+    return {
+        "trials": len(trials),
+        "entries": sum(trial.booked for trial in trials),
+        "faults": faults,
+        "lost": sum(trial.lost for trial in trials),
+        "with_problems": sum(bool(trial.problems) for trial in trials),
+        "convergence_s": {"median": times[len(times) // 2], "max": times[-1]},
+    }
+
+
+def main() -> None:
+    """Run the campaign; exit 1 if anything was lost or does not verify."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--brokers", type=int, default=1)
+    parser.add_argument(
+        "--state", type=Path, help="keep each trial's line here, and go on after the last one"
+    )
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--till", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--quiet", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("addresses", nargs="*", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.till is not None:
+        till(arguments.till, arguments.addresses, quiet=arguments.quiet)
+        return
+    trials: list[Trial] = []
+    if arguments.state is not None and arguments.state.exists():
+        trials = [msgspec.json.decode(line, type=Trial) for line in arguments.state.read_bytes().splitlines()]
+    for number in range(len(trials), arguments.trials):
+        trial = run(arguments.seed * 1_000_000 + number, arguments.brokers)
+        trials.append(trial)
+        line = msgspec.json.encode(trial).decode()
+        if arguments.state is not None:
+            with arguments.state.open("a") as file:
+                file.write(line + "\n")
+        print(line if arguments.json else f"{number + 1}/{arguments.trials} {line}", flush=True)
+    summary = _summary(trials)
+    print(msgspec.json.encode(summary).decode())
+    if summary["lost"] or summary["with_problems"]:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
