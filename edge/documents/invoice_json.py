@@ -72,6 +72,7 @@ def invoice_json(invoice: Invoice) -> dict[str, Any]:
         "total_after_taxes": money(figures.total_after_taxes_minor),
         "payable": money(figures.payable_minor),
         "currency": draft.currency,
+        "tax_included": draft.tax_included,
         "paid": draft.paid,
         "tariff": draft.tariff,
         "account": draft.account,

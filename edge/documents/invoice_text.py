@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from edge.documents.invoice_json import invoice_json
@@ -39,7 +40,10 @@ def invoice_text(invoice: Invoice) -> str:
         _row("Energy" + (" (estimated)" if draft.estimated else ""), _kwh(draft.energy_wh)),
         "-" * WIDTH,
     ]
-    lines += [_row(_line(line), f"{line['before_taxes']} {currency}") for line in view["lines"]]
+    lines += [
+        _row(_line(line, tax_included=draft.tax_included), f"{line['before_taxes']} {currency}")
+        for line in view["lines"]
+    ]
     lines += [_row(f"Allowance: {a['reason']}", f"-{a['amount']} {currency}") for a in view["allowances"]]
     lines += [_row(f"Charge: {c['reason']}", f"{c['amount']} {currency}") for c in view["charges"]]
     lines.append(_row("Net", f"{view['total_before_taxes']} {currency}"))
@@ -58,15 +62,21 @@ def invoice_text(invoice: Invoice) -> str:
     return "\n".join(lines)
 
 
-def _line(line: dict[str, Any]) -> str:
+def _line(line: dict[str, Any], *, tax_included: bool) -> str:
     label = _LABELS[line["dimension"]]
+    tax = " incl. tax" if tax_included else ""
     match line["dimension"]:
         case "ENERGY":
-            return f"{label} {line['quantity']} Wh x {line['unit_price']}/kWh"
+            return f"{label} at {line['unit_price']}/kWh{tax}, net"
         case "FLAT":
-            return label
+            return f"{label} of {line['unit_price']}{tax}, net"
         case _:
-            return f"{label} {line['quantity']} s x {line['unit_price']}/h"
+            return f"{label} {_duration(line['quantity'])} at {line['unit_price']}/h{tax}, net"
+
+
+def _duration(seconds: Decimal | int) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02d} min"
 
 
 def _kwh(energy_wh: int) -> str:

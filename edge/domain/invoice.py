@@ -60,6 +60,7 @@ class TariffText(msgspec.Struct, frozen=True, kw_only=True):
 class InvoiceDraft(msgspec.Struct, frozen=True, kw_only=True):
     """All of an invoice but its number and issue date, which are drawn in the commit that seals it.
 
+    `tax_included`: unit prices are what the driver pays, amounts of lines are net all the same (EN 16931).
     `dated` is False where begin and end come from a clock that was never found right; `estimated` is about
     the energy.
     """
@@ -75,6 +76,7 @@ class InvoiceDraft(msgspec.Struct, frozen=True, kw_only=True):
     estimated: bool
     dated: bool
     currency: str
+    tax_included: bool
     figures: Figures
     paid: Paid
     tariff: TariffText

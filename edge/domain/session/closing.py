@@ -216,6 +216,7 @@ def _draft(session: Session, reason: str, terms: Terms) -> InvoiceDraft:
         ended_by=reason,
         estimated=measured.estimated,
         currency=bill.currency,
+        tax_included=terms.compiled.tariff.tax_included == "YES",
         figures=bill.invoice,
         paid=Paid(
             method=payment.method,

@@ -55,13 +55,9 @@ class Charging(msgspec.Struct, frozen=True, tag=True):
 
 
 class Resuming(msgspec.Struct, frozen=True, tag=True):
-    """After a restart: vehicle and meter have to answer before the session goes on or closes.
-
-    `same_boot`: only the process restarted, so monotonic time still tells how long nobody watched.
-    """
+    """After a restart: vehicle and meter have to answer before the session goes on or closes."""
 
     since: Instant
-    same_boot: bool
 
 
 class Stopping(msgspec.Struct, frozen=True, tag=True):
@@ -112,7 +108,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     """One session, open until its money is in a final state.
 
     `dated` is False while its times come from a clock that was not trusted; `shift_us` is what they are off by,
-    known once that boot's clock is right.
+    known once that boot's clock is right. `adrift`: since a restart nobody knows how much time has passed.
     """
 
     session_id: str
@@ -126,6 +122,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     payment: Payment
     dated: bool
     shift_us: int = 0
+    adrift: bool = False
     measured: Measured | None = None
 
 
@@ -147,6 +144,7 @@ class EvseState(msgspec.Struct, frozen=True, kw_only=True):
     """One EVSE. What devices say is not kept over a restart: it is asked again."""
 
     evse_id: str
+    booted: Instant | None = None
     session: Session | None = None
     finished: Finished | None = None
     pilot: Pilot | None = None

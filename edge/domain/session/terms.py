@@ -40,7 +40,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Terms:
     """For an idle EVSE: what is on sale now. For a session: the tariff frozen at its tap (I3).
 
-    `price` is what the screen says now, by language; the first one is the invoice's. `refusal` is a code that says why nothing new is sold, or None.
+    `price` is what the screen says now, by language; the first one is the invoice's. `rated_power_w` is the most
+    that the meter can measure. `refusal` is a code that says why nothing new is sold, or None.
     """
 
     tariff_hash: str
@@ -52,6 +53,7 @@ class Terms:
     seller: Seller
     place: Place
     clock_trusted: bool
+    rated_power_w: int
     refusal: str | None = None
     rules: Rules = field(default_factory=Rules)
 
