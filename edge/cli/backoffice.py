@@ -6,14 +6,17 @@ import signal
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 import msgspec
 
 from edge.backoffice.options import BackofficeOptions
 from edge.cli.call import NO, Call, command, table
-from edge.errors import CallError, ConfigError
+from edge.errors import CallError, ConfigError, TillError
+
+if TYPE_CHECKING:
+    from edge.backoffice.export import Table
 
 CONFIG_DEFAULT = Path("/etc/chargetill/backoffice.toml")
 
@@ -21,6 +24,11 @@ CONFIG_DEFAULT = Path("/etc/chargetill/backoffice.toml")
 class _DatabaseUnknown(CallError):
     code = "call.database"
     hint = "give --db FILE, or --config FILE with `db`"
+
+
+class _FileUnwritable(TillError):
+    code = "call.output"
+    hint = "choose a file that you may write, on a disk with room"
 
 
 _db = click.option("--db", "db_here", type=click.Path(path_type=Path), help="the back office's database")
@@ -105,6 +113,100 @@ def verify(call: Call, db_here: Path | None, config_here: Path | None) -> None:
     call.say(found, "\n".join([*found.problems, summary]))
     if found.problems:
         sys.exit(NO)
+
+
+@backoffice.command("export")
+@click.option(
+    "--table",
+    "table_name",
+    type=click.Choice(["entries", "sessions", "payments", "invoices", "meter_values"]),
+    default="entries",
+    show_default=True,
+)
+@click.option("--format", "form", type=click.Choice(["ndjson", "csv"]), default="ndjson", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="default: standard output")
+@_db
+@_config
+@command
+def export(
+    call: Call, table_name: str, form: str, out: Path | None, db_here: Path | None, config_here: Path | None
+) -> None:
+    """The entries byte for byte, or a table."""
+    from edge.backoffice.export import export as lines
+
+    if table_name == "entries" and form == "csv":
+        raise click.UsageError("entries are signed bytes: they have no CSV form")
+    found = lines(
+        _database(call, db_here, config_here),
+        cast("Table", table_name),
+        cast("Literal['ndjson', 'csv']", form),
+    )
+    try:
+        with sys.stdout.buffer if out is None else out.open("wb") as file:
+            file.writelines(found)
+    except OSError as e:
+        raise _FileUnwritable(f"{out or 'standard output'}: {e.strerror}") from e
+
+
+@backoffice.command("access")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--host", "hosts", multiple=True, required=True, help="the broker's names and addresses")
+@click.option("--port", type=click.IntRange(1, 65535), default=8883, show_default=True)
+@command
+def access(call: Call, folder: Path, hosts: tuple[str, ...], port: int) -> None:
+    """Make a CA, the broker's and the back office's certificates, and mosquitto's configuration with its rules."""
+    from edge.backoffice.access import Authority
+
+    authority = Authority.open(folder)
+    authority.issue_broker(hosts)
+    authority.issue_backoffice()
+    conf = authority.write_mosquitto(port)
+    found = {"folder": str(folder), "mosquitto": str(conf), "devices": len(authority.devices())}
+    call.say(found, f"mosquitto -c {conf}")
+
+
+@backoffice.group("device")
+def device() -> None:
+    """The chargers that this back office knows."""
+
+
+@device.command("enroll")
+@click.argument("site")
+@click.argument("name")
+@click.option("--access", "folder", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=8883, show_default=True)
+@command
+def enroll(call: Call, site: str, name: str, folder: Path, port: int) -> None:
+    """Issue a device's certificate and let it in; tell mosquitto with SIGHUP."""
+    from edge.backoffice.access import Authority
+    from edge.sync.contract.topics import peer
+
+    authority = Authority.open(folder)
+    certificate = authority.issue_device(peer(site, name))
+    authority.write_mosquitto(port)
+    found = {
+        "site": site,
+        "device": name,
+        "ca": str(folder / "ca.pem"),
+        "cert": str(certificate),
+        "key": str(certificate.with_suffix(".key")),
+    }
+    text = f"copy to the device: {found['ca']} {found['cert']} {found['key']}, then SIGHUP to mosquitto"
+    call.say(found, text)
+
+
+@device.command("list")
+@_db
+@_config
+@command
+def devices(call: Call, db_here: Path | None, config_here: Path | None) -> None:
+    """Each device with what it said last."""
+    from edge.backoffice.stats import collect
+
+    found = collect(_database(call, db_here, config_here)).devices
+    columns = ("site", "device", "online", "state_at", "entries", "sessions", "invoices", "quarantined")
+    rows = [{column: getattr(d, column) for column in columns} for d in found]
+    call.say(rows, table(rows, columns))
 
 
 def _options(path: Path | None, given: dict[str, Any]) -> BackofficeOptions:

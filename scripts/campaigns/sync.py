@@ -16,6 +16,7 @@ import contextlib
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -185,7 +186,7 @@ class _World:
         self.till = self._start_till(quiet=True)
         began, journal = time.monotonic(), -1
         while time.monotonic() - began < _CONVERGENCE_MAX_S:
-            with contextlib.suppress(StoreError):
+            with contextlib.suppress(StoreError, sqlite3.Error):  # killed before it made its tables
                 journal, booked = _last(self.till_folder / "till.db"), _booked(self.books)
                 if journal == booked and self._acknowledged() == journal:
                     break

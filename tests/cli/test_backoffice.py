@@ -6,10 +6,17 @@ import json
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from edge.backoffice.arrival import Message
+from edge.backoffice.books import Books
+from edge.domain.instant import Instant
+from edge.domain.ledger.envelope import Head, wrap
+from edge.domain.ledger.facts import PaymentRequested
+from edge.sync.contract.topics import Peer
 from hw.virtual.broker import EmbeddedBroker
 
 
@@ -80,3 +87,40 @@ def test_an_option_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     done = call("backoffice", "run", "--config", config)
     assert done.returncode == 2
     assert "speed" in done.stderr
+
+
+def test_entries_leave_as_they_came_and_tables_as_json_or_csv(database, tmp_path: Path) -> None:
+    entry = wrap(
+        PaymentRequested(
+            session_id="=1+1", payment_ref="P1", method="account", amount_minor=500, currency="EUR"
+        ),
+        head=Head(epoch="E1"),
+        at=Instant(utc=datetime(2026, 6, 1, tzinfo=UTC), boot_id="b", monotonic_ns=1),
+        source="/till/s1/d1",
+        key_id="0" * 16,
+    )
+    books = Books(database)
+    books.book([Message(peer=Peer("s1", "d1"), payload=entry.raw)], datetime.now(UTC))
+    books.close()
+    assert call("backoffice", "export", "--db", database).stdout == entry.raw.decode() + "\n"
+    payments = call("backoffice", "export", "--db", database, "--table", "payments").stdout
+    assert json.loads(payments)["requested_minor"] == 500
+    out = tmp_path / "payments.csv"
+    call("backoffice", "export", "--db", database, "--table", "payments", "--format", "csv", "--out", out)
+    heading, row = out.read_text().splitlines()
+    assert heading.startswith("site,device,payment_ref,session_id")
+    assert row.startswith("s1,d1,P1,'=1+1"), "a spreadsheet must not calculate"
+
+
+def test_a_broker_is_set_up_and_a_device_let_in(tmp_path: Path) -> None:
+    folder = tmp_path / "access"
+    made = json.loads(call("backoffice", "access", folder, "--host", "localhost", "--json").stdout)
+    assert made["devices"] == 0
+    given = json.loads(
+        call("backoffice", "device", "enroll", "s1", "d1", "--access", folder, "--json").stdout
+    )
+    assert Path(given["key"]).stat().st_mode & 0o077 == 0
+    assert "user s1.d1" in (folder / "acl").read_text()
+    refused = call("backoffice", "device", "enroll", "s/1", "d1", "--access", folder, "--json")
+    assert refused.returncode == 2
+    assert json.loads(refused.stderr)["error"]["code"] == "sync.name"

@@ -1,0 +1,71 @@
+"""The books for other programs: entries as the devices signed them, or tables for a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from edge.store.connection import open_reader, translated
+
+Table = Literal["entries", "sessions", "payments", "invoices", "meter_values"]
+
+#: The columns of each table that mean something outside this database, and their order.
+_QUERIES: dict[Table, str] = {
+    "entries": "SELECT raw FROM entries WHERE seq <= (SELECT upto FROM line WHERE line.line_id = entries.line_id) "
+    "ORDER BY site, device, line_id, seq",
+    "sessions": "SELECT site, device, session_id, evse_id, opened_at, method, account, status, meter_model, "
+    "meter_serial, began_at, begin_wh, ended_at, end_wh, energy_wh, estimated, stop_reason, currency, payable_minor, "
+    "outcome, invoice_number, tariff_hash FROM sessions ORDER BY opened_at, site, device, session_id",
+    "payments": "SELECT site, device, payment_ref, session_id, method, currency, status, requested_minor, hold_minor, "
+    "captured_minor, reason FROM payments ORDER BY site, device, payment_ref",
+    "invoices": "SELECT site, device, number, session_id, issued_at, currency, payable_minor, document FROM invoices "
+    "ORDER BY site, device, series, sequence",
+    "meter_values": "SELECT site, device, session_id, at, context, register_wh FROM meter_values "
+    "ORDER BY site, device, session_id, at",
+}
+
+
+def export(path: Path, table: Table, form: Literal["ndjson", "csv"]) -> Iterator[bytes]:
+    """Lines with their ends. `entries` are the exact bytes, device by device, so that anyone can verify them.
+
+    Raises StoreError.
+    """
+    db = open_reader(path)
+    try:
+        with translated("read", path):
+            cursor = db.execute(_QUERIES[table])
+            names = [column[0] for column in cursor.description]
+            if form == "csv" and table != "entries":
+                yield _csv(names)
+            for row in cursor:
+                if table == "entries":
+                    yield bytes(row[0]) + b"\n"
+                elif form == "csv":
+                    yield _csv(list(row))
+                else:
+                    yield msgspec.json.encode(_record(names, row)) + b"\n"
+    finally:
+        db.close()
+
+
+def _record(names: list[str], row: tuple[Any, ...]) -> dict[str, Any]:
+    record = dict(zip(names, row, strict=True))
+    if "document" in record:
+        record["document"] = msgspec.Raw(record["document"].encode())
+    return record
+
+
+def _csv(values: list[Any]) -> bytes:
+    """RFC 4180; a text that a spreadsheet would take for a formula is marked as text."""
+    out = io.StringIO()
+    csv.writer(out).writerow([_cell(value) for value in values])
+    return out.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value
