@@ -148,6 +148,25 @@ def export(
         raise _FileUnwritable(f"{out or 'standard output'}: {e.strerror}") from e
 
 
+@backoffice.command("web")
+@click.option("--listen", default="127.0.0.1:8090", show_default=True, metavar="HOST:PORT")
+@_db
+@_config
+@command
+def web(call: Call, listen: str, db_here: Path | None, config_here: Path | None) -> None:
+    """A read-only page of devices, sessions and invoices, on this machine only."""
+    import asyncio
+
+    from edge.backoffice.page import serve
+
+    database = _database(call, db_here, config_here)
+    click.echo(f"http://{listen}/")
+    try:
+        asyncio.run(serve(database, listen))
+    except KeyboardInterrupt:
+        return
+
+
 @backoffice.command("access")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--host", "hosts", multiple=True, required=True, help="the broker's names and addresses")
