@@ -164,14 +164,14 @@ class Bus(Generic[T]):
         """
         time = asyncio.get_running_loop().time()
         asked = self._unit(unit).asked
-        distance = min(span.spare, DISTANCE)
+        distance = min(span.spare // span.step, DISTANCE)
         rested: dict[int, tuple[bool, int]] = {}
-        for count in range(span.count, span.count + span.spare + 1):
+        for count in range(span.count, span.count + span.spare + 1, span.step):
             used = self._used.get((unit, span.function, count))
             if used is None:
                 return count
             age_s = time - used.at
-            if (used.answered and asked - used.turn > distance) or (
+            if (used.answered and asked - used.turn >= distance) or (
                 not used.answered and age_s >= self._timing.ghost_rest_s
             ):
                 rested[count] = (not used.answered and age_s < self._timing.ghost_s, used.turn)

@@ -45,12 +45,16 @@ _rtu, _socket = FramerRTU(_decoder), FramerSocket(_decoder)
 
 
 class Span(msgspec.Struct, frozen=True):
-    """`count` registers (or bits) from `address`; up to `spare` more exist behind and may be read along."""
+    """`count` registers (or bits) from `address`; up to `spare` more exist behind and may be read along.
+
+    `step` is 2 where a device hands out only whole 32-bit values.
+    """
 
     function: Literal[1, 2, 3, 4]
     address: int
     count: int = 1
     spare: int = 0
+    step: int = 1
 
 
 class Request(msgspec.Struct, frozen=True):

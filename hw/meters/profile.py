@@ -35,16 +35,17 @@ class UnknownProfile(CallError):
 
 
 class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Registers read in one request. Up to `spare` more behind them exist and may be read along."""
+    """Registers read in one request. Up to `spare` more behind them exist and may be read along, in `step`s."""
 
     function: Literal["input", "holding"]
     address: Address
     count: Annotated[int, Meta(ge=1, le=READ_REGISTERS_MAX)]
     spare: Annotated[int, Meta(ge=0, le=READ_REGISTERS_MAX)] = 0
+    step: Literal[1, 2, 4] = 2
 
     @property
     def span(self) -> Span:
-        return Span(FUNCTIONS[self.function], self.address, self.count, self.spare)
+        return Span(FUNCTIONS[self.function], self.address, self.count, self.spare, self.step)
 
 
 class Field(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,14 +87,20 @@ class IdentityField(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One model. `rated_power_w` bounds what is plausible; the energy register wraps at `rollover_wh`."""
+    """One model.
+
+    `rated_power_w` bounds what is plausible: the largest current of the meter on all phases. The energy register
+    wraps to 0 at `rollover_wh`; without it a fall is never taken for a rollover. `energy_more` are further
+    registers (other tariffs) that belong to the sum.
+    """
 
     model: str
     source: str
     rated_power_w: Annotated[int, Meta(ge=1, le=1_000_000)]
-    rollover_wh: Annotated[int, Meta(ge=1_000_000)]
     blocks: Annotated[tuple[Block, ...], Meta(min_length=1, max_length=6)]
     energy_import: Field
+    rollover_wh: Annotated[int, Meta(ge=1_000_000)] | None = None
+    energy_more: tuple[Field, ...] = ()
     power: Field | None = None
     current: Field | None = None
     voltage: Field | None = None
@@ -105,10 +112,6 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     baudrate: Annotated[int, Meta(ge=300, le=1_000_000)] = 9600
     parity: Literal["N", "E", "O"] = "N"
     note: str = ""
-
-    def fields(self) -> tuple[Field, ...]:
-        """The fields that are polled."""
-        return tuple(f for f in (self.energy_import, self.power, self.current, self.voltage) if f is not None)
 
     def block_of(self, field: Field) -> Block:
         """The block that holds a field. Raises ValueError when none does."""
@@ -137,9 +140,8 @@ def parse(toml: str) -> Profile:
     """A profile from its text. Raises msgspec.ValidationError, tomllib.TOMLDecodeError or ValueError."""
     raw: dict[str, Any] = tomllib.loads(toml, parse_float=Decimal)
     profile = msgspec.convert(raw, Profile)
-    for field, units in (
-        (profile.energy_import, WH), (profile.power, W), (profile.current, A), (profile.voltage, V),
-    ):  # fmt: skip
+    energies = [(field, WH) for field in (profile.energy_import, *profile.energy_more)]
+    for field, units in [*energies, (profile.power, W), (profile.current, A), (profile.voltage, V)]:
         if field is None:
             continue
         profile.block_of(field)

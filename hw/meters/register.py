@@ -74,20 +74,32 @@ class RegisterMeter:
         self.profile = profile
         self.limits = Limits(rated_power_w=profile.rated_power_w, rollover_wh=profile.rollover_wh)
         self._bus, self._unit, self._timeout_s, self._clock = bus, unit, timeout_s, clock
-        self._energy_first = sorted(
-            profile.blocks, key=lambda b: b != profile.block_of(profile.energy_import)
-        )
+        self._narrow: set[Block] = set()
+        energy = profile.block_of(profile.energy_import)
+        self._energy_first = sorted(profile.blocks, key=lambda block: block != energy)
 
     async def read(self) -> MeterValue:
         """One fresh reading, stamped at the arrival of the block that holds the energy. Raises MeterError."""
         data: dict[Block, bytes] = {}
         at: Instant | None = None
         for block in self._energy_first:
-            answer = await self._read(block.span)
+            answer = await self._block(block)
             data[block] = answer.data
             at = at or answer.at
         assert at is not None
         return decode(self.profile, data, at)
+
+    async def _block(self, block: Block) -> Answer[Instant]:
+        """One block, with spare registers unless this meter's firmware turned out not to have them."""
+        if block in self._narrow:
+            return await self._read(msgspec.structs.replace(block.span, spare=0))
+        try:
+            return await self._read(block.span)
+        except MeterRefused:
+            if not block.spare:
+                raise
+            self._narrow.add(block)
+            return await self._block(block)
 
     async def identify(self) -> MeterIdentity:
         """Who answers. What the meter refuses to tell stays None. Raises MeterError when it is silent."""
@@ -134,13 +146,14 @@ def translate(error: BusError) -> MeterError:
 
 def decode(profile: Profile, data: dict[Block, bytes], at: Instant) -> MeterValue:
     """The reading in the registers of all blocks. Raises MeterInvalid when the energy is not one."""
-    (energy,) = _numbers(profile, profile.energy_import, data)
-    if energy is None:
+    fields = (profile.energy_import, *profile.energy_more)
+    energies = [n for n in (_numbers(profile, field, data)[0] for field in fields) if n is not None]
+    if len(energies) < len(fields):
         raise MeterInvalid(f"{profile.model}: the energy register holds no number")
-    if not 0 <= energy.value <= profile.rollover_wh:
-        raise MeterInvalid(
-            f"{profile.model}: {float(energy.value):.6g} Wh is outside of the register's range"
-        )
+    energy = values.Number(sum((n.value for n in energies), Fraction()), max(n.step for n in energies))
+    if energy.value < 0 or (profile.rollover_wh is not None and energy.value > profile.rollover_wh):
+        shown = f"{float(energy.value):.6g} Wh"
+        raise MeterInvalid(f"{profile.model}: {shown} is outside of the register's range")
     power = _numbers(profile, profile.power, data)[0] if profile.power else None
     return MeterValue(
         at=at,

@@ -10,7 +10,7 @@ from hw.meters.values import REGISTERS, encode
 from hw.virtual.modbus_server import ILLEGAL_ADDRESS, ILLEGAL_FUNCTION, Refusal
 from hw.virtual.outlet import VOLTS, WH_NS, Outlet
 
-NAN_WORDS = (0x7FC0, 0x0000, 0x0000, 0x0000)
+NAN_WORDS = (0x7FF8, 0x0000, 0x0000, 0x0000)
 _FUNCTION = {"holding": 3, "input": 4}
 
 
@@ -75,6 +75,8 @@ class VirtualMeter:
             _place(table, _FUNCTION[serial.function], serial.address, raw)
         currents = [Fraction(ma) for ma in self.outlet.current_ma()]
         self._field(table, self.profile.energy_import, [self._energy_wh()], WH)
+        for more in self.profile.energy_more:
+            self._field(table, more, [Fraction(0)], WH)
         self._field(table, self.profile.power, [Fraction(self.outlet.power_w())], W)
         self._field(table, self.profile.current, currents, A)
         self._field(table, self.profile.voltage, [Fraction(1000 * VOLTS)] * 3, V)
