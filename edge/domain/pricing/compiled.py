@@ -11,7 +11,9 @@ import msgspec
 
 from edge.domain.money import exponent
 from edge.domain.plan import DayPass, Plan, member_tariff
-from edge.domain.pricing.selection import Selection
+from edge.domain.pricing.exact import rational
+from edge.domain.pricing.facts import Tally
+from edge.domain.pricing.selection import Number, Selection
 from edge.domain.tariffs.model import (
     DIMENSIONS,
     Dimension,
@@ -68,6 +70,7 @@ class CompiledTariff:
 
     __slots__ = (
         "_full_price",
+        "_tallied",
         "currency",
         "default_taxes",
         "gross",
@@ -99,6 +102,7 @@ class CompiledTariff:
         self.slots: list[Slot] = []
         self.taxes: list[Taxes] = []
         self._full_price: dict[int, int] = {}
+        self._tallied: tuple[tuple[Tally, ...], dict[int, Number]] = ((), {})
         usable = [e for e in tariff.elements if e.restrictions.evse_kind in (None, evse_kind)]
         self.session = Table(self, [e for e in usable if e.restrictions.reservation is None], covered=True)
         expired = [e for e in usable if e.restrictions.reservation == "RESERVATION_EXPIRES"]
@@ -154,6 +158,12 @@ class CompiledTariff:
                 return i
         self.taxes.append(stacked(rates))
         return len(self.taxes) - 1
+
+    def tallied(self, tallies: tuple[Tally, ...]) -> dict[int, Number]:
+        """The numbers behind tallies. The last answer is kept: they only change when a run ends."""
+        if self._tallied[0] is not tallies:
+            self._tallied = tallies, {tally.slot: rational(tally.quantity) for tally in tallies}
+        return self._tallied[1]
 
     def _line(self, component: PriceComponent, price: Decimal, *, included: bool) -> int:
         taxes = self.taxes_of(component.taxes)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from edge.domain.pricing.compiled import CompiledTariff, Slot
-from edge.domain.pricing.exact import rational
+from edge.domain.pricing.exact import ceil_div, rational
 from edge.domain.pricing.facts import Accrual, Reservation
 from edge.domain.pricing.selection import Number
 from edge.domain.tariffs.model import Dimension
@@ -33,7 +33,7 @@ class Quantities(msgspec.Struct, frozen=True):
 def quantities(compiled: CompiledTariff, accrual: Accrual) -> Quantities:
     """What is billed if the session ends now."""
     slots = compiled.slots
-    counted: dict[int, Number] = {tally.slot: rational(tally.quantity) for tally in accrual.tallies}
+    counted = dict(compiled.tallied(accrual.tallies))
     last_energy, last_time, last_parking = accrual.last_energy, accrual.last_time, accrual.last_parking
     run = accrual.run
     if run is not None:
@@ -79,7 +79,7 @@ def _left(compiled: CompiledTariff, accrual: Accrual, counted: dict[int, Number]
     left_wh, left_us = rational(accrual.left_wh), rational(accrual.left_us)
     if compiled.plan is None:
         return left_wh, left_us
-    closed = {tally.slot: rational(tally.quantity) for tally in accrual.tallies}
+    closed = compiled.tallied(accrual.tallies)
     for slot, quantity in counted.items():
         if compiled.is_included(slot):
             used = quantity - closed.get(slot, 0)
@@ -107,24 +107,26 @@ def _round_up(
     slots = compiled.slots
     if last < 0 or not slots[last].step:
         return
-    total: Number = 0
+    others: Number = 0
     for slot, quantity in counted.items():
-        if slots[slot].dimension == dimension:
-            total += quantity
-    surplus = -total % slots[last].step
-    if not surplus:
-        return
-    covered = min(surplus, left) if compiled.is_included(last) else 0
-    counted[last] += covered
-    if surplus > covered:
-        paid = compiled.full_price(last)
-        counted[paid] = counted.get(paid, 0) + surplus - covered
+        if slot != last and slots[slot].dimension == dimension:
+            others += quantity
+    step, total = slots[last].step, counted[last] + others if others else counted[last]
+    billed = ceil_div(total.numerator, total.denominator * step) * step
+    if compiled.is_included(last):
+        covered = min(billed - total, left)
+        counted[last] += covered
+        if billed - total > covered:
+            paid = compiled.full_price(last)
+            counted[paid] = counted.get(paid, 0) + billed - total - covered
+    else:
+        counted[last] = billed - others if others else billed
 
 
 def _add(lines: dict[int, Number], slots: list[Slot], counted: dict[int, Number]) -> None:
     for slot, quantity in counted.items():
         line = slots[slot].line
-        lines[line] = lines.get(line, 0) + quantity
+        lines[line] = lines[line] + quantity if line in lines else quantity
 
 
 def _reservation(compiled: CompiledTariff, reservation: Reservation) -> dict[int, Number]:
