@@ -70,11 +70,12 @@ class InvoiceSection(Table, frozen=True, kw_only=True):
 
 
 class Membership(Table, frozen=True, kw_only=True):
-    """The local list, and the operator's key that turns a UID into a token (a file of 64 hex digits, mode 0600)."""
+    """The local list, plans (a JSON list, as edge/sync/README.md says), and the operator's key that turns a UID into a token (a file of 64 hex digits, mode 0600)."""
 
     list: str
     key: str
     key_id: Name
+    plans: str | None = None
 
 
 class LogSection(Table, frozen=True, kw_only=True):
@@ -155,6 +156,7 @@ class Config:
     membership: Membership
     members_file: Path
     members_key_file: Path
+    plans_file: Path | None
     mqtt: msgspec.Struct | None
     kiosk: msgspec.Struct | None
     log: LogSection
@@ -292,6 +294,7 @@ class _Reader:
             membership=file.membership,
             members_file=folder / file.membership.list,
             members_key_file=folder / file.membership.key,
+            plans_file=None if file.membership.plans is None else folder / file.membership.plans,
             mqtt=mqtt,
             kiosk=kiosk,
             log=file.log,

@@ -30,6 +30,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     token: str
     limit_minor: int
     currency: str
+    group: str = ""
     blocked: bool = False
 
 

@@ -7,6 +7,8 @@ later sessions only. The balance is a fact that the journal keeps.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -328,3 +330,23 @@ def _balance(r: Reader | None) -> PlanBalance | None:
     until = r.instant("pass_until")
     r.close()
     return PlanBalance(period=period or "", energy_wh=energy or 0, time_s=time_s or 0, pass_until=until)
+
+
+class FrozenPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan as a session began with it. `document` is canonical JSON without whom it belongs to or what is left."""
+
+    hash: str
+    document: str
+    plan: Plan
+
+
+#: What a plan's JSON says beside the plan itself.
+_NOT_FROZEN = ("accounts", "groups", "balance")
+
+
+def freeze_plan(value: Mapping[str, object]) -> FrozenPlan:
+    """The plan in a JSON object, with the SHA-256 of its canonical form. Raises PlanError."""
+    plan = load_plan(value)
+    kept = {name: part for name, part in value.items() if name not in _NOT_FROZEN}
+    document = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return FrozenPlan(hash=hashlib.sha256(document.encode()).hexdigest(), document=document, plan=plan)

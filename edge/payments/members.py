@@ -25,6 +25,7 @@ class _Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     account: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
     uid: _Uid
     limit_minor: Annotated[int, Meta(ge=1, le=100_000_000)]
+    group: Annotated[str, Meta(max_length=60)] = ""
     blocked: bool = False
 
 
@@ -63,6 +64,7 @@ class FileMembers:
                 token=token.value,
                 limit_minor=member.limit_minor,
                 currency=currency,
+                group=member.group,
                 blocked=member.blocked,
             )
         if problems:

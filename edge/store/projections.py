@@ -15,6 +15,14 @@ def project(db: sqlite3.Connection, fact: facts.Fact, at: Instant) -> None:
     match fact:
         case facts.TariffFrozen():
             db.execute("INSERT INTO tariff (hash, document) VALUES (?, ?)", (fact.hash, fact.document))
+        case facts.PlanFrozen():
+            db.execute("INSERT INTO plan (hash, document) VALUES (?, ?)", (fact.hash, fact.document))
+        case facts.PlanBalanceChanged():
+            db.execute(
+                "INSERT INTO plan_balance (account, plan_id, balance) VALUES (?, ?, ?) "
+                "ON CONFLICT (account, plan_id) DO UPDATE SET balance = excluded.balance",
+                (fact.account, fact.plan_id, msgspec.json.encode(fact.balance)),
+            )
         case facts.PaymentFact():
             _payment(db, fact)
         case facts.SessionFact():

@@ -33,6 +33,10 @@ def _first(db: Database) -> None:
     db.table("watermark").create({"epoch": str, "upto": int, "head": str, "at": str}, pk="epoch")
     db.table("evse").create({"evse_id": str, "state": bytes}, pk="evse_id", not_null={"state"})
     db.table("tariff").create({"hash": str, "document": str}, pk="hash", not_null={"document"})
+    db.table("plan").create({"hash": str, "document": str}, pk="hash", not_null={"document"})
+    db.table("plan_balance").create(
+        {"account": str, "plan_id": str, "balance": bytes}, pk=("account", "plan_id"), not_null={"balance"}
+    )
     db.table("session").create(
         {
             "session_id": str,

@@ -24,6 +24,7 @@ import msgspec
 from edge.domain.instant import Instant
 from edge.domain.ledger.envelope import Entry, Head, digest, open_envelope, read_fact
 from edge.domain.ledger.facts import DeviceStopped, Fact, LedgerOpened
+from edge.domain.plan import PlanBalance
 from edge.errors import LedgerError, StoreError
 from edge.store.connection import StoreBusy, open_writer, translated
 from edge.store.keys import KeyUnusable, LedgerKey
@@ -61,6 +62,10 @@ class StoreClosed(StoreError):
     code = "store.closed"
 
 
+class StoreInUse(StoreBusy):
+    """Another daemon runs on this database, and so with these devices."""
+
+
 class Store:
     """See the module. Made by `open`; closed by `close`, which waits for what was submitted."""
 
@@ -76,7 +81,8 @@ class Store:
         try:
             with translated("migrate", path):
                 migrate(self._connection)
-            self._head = self._open_ledger(now)
+            with translated("read", path):
+                self._head = self._open_ledger(now)
         except BaseException:
             self._connection.close()
             raise
@@ -129,7 +135,10 @@ class Store:
 
         if self._closed:
             raise StoreClosed(f"{self.path} is closed")
-        self._jobs.put(job, timeout=5)
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            raise StoreBusy(f"{self.path}: {_QUEUE_MAX} commits wait already") from None
         return future
 
     def close(self) -> None:
@@ -242,6 +251,18 @@ class Store:
             raise LedgerError(f"{self.path} has no tariff {tariff_hash}")
         return str(row[0])
 
+    def plan(self, plan_hash: str) -> str:
+        """The frozen plan behind a hash. Before the first commit only."""
+        row = self._connection.execute("SELECT document FROM plan WHERE hash = ?", (plan_hash,)).fetchone()
+        if row is None:
+            raise LedgerError(f"{self.path} has no plan {plan_hash}")
+        return str(row[0])
+
+    def plan_balances(self) -> dict[tuple[str, str], PlanBalance]:
+        """What members have left of their plans, by account and plan. Before the first commit only."""
+        rows = self._connection.execute("SELECT account, plan_id, balance FROM plan_balance")
+        return {(a, p): msgspec.json.decode(bytes(b), type=PlanBalance) for a, p, b in rows}
+
 
 def _lock(path: Path) -> int:
     """One writer a database: a lock that ends with the process, however that ends."""
@@ -254,7 +275,7 @@ def _lock(path: Path) -> int:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as e:
         os.close(handle)
-        raise StoreBusy(f"{path} is in use by another process") from e
+        raise StoreInUse(f"{path} is in use by another process") from e
     return handle
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge.domain import invoice as invoices
 from edge.domain.ledger.envelope import Entry, Head, wrap
-from edge.domain.ledger.facts import Fact, InvoiceSealed, LedgerCheckpoint, TariffFrozen
+from edge.domain.ledger.facts import Fact, InvoiceSealed, LedgerCheckpoint, PlanFrozen, TariffFrozen
 from edge.domain.ledger.signature import checkpoint_message
 from edge.store.projections import project
 
@@ -65,6 +65,12 @@ class Tx:
         known = self.connection.execute("SELECT 1 FROM tariff WHERE hash = ?", (tariff_hash,)).fetchone()
         if known is None:
             self.append(TariffFrozen(hash=tariff_hash, document=document), at)
+
+    def freeze_plan(self, plan_hash: str, document: str, at: Instant) -> None:
+        """Keep the plan behind a hash; the journal gets it once."""
+        known = self.connection.execute("SELECT 1 FROM plan WHERE hash = ?", (plan_hash,)).fetchone()
+        if known is None:
+            self.append(PlanFrozen(hash=plan_hash, document=document), at)
 
     def save_evse(self, evse_id: str, state: bytes) -> None:
         """The state that the next boot starts from."""

@@ -14,6 +14,7 @@ import msgspec
 from edge.domain.energy import MeterIdentity
 from edge.domain.invoice import Invoice
 from edge.domain.payment import Method
+from edge.domain.plan import PlanBalance
 from edge.domain.pricing import Accrual, Bill
 
 
@@ -84,6 +85,29 @@ class TariffFrozen(Fact, frozen=True, kw_only=True):
     document: str
 
 
+class PlanFrozen(Fact, frozen=True, kw_only=True):
+    """The document behind a plan's hash, once, before the first session that is priced with it."""
+
+    TYPE: ClassVar[str] = "chargetill.plan.frozen.v1"
+    hash: str
+    document: str
+
+
+class PlanBalanceChanged(Fact, frozen=True, kw_only=True):
+    """What a member has left of a plan's included units, as of now; the last one of an account and plan counts."""
+
+    TYPE: ClassVar[str] = "chargetill.plan.balance_changed.v1"
+    account: str
+    plan_id: str
+    reason: Literal["reserved", "settled", "cancelled", "corrected"]
+    balance: PlanBalance
+    session_id: str | None = None
+
+    @property
+    def subject(self) -> str | None:
+        return self.session_id
+
+
 class SessionOpened(SessionFact, frozen=True, kw_only=True):
     """A tap was accepted for authorization: the price that was on the screen is this session's price (I3)."""
 
@@ -94,6 +118,7 @@ class SessionOpened(SessionFact, frozen=True, kw_only=True):
     method: Method
     token_commitment: str
     account: str | None
+    plan_hash: str | None = None
 
 
 class VehicleConnected(SessionFact, frozen=True, kw_only=True):
@@ -221,6 +246,8 @@ _ALL: tuple[type[Fact], ...] = (
     DeviceStopped,
     ClockTrusted,
     TariffFrozen,
+    PlanFrozen,
+    PlanBalanceChanged,
     SessionOpened,
     VehicleConnected,
     EnergyBegan,

@@ -1,0 +1,83 @@
+"""Plans on this till: which one a member has, and what is left of its included units.
+
+The balances are the journal's; this copy answers at once and is changed with each record that a step returns, so
+that two EVSEs of one member never reserve the same unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from edge.domain.identity import Member
+from edge.domain.ledger.facts import PlanBalanceChanged
+from edge.domain.plan import FrozenPlan, PlanBalance, balance_on, correct, freeze_plan
+from edge.errors import CallError, ConfigError
+
+#: Plans are a handful of products, not one for each member.
+_PLANS_MAX = 1000
+
+
+class PlanBook:
+    """The plans on offer, and every balance by account and plan."""
+
+    def __init__(self, plans: Iterable[FrozenPlan], balances: Mapping[tuple[str, str], PlanBalance]) -> None:
+        self._plans = tuple(plans)
+        self._balances = dict(balances)
+
+    def find(self, member: Member, at: datetime) -> FrozenPlan | None:
+        """The first plan that is the member's, or its group's, and valid at `at`."""
+        for frozen in self._plans:
+            if frozen.plan.valid_at(at) and frozen.plan.holds(account=member.account, group=member.group):
+                return frozen
+        return None
+
+    def balance(self, account: str, plan_id: str) -> PlanBalance | None:
+        """What is left; None before the first session of the account on this plan."""
+        return self._balances.get((account, plan_id))
+
+    def apply(self, changed: PlanBalanceChanged) -> None:
+        """A step's record, in memory before its commit: nothing else may reserve the same units meanwhile."""
+        self._balances[changed.account, changed.plan_id] = changed.balance
+
+    def corrections(self, at: datetime) -> tuple[PlanBalanceChanged, ...]:
+        """What upstream says is left, where that differs: later sessions use it, running ones keep their grant."""
+        found = []
+        for frozen in self._plans:
+            plan, said = frozen.plan, frozen.plan.balance
+            if said is None or not said.period:
+                continue
+            for account in plan.accounts:
+                current = balance_on(plan, self.balance(account, plan.id), at.date())
+                corrected = correct(current, period=said.period, energy_wh=said.energy_wh, time_s=said.time_s)
+                if corrected != self.balance(account, plan.id):
+                    found.append(
+                        PlanBalanceChanged(
+                            account=account, plan_id=plan.id, reason="corrected", balance=corrected
+                        )
+                    )
+        return tuple(found)
+
+
+def load_plans(path: Path) -> tuple[FrozenPlan, ...]:
+    """The plans in a JSON file: a list of plan objects. Raises ConfigError with every mistake in it."""
+    try:
+        listed = msgspec.json.decode(path.read_bytes(), type=list[dict[str, object]])
+    except OSError as e:
+        raise ConfigError((f"{path}: {e.strerror}",), hint="membership.plans names a list of plans") from e
+    except msgspec.DecodeError as e:
+        raise ConfigError((f"{path}: {e}",), hint="a JSON list of plans; edge/sync/README.md") from e
+    if len(listed) > _PLANS_MAX:
+        raise ConfigError((f"{path}: {len(listed)} plans, at most {_PLANS_MAX}",))
+    plans, problems = [], []
+    for number, value in enumerate(listed):
+        try:
+            plans.append(freeze_plan(value))
+        except CallError as e:
+            problems.append(f"{path}: plan {number + 1}: {e.message}")
+    if problems:
+        raise ConfigError(tuple(problems), hint="edge/sync/README.md describes a plan")
+    return tuple(plans)
