@@ -70,7 +70,10 @@ class InvoiceSection(Table, frozen=True, kw_only=True):
 
 
 class Membership(Table, frozen=True, kw_only=True):
-    """The local list, plans (a JSON list, as edge/sync/README.md says), and the operator's key that turns a UID into a token (a file of 64 hex digits, mode 0600)."""
+    """The local list, and the operator's key that turns a UID into a token (a file of 64 hex digits, mode 0600).
+
+    `plans` names a JSON list of plans, as edge/sync/README.md describes them.
+    """
 
     list: str
     key: str

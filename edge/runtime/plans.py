@@ -6,6 +6,7 @@ that two EVSEs of one member never reserve the same unit.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -44,21 +45,27 @@ class PlanBook:
         self._balances[changed.account, changed.plan_id] = changed.balance
 
     def corrections(self, at: datetime) -> tuple[PlanBalanceChanged, ...]:
-        """What upstream says is left, where that differs: later sessions use it, running ones keep their grant."""
+        """What upstream says is left, each statement once: later sessions use it, running ones keep their grant."""
         found = []
         for frozen in self._plans:
             plan, said = frozen.plan, frozen.plan.balance
             if said is None or not said.period:
                 continue
+            statement = hashlib.sha256(msgspec.json.encode(said)).hexdigest()
             for account in plan.accounts:
+                if self._statements.get((account, plan.id)) == statement:
+                    continue
                 current = balance_on(plan, self.balance(account, plan.id), at.date())
                 corrected = correct(current, period=said.period, energy_wh=said.energy_wh, time_s=said.time_s)
-                if corrected != self.balance(account, plan.id):
-                    found.append(
-                        PlanBalanceChanged(
-                            account=account, plan_id=plan.id, reason="corrected", balance=corrected
-                        )
+                found.append(
+                    PlanBalanceChanged(
+                        account=account,
+                        plan_id=plan.id,
+                        reason="corrected",
+                        balance=corrected,
+                        statement=statement,
                     )
+                )
         return tuple(found)
 
 

@@ -19,9 +19,10 @@ def project(db: sqlite3.Connection, fact: facts.Fact, at: Instant) -> None:
             db.execute("INSERT INTO plan (hash, document) VALUES (?, ?)", (fact.hash, fact.document))
         case facts.PlanBalanceChanged():
             db.execute(
-                "INSERT INTO plan_balance (account, plan_id, balance) VALUES (?, ?, ?) "
-                "ON CONFLICT (account, plan_id) DO UPDATE SET balance = excluded.balance",
-                (fact.account, fact.plan_id, msgspec.json.encode(fact.balance)),
+                "INSERT INTO plan_balance (account, plan_id, balance, statement) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (account, plan_id) DO UPDATE SET balance = excluded.balance, "
+                "statement = COALESCE(excluded.statement, statement)",
+                (fact.account, fact.plan_id, msgspec.json.encode(fact.balance), fact.statement),
             )
         case facts.PaymentFact():
             _payment(db, fact)

@@ -35,7 +35,9 @@ def _first(db: Database) -> None:
     db.table("tariff").create({"hash": str, "document": str}, pk="hash", not_null={"document"})
     db.table("plan").create({"hash": str, "document": str}, pk="hash", not_null={"document"})
     db.table("plan_balance").create(
-        {"account": str, "plan_id": str, "balance": bytes}, pk=("account", "plan_id"), not_null={"balance"}
+        {"account": str, "plan_id": str, "balance": bytes, "statement": str},
+        pk=("account", "plan_id"),
+        not_null={"balance"},
     )
     db.table("session").create(
         {

@@ -263,6 +263,13 @@ class Store:
         rows = self._connection.execute("SELECT account, plan_id, balance FROM plan_balance")
         return {(a, p): msgspec.json.decode(bytes(b), type=PlanBalance) for a, p, b in rows}
 
+    def plan_statements(self) -> dict[tuple[str, str], str]:
+        """What upstream last said of a balance, by account and plan. Before the first commit only."""
+        rows = self._connection.execute(
+            "SELECT account, plan_id, statement FROM plan_balance WHERE statement IS NOT NULL"
+        )
+        return {(a, p): s for a, p, s in rows}
+
 
 def _lock(path: Path) -> int:
     """One writer a database: a lock that ends with the process, however that ends."""

@@ -94,7 +94,10 @@ class PlanFrozen(Fact, frozen=True, kw_only=True):
 
 
 class PlanBalanceChanged(Fact, frozen=True, kw_only=True):
-    """What a member has left of a plan's included units, as of now; the last one of an account and plan counts."""
+    """What a member has left of a plan's included units, as of now; the last one of an account and plan counts.
+
+    `statement`: the hash of what upstream said, for a correction; each statement corrects once.
+    """
 
     TYPE: ClassVar[str] = "chargetill.plan.balance_changed.v1"
     account: str
@@ -102,6 +105,7 @@ class PlanBalanceChanged(Fact, frozen=True, kw_only=True):
     reason: Literal["reserved", "settled", "cancelled", "corrected"]
     balance: PlanBalance
     session_id: str | None = None
+    statement: str | None = None
 
     @property
     def subject(self) -> str | None:
