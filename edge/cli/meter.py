@@ -7,6 +7,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -17,8 +18,14 @@ from edge.domain.instant import Instant
 from edge.errors import CallError, HardwareError, TillError
 from edge.ports import Meter
 
+if TYPE_CHECKING:
+    from hw.bus.line import LineOptions
+
 COUNT_MAX = 1_000_000
 INTERVAL_MAX_S = 3600
+UNIT_MAX = 247  # MODBUS over Serial Line V1.02, 2.2
+BAUDRATES = (9600, 19200, 38400, 115200)
+PARITIES = ("N", "E")
 IDENTITY_ATTEMPTS = 2  # a meter that does not tell costs two time-outs, not one per poll
 
 
@@ -97,9 +104,7 @@ def read(call: Call, /, **given: object) -> None:
     try:
         options = msgspec.convert(raw, Options)
     except msgspec.ValidationError as e:
-        raise CallError(
-            str(e).replace("`$.", "`--"), hint="`chargetill meter read --help` shows the options"
-        ) from e
+        raise _wrong(e, "read") from e
     count, interval_s = given["count"], given["interval"]
     assert isinstance(count, int)
     assert isinstance(interval_s, float)
@@ -167,3 +172,66 @@ def _decimals(thousandths: tuple[int, ...] | None) -> list[msgspec.Raw] | None:
     if thousandths is None:
         return None
     return [msgspec.Raw(f"{Decimal(t).scaleb(-3).normalize():f}".encode()) for t in thousandths]
+
+
+@meter.command()
+@click.option("--port", required=True, help="/dev/.. or tcp://host:port")
+@click.option("--units", default="1-32", show_default=True, help="unit ids: 1-247, or 1,5,17")
+@click.option("--baudrate", type=int, multiple=True, help="may be repeated; default: the customary ones")
+@click.option("--parity", type=click.Choice(["N", "E", "O"], case_sensitive=False), multiple=True)
+@click.option("--timeout", type=float, default=0.2, show_default=True, help="seconds to wait for each unit")
+@command
+def scan(call: Call, /, **given: object) -> None:
+    """Find what answers on a line, and name the profiles that fit: a line of JSON per unit."""
+    from hw.bus.line import LineOptions
+
+    rates, parities, timeout_s = given["baudrate"] or BAUDRATES, given["parity"] or PARITIES, given["timeout"]
+    assert isinstance(rates, tuple)
+    assert isinstance(parities, tuple)
+    assert isinstance(timeout_s, float)
+    raw = [
+        {"port": given["port"], "baudrate": rate, "parity": parity.upper()}
+        for rate in rates
+        for parity in parities
+    ]
+    try:
+        lines = msgspec.convert(raw, list[LineOptions])
+    except msgspec.ValidationError as e:
+        raise _wrong(e, "scan") from e
+    if lines[0].is_tcp:
+        del lines[1:]
+    found = asyncio.run(_scan(call, lines, _units(str(given["units"])), timeout_s))
+    sys.exit(0 if found else NO)
+
+
+async def _scan(call: Call, lines: list[LineOptions], units: list[int], timeout_s: float) -> int:
+    from hw.meters.scan import scan as search
+
+    found = 0
+    async for unit in search(lines, units, timeout_s=timeout_s, clock=_WallClock()):
+        found += 1
+        line = "" if unit.baudrate is None else f", {unit.baudrate} Bd 8{unit.parity}1"
+        likely = ", ".join(unit.profiles) or "no profile fits"
+        call.say(unit, f"unit {unit.unit}{line}: {likely}")
+    return found
+
+
+def _units(text: str) -> list[int]:
+    """Unit ids of `1-32` or `1,5,17`. Raises CallError."""
+    units: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not first.strip().isdigit() or not (last or first).strip().isdigit():
+            raise CallError(f"`{text}` are no unit ids", hint="give 1-247, or 1,5,17")
+        units += range(int(first), int(last or first) + 1)
+        if not units or min(units) < 1 or max(units) > UNIT_MAX:
+            raise CallError(f"`{part}` lies outside of 1-{UNIT_MAX}", hint="give 1-247, or 1,5,17")
+    return units
+
+
+def _wrong(error: msgspec.ValidationError, name: str) -> CallError:
+    """What the options' type refused, in the words of the command line."""
+    text = str(error)
+    if "matching regex" in text:
+        text = "the port is neither a serial device such as /dev/meter0 nor tcp://host:port"
+    return CallError(text.replace("`$.", "`--"), hint=f"`chargetill meter {name} --help` shows the options")

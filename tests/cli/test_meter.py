@@ -117,3 +117,24 @@ def test_list_names_every_profile(capsys):
     assert {row["profile"] for row in rows} == set(profile.names())
     code, lines, _ = call(capsys, "meter", "list")
     assert any("Eastron SDM630" in line for line in lines)
+
+
+@pytest.mark.parametrize("transport", [RtuServer, TcpServer])
+def test_scan_finds_the_unit_and_names_its_profile_first(capsys, transport):
+    with World(transport) as world:
+        where = ("meter", "scan", "--port", world.server.address, "--units", "1-2", "--json")
+        code, lines, _ = call(capsys, *where, "--baudrate", "9600", "--parity", "N", "--timeout", "0.1")
+        none, _, _ = call(capsys, *where[:-2], "7", "--baudrate", "9600", "--parity", "E", "--timeout", "0.1")
+    assert code == 0
+    (found,) = map(json.loads, lines)
+    assert found["unit"] == 1
+    assert found["profiles"][0] == "eastron_sdm630"
+    assert none == 1
+
+
+@pytest.mark.parametrize("units", ["0-3", "1-248", "x", "3-1"])
+def test_scan_refuses_what_are_no_unit_ids(capsys, units):
+    code, lines, err = call(capsys, "meter", "scan", "--port", "/dev/meter0", "--units", units)
+    assert code == 2
+    assert lines == []
+    assert len(err.splitlines()) == 1
