@@ -25,9 +25,15 @@ _PLANS_MAX = 1000
 class PlanBook:
     """The plans on offer, and every balance by account and plan."""
 
-    def __init__(self, plans: Iterable[FrozenPlan], balances: Mapping[tuple[str, str], PlanBalance]) -> None:
+    def __init__(
+        self,
+        plans: Iterable[FrozenPlan],
+        balances: Mapping[tuple[str, str], PlanBalance],
+        statements: Mapping[tuple[str, str], str],
+    ) -> None:
         self._plans = tuple(plans)
         self._balances = dict(balances)
+        self._statements = dict(statements)
 
     def find(self, member: Member, at: datetime) -> FrozenPlan | None:
         """The first plan that is the member's, or its group's, and valid at `at`."""
