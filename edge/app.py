@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
 from importlib import metadata
 from pathlib import Path
@@ -36,7 +36,7 @@ from edge.runtime.controller import EvseController, Options, World
 from edge.runtime.offers import Offers
 from edge.runtime.taps import Taps
 from edge.store.keys import load_or_make
-from edge.store.store import Owner, Store
+from edge.store.store import Owner, Store, StoreClosed, StoreInUse
 from edge.sync.contract.messages import EvseHealth, StateFields
 from edge.sync.contract.topics import peer
 from edge.sync.options import UplinkOptions
@@ -46,6 +46,10 @@ from hw.bus.pool import BusPool
 
 #: What an operator's key has: 32 bytes, as many as HMAC-SHA256 uses.
 _KEY_BYTES = 32
+
+#: At the end, for opening the contactors: some time-outs on a line that has trouble.
+_OPEN_MAX_S = 3.0
+_OPEN_RETRY_S = 0.2
 
 #: After the stop was asked for, the uplink may send what waits for this long.
 _DRAIN_S = 2.0
@@ -93,6 +97,7 @@ class Till:
         self._board = Board()
         self._uplink: Uplink | None = None
         self._controllers: list[EvseController] = []
+        self._taps: list[Taps] = []
         self._refusal: str | None = None
         self._stop = asyncio.Event()
 
@@ -110,6 +115,9 @@ class Till:
         ]
         try:
             await self._live()
+        except StoreInUse:
+            self._evses = []  # they belong to the daemon that runs already
+            raise
         finally:
             await self._open_all()
             await self._buses.close()
@@ -148,8 +156,13 @@ class Till:
                 notify("STOPPING=1")
                 for task in running:
                     task.cancel()
-        except* TillError as errors:
-            raise _first(errors) from errors
+        except BaseExceptionGroup as errors:
+            known = _known(errors)
+            if known is None:
+                raise
+            raise known from errors
+        finally:
+            await self._open_all()  # at once: what follows may take seconds
 
     def _work(self, store: Store) -> list[tuple[str, Coroutine[None, None, None]]]:
         config = self._config
@@ -166,6 +179,7 @@ class Till:
                 key_id=config.membership.key_id,
                 clock=self._clock,
             )
+            self._taps.append(taps)
             work.append((driver.name, taps.run()))
         if config.kiosk is not None:
             work.append(("kiosk", serve_kiosk(self._board, cast("KioskOptions", config.kiosk))))
@@ -177,13 +191,14 @@ class Till:
         section = evse.section
         saved = states.get(section.id)
         state = msgspec.json.decode(saved, type=EvseState) if saved else EvseState(evse_id=section.id)
+        meter = registry.create_meter(
+            evse.meter.name, evse.meter.options, clock=self._clock, buses=self._buses
+        )
         world = World(
-            meter=registry.create_meter(
-                evse.meter.name, evse.meter.options, clock=self._clock, buses=self._buses
-            ),
+            meter=meter,
             evse=self._evses[number],
             payments={"account": AccountPayment(self._members)},
-            offers=self._offers(section.id, section.label, store),
+            offers=self._offers(section.id, section.label, store, meter.limits.rated_power_w),
             store=store,
             clock=self._clock,
             display=self._board,
@@ -198,7 +213,7 @@ class Till:
         )
         return EvseController(options, world, state=state)
 
-    def _offers(self, evse_id: str, label: str, store: Store) -> Offers:
+    def _offers(self, evse_id: str, label: str, store: Store, rated_power_w: int) -> Offers:
         config = self._config
         seller, site = config.seller, config.site
         kiosk = cast("KioskOptions | None", config.kiosk)
@@ -210,9 +225,9 @@ class Till:
             ),
             hold_minor=config.tariff.hold_minor,
             rules=config.rules,
-            clock=self._clock,
+            rated_power_w=rated_power_w,
             find_tariff=store.tariff,
-            refusal=lambda: self._refusal,
+            refusal=self._refused,
             languages=kiosk.languages if kiosk is not None else ("en",),
         )
 
@@ -250,7 +265,13 @@ class Till:
 
     def _rolled_back(self, _found: object) -> None:
         """The back office knows more of our journal than we do: an old disk came back. Sell nothing new."""
-        self._refusal = "rolled_back"
+        self._refusal = "ledger_rolled_back"
+
+    def _refused(self) -> str | None:
+        """Why nothing new is sold, as a code: the ledger's reason, or that no card can be read."""
+        if self._refusal is None and self._taps and all(taps.failing for taps in self._taps):
+            return "reader_failed"
+        return self._refusal
 
     def _online(self) -> bool | None:
         return self._uplink.status().connected if self._uplink is not None else None
@@ -275,10 +296,22 @@ class Till:
 
     async def _open_all(self) -> None:
         async def opened(evse: Evse) -> None:
+            failure: Exception = TimeoutError("the charge point does not answer")
             try:
-                await asyncio.wait_for(evse.revoke(), timeout=3)
-            except (HardwareError, TimeoutError) as e:
-                log.event("evse.not_opened", error=str(e))
+                async with asyncio.timeout(_OPEN_MAX_S):
+                    while True:
+                        try:
+                            await evse.revoke()
+                        except HardwareError as e:
+                            failure = e
+                            await asyncio.sleep(_OPEN_RETRY_S)
+                        else:
+                            return
+            except TimeoutError:
+                pass
+            except Exception as e:  # noqa: BLE001  (a driver's mistake must not keep the other contactors closed)
+                failure = e
+            log.error("evse.not_opened", error=failure)
 
         await asyncio.gather(*(opened(evse) for evse in self._evses))
 
@@ -342,7 +375,18 @@ def notify(state: str) -> None:
         s.sendall(state.encode())
 
 
-def _first(errors: BaseExceptionGroup[TillError]) -> TillError:
+def _known(errors: BaseExceptionGroup[BaseException]) -> TillError | None:
+    """What happened, where every error in the group is the till's own: the first that is no consequence."""
+    leaves = list(_leaves(errors))
+    known = [e for e in leaves if isinstance(e, TillError)]
+    if len(known) < len(leaves):
+        return None
+    return next((e for e in known if not isinstance(e, StoreClosed)), known[0])
+
+
+def _leaves(errors: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
     for error in errors.exceptions:
-        return error if isinstance(error, TillError) else _first(error)
-    raise AssertionError  # a group has at least one
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -7,7 +7,7 @@ back as events; none starts before the commit of the step that asked for it (I2)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
@@ -17,12 +17,13 @@ import msgspec
 from edge import log
 from edge.domain.instant import Instant
 from edge.domain.invoice import Invoice, InvoiceDraft
-from edge.domain.payment import Method
+from edge.domain.payment import Answer, Method
 from edge.domain.session import effects as fx
 from edge.domain.session import events as ev
 from edge.domain.session.machine import step
 from edge.domain.session.screen import view
 from edge.domain.session.state import EvseState
+from edge.domain.session.terms import Terms
 from edge.domain.view import Notice, View
 from edge.errors import HardwareError
 from edge.ports import Clock, Display, Evse, Meter, PaymentMethod
@@ -39,6 +40,12 @@ _PROGRESS_MAX_S = 10
 
 #: Between two tries to open a contactor that did not answer; its own lease runs out meanwhile.
 _OPEN_RETRY_S = 1
+
+#: Between two tries of a payment whose device failed, under the same reference; the machine has the deadline.
+_PAY_RETRY_S = 5
+
+#: What is asked of a way to pay.
+Payment = fx.Preauthorize | fx.Capture | fx.Reverse
 
 #: How long a passing word stays on the screen.
 _NOTICE_S = 6
@@ -87,7 +94,10 @@ class EvseController:
         )
         self._mailbox: asyncio.Queue[ev.Event] = asyncio.Queue(_MAILBOX_MAX)
         self._tasks: asyncio.TaskGroup | None = None
+        self._trusted = False
         self._permitted = False
+        self._opening: asyncio.Task[None] | None = None
+        self._paying: set[str] = set()
         self._progress: Instant = clock.now()
         self._notice: tuple[Notice, Instant] | None = None
         self._notices = 0
@@ -116,23 +126,15 @@ class EvseController:
 
     async def run(self) -> None:
         """Open the contactor, recover, then live. Ends only by cancellation or an error nobody expected."""
-        await self._open()
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            self._trusted = self._clock.trusted()
             await self._apply(ev.Booted(at=self._clock.now()))
             tasks.create_task(self._consume(), name=f"{self.evse_id} events")
             tasks.create_task(self._meter.run(), name=f"{self.evse_id} meter")
             tasks.create_task(self._watch_evse(), name=f"{self.evse_id} evse")
             tasks.create_task(self._tick(), name=f"{self.evse_id} tick")
             tasks.create_task(self._renew(), name=f"{self.evse_id} lease")
-
-    async def shut(self) -> None:
-        """The ordered stop: no permission, contactor open. The session stays as committed and resumes."""
-        self._permitted = False
-        try:
-            await asyncio.wait_for(self._evse.revoke(), timeout=5)
-        except (HardwareError, TimeoutError) as e:
-            log.event("evse.not_opened", evse_id=self.evse_id, error=str(e))
 
     async def checkpoint(self) -> None:
         """Commit where a running session stands, so that an ordered stop loses no second of it."""
@@ -143,12 +145,11 @@ class EvseController:
             await self._apply(await self._mailbox.get())
 
     async def _apply(self, event: ev.Event) -> None:
-        terms = self._offers.terms(self.state.session.tariff_hash if self.state.session else None)
-        outcome = step(self.state, event, terms)
-        invoice: Invoice | None = None
-        if outcome.records:
-            invoice = await self._store.tx(lambda tx: _commit(tx, outcome, event.at))
-        before, self.state = self.state, outcome.state
+        if isinstance(event, ev.ClockBecameTrusted):
+            self._trusted = True  # not sooner: earlier events carry the wrong time
+        outcome = step(self.state, event, self._terms())
+        before = self.state
+        invoice = await self._commit(outcome, event.at)
         self._progress = self._clock.now()
         for effect in outcome.effects:
             self._perform(effect, event.at)
@@ -158,14 +159,34 @@ class EvseController:
             await self._apply(ev.InvoiceNumbered(at=event.at, number=invoice.number))
         self._show()
 
+    def _terms(self) -> Terms:
+        session = self.state.session
+        return self._offers.terms(
+            session.tariff_hash if session else None, now=self._clock.now(), clock_trusted=self._trusted
+        )
+
+    async def _commit(self, outcome: fx.Step, at: Instant) -> Invoice | None:
+        """Make a step durable. Once begun it is waited for, also by whoever is cancelled meanwhile: what is in
+        memory never falls behind the journal.
+        """
+        if not outcome.records:
+            self.state = outcome.state
+            return None
+        commit = asyncio.ensure_future(self._store.tx(lambda tx: _commit(tx, outcome, at)))
+        try:
+            invoice = await asyncio.shield(commit)
+        except asyncio.CancelledError:
+            await asyncio.wait({commit})
+            if commit.exception() is None:
+                self.state = outcome.state
+            raise
+        self.state = outcome.state
+        return invoice
+
     def _perform(self, effect: fx.Effect, at: Instant) -> None:
         match effect:
-            case fx.Preauthorize():
-                self._start(self._preauthorize(effect))
-            case fx.Capture():
-                self._start(self._capture(effect))
-            case fx.Reverse():
-                self._start(self._reverse(effect))
+            case fx.Preauthorize() | fx.Capture() | fx.Reverse():
+                self._start(self._pay(effect))
             case fx.ReadBegin():
                 self._meter.want_begin()
             case fx.ReadEnd():
@@ -175,44 +196,73 @@ class EvseController:
                 self._start(self._permit())
             case fx.OpenContactor():
                 self._permitted = False
-                self._start(self._open())
+                if self._opening is None or self._opening.done():
+                    self._opening = self._start(self._open())
             case fx.Tell(code=code):
                 self._note(code, at)
             case _:
                 assert_never(effect)
 
-    def _start(self, work: Awaitable[None]) -> None:
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         assert self._tasks is not None
-        self._tasks.create_task(_await(work))
+        return self._tasks.create_task(work)
 
-    async def _preauthorize(self, effect: fx.Preauthorize) -> None:
-        answer = await self._payments[effect.method].preauthorize(
-            effect.ref, amount_minor=effect.amount_minor, currency=effect.currency, token=effect.token
-        )
-        await self.post(ev.PaymentAnswered(at=self._clock.now(), answer=answer))
+    async def _pay(self, effect: Payment) -> None:
+        """Ask until there is an answer, one request of a kind at a time."""
+        doing = f"{type(effect).__name__} {effect.ref}"
+        if doing in self._paying:
+            return
+        self._paying.add(doing)
+        try:
+            while not await self._paid(effect):
+                await self._clock.sleep(_PAY_RETRY_S)
+        finally:
+            self._paying.discard(doing)
 
-    async def _capture(self, effect: fx.Capture) -> None:
-        answer = await self._payments[effect.method].capture(
-            effect.ref, amount_minor=effect.amount_minor, currency=effect.currency
-        )
+    async def _paid(self, effect: Payment) -> bool:
+        """One try. True when there is an answer, or when nobody waits for it any more."""
+        session = self.state.session
+        if session is None or session.payment.ref != effect.ref:
+            return True
+        method = self._payments[effect.method]
+        answer: Answer
+        try:
+            match effect:
+                case fx.Preauthorize(ref=ref, amount_minor=amount_minor, currency=currency, token=token):
+                    if session.payment.status != "requested":
+                        return True
+                    answer = await method.preauthorize(
+                        ref, amount_minor=amount_minor, currency=currency, token=token
+                    )
+                case fx.Capture(ref=ref, amount_minor=amount_minor, currency=currency):
+                    answer = await method.capture(ref, amount_minor=amount_minor, currency=currency)
+                case fx.Reverse(ref=ref):
+                    answer = await method.reverse(ref)
+                case _:
+                    assert_never(effect)
+        except HardwareError as e:
+            log.warning("payment.failed", evse_id=self.evse_id, ref=effect.ref, error=e)
+            return False
         await self.post(ev.PaymentAnswered(at=self._clock.now(), answer=answer))
-
-    async def _reverse(self, effect: fx.Reverse) -> None:
-        answer = await self._payments[effect.method].reverse(effect.ref)
-        await self.post(ev.PaymentAnswered(at=self._clock.now(), answer=answer))
+        return True
 
     async def _permit(self) -> None:
+        if not self._permitted:
+            return
         try:
             await self._evse.permit(current_a=self._options.max_current_a)
         except HardwareError as e:
             log.event("evse.not_permitted", evse_id=self.evse_id, error=str(e))
 
     async def _open(self) -> None:
+        failing: str | None = None
         while not self._permitted:
             try:
                 await self._evse.revoke()
             except HardwareError as e:
-                log.event("evse.not_opened", evse_id=self.evse_id, error=str(e))
+                if failing != e.code:
+                    log.warning("evse.not_opened", evse_id=self.evse_id, error=e)
+                failing = e.code
                 await self._clock.sleep(_OPEN_RETRY_S)
             else:
                 return
@@ -252,32 +302,26 @@ class EvseController:
             await self._clock.sleep(self._options.poll_s)
 
     async def _tick(self) -> None:
-        trusted = self._clock.trusted()
+        trusted = self._trusted
         while True:
             await self._clock.sleep(1)
-            at = self._clock.now()
             if not trusted and self._clock.trusted():
                 trusted = True
-                await self.post(ev.ClockBecameTrusted(at=at))
-            await self.post(ev.Ticked(at=at))
+                await self.post(ev.ClockBecameTrusted(at=self._clock.now()))
+            await self.post(ev.Ticked(at=self._clock.now()))
 
     def _show(self) -> None:
         now = self._clock.now()
         if self._notice is not None and now.seconds_since(self._notice[1]) > _NOTICE_S:
             self._notice = None
-        terms = self._offers.terms(self.state.session.tariff_hash if self.state.session else None)
         self.shown = view(
             self.state,
-            terms,
+            self._terms(),
             now,
             online=self._online(),
             notice=self._notice and self._notice[0],
         )
         self._display.show(self.shown)
-
-
-async def _await(work: Awaitable[None]) -> None:
-    await work
 
 
 def _commit(tx: Tx, outcome: fx.Step, at: Instant) -> Invoice | None:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from edge import log
 from edge.domain.energy import MeterIdentity, MeterValue
+from edge.domain.instant import Instant
 from edge.domain.session import events as ev
 from edge.errors import HardwareError
 from edge.metering import reading
@@ -18,6 +19,13 @@ Post = Callable[[ev.Event], Awaitable[None]]
 
 #: Tries for a confirmed begin or end reading; each is two reads, so a meter that answers at all passes.
 _CONFIRM_TRIES = 5
+
+#: An end reading is worth waiting for: after a power cut a meter takes its time to start.
+_END_MAX_S = 60
+
+#: A meter that was given up is looked at anew after this. What it was given up for shows again, if it lasts, before
+#: much is lost: the next session begins at a register of its own.
+_HALT_S = 300
 
 
 class MeterWatch:
@@ -33,6 +41,7 @@ class MeterWatch:
         self._identity: MeterIdentity | None = None
         self._wanted: str | None = None
         self._failing: str | None = None
+        self._halted: Instant | None = None
 
     def want_begin(self) -> None:
         self._wanted = "begin"
@@ -73,7 +82,7 @@ class MeterWatch:
                     ev.MeterAccepted(at=self._clock.now(), value=replace(value, energy_wh=energy_wh))
                 )
             case reading.Halted(reason=reason):
-                await self._post(ev.MeterHaltedNow(at=self._clock.now(), reason=reason))
+                await self._halt(reason)
             case reading.Suspect(reason=reason):
                 log.event("meter.suspect", evse_id=self._name, reason=reason)
             case reading.Stale(age_s=age_s):
@@ -97,8 +106,8 @@ class MeterWatch:
         await self._post(ev.MeterIdentified(at=self._clock.now(), identity=self._identity))
 
     async def _begin(self) -> None:
-        reason = "meter_silent"
-        for _ in range(_CONFIRM_TRIES):
+        reason = "meter_silent" if self._halted is None else "meter_halted"
+        for _ in range(_CONFIRM_TRIES if self._halted is None else 0):
             try:
                 identity = await self._meter.identify()
                 first, second = await self._meter.read(), await self._meter.read()
@@ -118,13 +127,18 @@ class MeterWatch:
         await self._post(ev.ReadFailed(at=self._clock.now(), reason=reason))
 
     async def _end(self) -> None:
-        for _ in range(_CONFIRM_TRIES):
+        began, tries = self._clock.now(), 0
+        while self._halted is None and (
+            tries < _CONFIRM_TRIES or self._clock.now().seconds_since(began) < _END_MAX_S
+        ):
+            if tries:
+                await self._clock.sleep(self._poll_s)
+            tries += 1
             try:
                 identity = await self._meter.identify()
                 first, second = await self._meter.read(), await self._meter.read()
             except HardwareError as e:
                 await self._failed(e)
-                await self._clock.sleep(self._poll_s)
                 continue
             self._recovered()
             if self._state is None:
@@ -133,9 +147,12 @@ class MeterWatch:
                     continue
                 self._state = reading.begin(self._meter.limits, confirmed)
             energy_wh, estimated = reading.end(self._state, _sample(first), _sample(second))
-            value = None if estimated else replace(second, energy_wh=energy_wh)
-            await self._post(ev.EndRead(at=self._clock.now(), value=value, identity=identity))
-            return
+            if not estimated:
+                value = replace(second, energy_wh=energy_wh)
+                await self._post(ev.EndRead(at=self._clock.now(), value=value, identity=identity))
+                return
+            if tries >= _CONFIRM_TRIES:
+                break
         await self._post(ev.EndRead(at=self._clock.now(), value=None, identity=None))
 
     async def _failed(self, error: HardwareError) -> None:
@@ -148,7 +165,15 @@ class MeterWatch:
         failed = reading.Failed(at_ns=self._clock.now().monotonic_ns)
         self._state, verdict = reading.judge(self._state, failed)
         if isinstance(verdict, reading.Halted):
-            await self._post(ev.MeterHaltedNow(at=self._clock.now(), reason=verdict.reason))
+            await self._halt(verdict.reason)
+
+    async def _halt(self, reason: str) -> None:
+        now = self._clock.now()
+        if self._halted is None:
+            self._halted = now
+            await self._post(ev.MeterHaltedNow(at=now, reason=reason))
+        elif now.seconds_since(self._halted) >= _HALT_S:
+            self._state = self._halted = None
 
     def _recovered(self) -> None:
         if self._failing is not None:

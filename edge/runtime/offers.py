@@ -7,11 +7,11 @@ from collections.abc import Callable
 from datetime import datetime
 
 from edge.domain import pricing
+from edge.domain.instant import Instant
 from edge.domain.invoice import Place, Seller
 from edge.domain.session.terms import Rules, Terms
 from edge.domain.tariffs import FrozenTariff, depends_on_time, freeze, price_lines
 from edge.domain.view import PriceLine
-from edge.ports import Clock
 
 Lines = tuple[PriceLine, ...]
 
@@ -53,7 +53,7 @@ class Offers:
         seller: Seller,
         hold_minor: int,
         rules: Rules,
-        clock: Clock,
+        rated_power_w: int,
         find_tariff: Callable[[str], str],
         refusal: Callable[[], str | None],
         languages: tuple[str, ...],
@@ -63,30 +63,28 @@ class Offers:
         self._seller = seller
         self._hold_minor = hold_minor
         self._rules = rules
-        self._clock = clock
+        self._rated_power_w = rated_power_w
         self._find_tariff = find_tariff
         self._refusal = refusal
         self._languages = languages
         self._compiled: OrderedDict[str, Offer] = OrderedDict({on_sale.hash: self._current})
 
-    def terms(self, tariff_hash: str | None) -> Terms:
+    def terms(self, tariff_hash: str | None, *, now: Instant, clock_trusted: bool) -> Terms:
         """The terms of a session by the hash of its frozen tariff, or what is on sale now."""
         offer = self._current if tariff_hash is None else self._offer(tariff_hash)
-        trusted = self._clock.trusted()
-        refusal = self._refusal()
-        if refusal is None and offer.needs_time and not trusted:
-            refusal = "clock_untrusted"
+        refusal = "clock_untrusted" if offer.needs_time and not clock_trusted else self._refusal()
         tariff = offer.frozen.tariff
         return Terms(
             tariff_hash=offer.frozen.hash,
             tariff_document=offer.frozen.document,
-            price=offer.price(self._clock.now().utc, self._languages),
+            price=offer.price(now.utc, self._languages),
             compiled=offer.compiled,
             currency=tariff.currency,
             hold_minor=self._hold_minor,
             seller=self._seller,
             place=offer.place,
-            clock_trusted=trusted,
+            clock_trusted=clock_trusted,
+            rated_power_w=self._rated_power_w,
             refusal=refusal,
             rules=self._rules,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Sequence
 
@@ -14,6 +15,10 @@ from edge.runtime.controller import EvseController
 
 #: Between two tries to open a reader that is gone.
 _REOPEN_S = 2
+
+#: A reader that was opened again and has raised nothing for so long works: its drivers notice silence in a few
+#: seconds (real ones, also where the clock is virtual).
+_BELIEVED_S = 10.0
 
 
 class Taps:
@@ -35,25 +40,33 @@ class Taps:
         self._key = key
         self._key_id = key_id
         self._clock = clock
+        self.failing: str | None = None
 
     async def run(self) -> None:
         """Until cancelled. A reader that goes away is opened again; sessions go on without it."""
-        failing: str | None = None
         while True:
+            believed = asyncio.get_running_loop().call_later(_BELIEVED_S, self._works)
             try:
                 async for tap in self._reader.taps():
-                    failing = None
+                    self._works()
                     await self._tapped(tap)
             except HardwareError as e:
-                if failing != e.code:
-                    log.event("reader.failed", error=str(e))
-                failing = e.code
+                if self.failing != e.code:
+                    log.warning("reader.failed", error=e)
+                self.failing = e.code
+            finally:
+                believed.cancel()
             await self._clock.sleep(_REOPEN_S)
+
+    def _works(self) -> None:
+        if self.failing is not None:
+            log.event("reader.recovered")
+        self.failing = None
 
     async def _tapped(self, tap: Tap) -> None:
         if is_random_uid(tap.uid):
             for controller in self._controllers:
-                controller.tell("card_random")
+                controller.tell("card_unreadable")
             return
         token = uid_token(tap.uid, key=self._key, key_id=self._key_id)
         target = choose(self._controllers, token)

@@ -20,12 +20,23 @@ from edge.domain.session.terms import Terms
 #: A car that flickers between B and C must not wear out the SD card: state changes are committed this often.
 _CHANGE_COMMIT_MIN_S = 60
 
+#: After the till's last word energy may still flow: until the lease runs out (60 s at most), and as long as polls
+#: and a restart take.
+_LAST_FLOW_S = 120
+
 
 def begun(state: EvseState, event: ev.BeginRead, terms: Terms) -> Step:
-    """The begin reading is confirmed: it becomes durable, then the contactor closes."""
+    """The begin reading is confirmed: it becomes durable, then the contactor closes.
+
+    Not where the price needs a time that is not known, nor where the hold would be used up at once.
+    """
     session = state.session
     if session is None or not isinstance(session.state, Preparing):
         return Step(state=state)
+    if state.pilot is None or state.pilot not in "BCD":
+        return Step(state=state)
+    if terms.refusal == "clock_untrusted":
+        return closing.give_back(state, session, event.at, outcome="failed", reason=terms.refusal)
     at = session_time(session, event.at)
     began = Instant(utc=at, boot_id=event.at.boot_id, monotonic_ns=event.at.monotonic_ns)
     measured = Measured(
@@ -35,6 +46,8 @@ def begun(state: EvseState, event: ev.BeginRead, terms: Terms) -> Step:
         began=began,
         accrual=pricing.begin(terms.compiled, at=at),
     )
+    if _limit_reached(session, measured, "Charging", None, terms):
+        return closing.give_back(state, session, event.at, outcome="no_energy", reason="limit")
     session = replace(session, state=Charging(checkpoint=event.at), measured=measured)
     fact = facts.EnergyBegan(
         session_id=session.session_id,
@@ -80,6 +93,19 @@ def lump(measured: Measured, register_wh: int, terms: Terms) -> Measured:
     return replace(measured, accrual=accrual, last_wh=register_wh)
 
 
+def plausible(session: Session, measured: Measured, register_wh: int, at: Instant, terms: Terms) -> bool:
+    """Whether the register can have come to this since the session's last reading: forward, and no faster than the
+    meter can measure (by a tenth), as long as energy can have flowed.
+    """
+    gained_wh = register_wh - measured.last_wh
+    flowed_s = terms.rules.checkpoint_s
+    if not session.adrift:
+        elapsed_s = (session_time(session, at) - measured.accrual.ended_at).total_seconds()
+        flowed_s = min(flowed_s, int(elapsed_s))
+    flowed_s += terms.rules.stale_s + _LAST_FLOW_S
+    return gained_wh >= 0 and 36_000 * gained_wh <= 11 * terms.rated_power_w * flowed_s
+
+
 def sampled(state: EvseState, session: Session, value: MeterValue, terms: Terms) -> Step:
     """One accepted reading: cost goes on; a checkpoint where one is due; the limit stops it."""
     charging, measured = session.state, session.measured
@@ -88,17 +114,18 @@ def sampled(state: EvseState, session: Session, value: MeterValue, terms: Terms)
     if value.energy_wh < measured.last_wh:
         return Step(state=state)
     before = measured.accrual.ended_at
+    kind = charging_state(state, charging)
     interval = Interval(
         end=session_time(session, value.at),
         energy_wh=value.energy_wh - measured.last_wh,
-        state=charging_state(state, charging),
+        state=kind,
         current_ma=None if value.current_ma is None else sum(value.current_ma),
         power_w=value.power_w,
     )
     accrual = pricing.extend(terms.compiled, measured.accrual, interval)
     measured = replace(measured, accrual=accrual, last_wh=value.energy_wh)
     session = replace(session, measured=measured)
-    if _limit_reached(session, measured, value.power_w, terms):
+    if _limit_reached(session, measured, kind, value.power_w, terms):
         return closing.stop(replace(state, session=session), session, value.at, "limit", terms)
     if charging.open_since is not None:
         session = replace(session, state=replace(charging, open_since=None))
@@ -111,11 +138,20 @@ def sampled(state: EvseState, session: Session, value: MeterValue, terms: Terms)
     return Step(state=replace(state, session=session))
 
 
-def _limit_reached(session: Session, measured: Measured, power_w: int | None, terms: Terms) -> bool:
+def _limit_reached(
+    session: Session, measured: Measured, kind: ChargingState, power_w: int | None, terms: Terms
+) -> bool:
+    """Whether the hold is used up within the tail; a power that is not known is the most that it can be."""
     hold = session.payment.hold_minor
     if hold is None:
         return True
-    left = pricing.remaining(terms.compiled, measured.accrual, amount_minor=hold, power_w=power_w or 0)
+    left = pricing.remaining(
+        terms.compiled,
+        measured.accrual,
+        amount_minor=hold,
+        power_w=terms.rated_power_w if power_w is None else power_w,
+        state=kind,
+    )
     return left.seconds is not None and left.seconds <= terms.rules.tail_s
 
 

@@ -11,7 +11,7 @@ from edge.domain.instant import Instant
 from edge.domain.invoice import InvoiceDraft, MeterRecord, Paid, TariffText
 from edge.domain.ledger import facts
 from edge.domain.payment import Captured, Reversed, due
-from edge.domain.session import charging
+from edge.domain.session import charging, dating
 from edge.domain.session import events as ev
 from edge.domain.session.effects import Capture, OpenContactor, ReadEnd, Record, Reverse, Step
 from edge.domain.session.state import (
@@ -54,11 +54,16 @@ def ended(state: EvseState, event: ev.EndRead, terms: Terms) -> Step:
         return Step(state=state)
     measured = session.measured
     value = event.value
-    if value is None or event.identity != measured.identity or value.energy_wh < measured.last_wh:
+    believed = (
+        value is not None
+        and event.identity == measured.identity
+        and charging.plausible(session, measured, value.energy_wh, event.at, terms)
+    )
+    if value is None or not believed:
         measured = replace(measured, estimated=True)
     else:
         measured = charging.lump(measured, value.energy_wh, terms)
-    if session.state.unwatched:
+    if session.state.unwatched and not session.adrift:
         measured = charging.advance(session, measured, event.at, "SuspendedEVSE", terms)
     end = replace(event.at, utc=measured.accrual.ended_at)
     measured = replace(measured, ended=end)
@@ -123,6 +128,13 @@ def give_back(state: EvseState, session: Session, at: Instant, *, outcome: Outco
     )
 
 
+def asked_again(state: EvseState, session: Session, at: Instant) -> Step:
+    """No answer yet about the end of the hold: the same request under the same reference."""
+    assert isinstance(session.state, Settling)
+    session = replace(session, state=replace(session.state, since=at))
+    return Step(state=replace(state, session=session), effects=(settlement(session),))
+
+
 def settlement(session: Session) -> Capture | Reverse:
     """What still has to be done with the hold; the same thing after a crash, under the same reference."""
     payment = session.payment
@@ -171,6 +183,7 @@ def seal_if_dated(state: EvseState, session: Session, at: Instant, terms: Terms)
     assert isinstance(waiting, AwaitingClock)
     if not terms.clock_trusted:
         return Step(state=state)
+    session = dating.dated(session, at)
     ended_fact = facts.SessionEnded(session_id=session.session_id, outcome="invoiced", reason=waiting.reason)
     finished = _finished(session, at, "invoiced", waiting.reason)
     return Step(

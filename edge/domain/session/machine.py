@@ -31,12 +31,18 @@ from edge.domain.session.state import (
 )
 from edge.domain.session.terms import Terms
 
+#: A way to pay that has not answered for so long is asked to give the hold back, or asked again.
+_ANSWER_MAX_S = 120
+
+#: An end reading that has not come by then never does: the meter's own tries are over (edge/runtime/metering.py).
+_END_MAX_S = 180
+
 
 def step(state: EvseState, event: ev.Event, terms: Terms) -> Step:  # noqa: PLR0911  (one arm an event)
     """The next state and what follows from it."""
     match event:
         case ev.Booted():
-            return recovery.booted(state, event)
+            return recovery.booted(state, event, terms)
         case ev.CardTapped():
             return opening.tapped(state, event, terms)
         case ev.PilotChanged():
@@ -83,6 +89,8 @@ def _pilot(state: EvseState, event: ev.PilotChanged, terms: Terms) -> Step:
         case Preparing() if event.pilot == "A":
             unplugged = replace(session, state=AwaitingPlug(since=event.at))
             return Step(state=replace(state, session=unplugged))
+        case Preparing() if event.pilot in "EF":
+            return closing.give_back(state, session, event.at, outcome="failed", reason="evse_fault")
         case Charging():
             return charging.vehicle_changed(before, state, session, event, terms)
         case Resuming():
@@ -93,9 +101,16 @@ def _pilot(state: EvseState, event: ev.PilotChanged, terms: Terms) -> Step:
 
 def _identified(state: EvseState, event: ev.MeterIdentified, terms: Terms) -> Step:
     state = replace(state, identity=event.identity)
-    if state.session is not None and isinstance(state.session.state, Resuming):
-        return recovery.resume(state, state.session, event.at, terms)
-    return Step(state=state)
+    session = state.session
+    if session is None or session.measured is None:
+        return Step(state=state)
+    match session.state:
+        case Resuming():
+            return recovery.resume(state, session, event.at, terms)
+        case Charging() if event.identity != session.measured.identity:
+            return closing.stop(state, session, event.at, "meter_halted", terms)
+        case _:
+            return Step(state=state)
 
 
 def _metered(state: EvseState, event: ev.MeterAccepted, terms: Terms) -> Step:
@@ -178,6 +193,12 @@ def _timed(state: EvseState, session: Session, at: Instant, terms: Terms) -> Ste
             return charging.watched(state, session, at, terms)
         case Resuming(since=since) if at.seconds_since(since) >= rules.resume_wait_s:
             return closing.stop(state, session, at, "power_cut", terms)
+        case Authorizing(since=since) if at.seconds_since(since) >= _ANSWER_MAX_S:
+            return closing.give_back(state, session, at, outcome="failed", reason="no_answer")
+        case Stopping(since=since) if at.seconds_since(since) >= _END_MAX_S:
+            return closing.ended(state, ev.EndRead(at=at, value=None, identity=None), terms)
+        case Settling(since=since) if at.seconds_since(since) >= _ANSWER_MAX_S:
+            return closing.asked_again(state, session, at)
         case Authorizing() | AwaitingPlug() | Preparing() | Resuming() | Stopping() | Settling():
             return Step(state=state)
         case AwaitingClock():

@@ -27,14 +27,16 @@ from edge.domain.session.terms import Terms
 _SAME_CARD_IGNORED_S = 5
 
 
-def out_of_order(state: EvseState, terms: Terms) -> str | None:
-    """Why nothing is sold here now, as a code, or None. The first that applies, worst first."""
+def out_of_order(state: EvseState, terms: Terms, at: Instant) -> str | None:
+    """Why nothing is sold here at this moment, as a code, or None. The first that applies, worst first."""
     if state.pilot in ("E", "F"):
         return "evse_fault"
     if state.halted is not None:
         return "meter_halted"
     if state.register_wh is None or state.identity is None:
         return "meter_unknown"
+    if state.meter_seen is None or at.seconds_since(state.meter_seen) > terms.rules.stale_s:
+        return "meter_silent"
     if state.pilot is None:
         return "evse_unknown"
     return terms.refusal
@@ -49,26 +51,20 @@ def tapped(state: EvseState, event: ev.CardTapped, terms: Terms) -> Step:
         return Step(state=state, effects=(Tell(code="card_unknown"),))
     if event.member.blocked:
         return Step(state=state, effects=(Tell(code="card_blocked"),))
-    if out_of_order(state, terms) is not None or _stale(state, event.at, terms):
-        return Step(state=state, effects=(Tell(code="out_of_order"),))
+    if out_of_order(state, terms, event.at) is not None:
+        return Step(state=state, effects=(Tell(code="not_available"),))
     return _open(state, event, event.member.account, min(terms.hold_minor, event.member.limit_minor), terms)
-
-
-def _stale(state: EvseState, at: Instant, terms: Terms) -> bool:
-    return state.meter_seen is None or at.seconds_since(state.meter_seen) > terms.rules.stale_s
 
 
 def _tapped_again(state: EvseState, session: Session, event: ev.CardTapped, terms: Terms) -> Step:
     if event.token != session.token:
-        return Step(state=state, effects=(Tell(code="in_use"),))
+        return Step(state=state, effects=(Tell(code="other_card"),))
     match session.state:
         case Charging() | Resuming():
             began = session.measured.began if session.measured else session.opened
             if event.at.seconds_since(began) < _SAME_CARD_IGNORED_S:
                 return Step(state=state)
             return closing.stop(state, session, event.at, "card", terms)
-        case AwaitingPlug():
-            return Step(state=state, effects=(Tell(code="plug_in"),))
         case _:
             return Step(state=state)
 
@@ -152,7 +148,7 @@ def answered(state: EvseState, session: Session, event: ev.PaymentAnswered) -> S
                     ),
                     facts.SessionEnded(session_id=session.session_id, outcome="declined", reason=reason),
                 ),
-                effects=(Tell(code="card_declined"),),
+                effects=(Tell(code="declined"),),
             )
         case _:
             return Step(state=state)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from msgspec.structs import replace
 
 from edge.domain.instant import Instant
 from edge.domain.ledger import facts
-from edge.domain.session import charging, closing, opening
+from edge.domain.session import charging, closing, dating, opening
 from edge.domain.session import events as ev
 from edge.domain.session.effects import Effect, Energize, OpenContactor, ReadEnd, Step
 from edge.domain.session.state import (
@@ -26,15 +24,16 @@ from edge.domain.session.state import (
 from edge.domain.session.terms import Terms
 
 
-def booted(state: EvseState, event: ev.Booted) -> Step:
+def booted(state: EvseState, event: ev.Booted, terms: Terms) -> Step:
     """What was under way goes on where its last commit left it; what devices said is asked again."""
-    state = EvseState(evse_id=state.evse_id, session=state.session)
+    state = EvseState(evse_id=state.evse_id, session=state.session, booted=event.at)
     session = state.session
     if session is None:
         return Step(state=state, effects=(OpenContactor(),))
-    same_boot = session.timeline.anchor.boot_id == event.at.boot_id
-    if not same_boot:
-        session = _rebooted(session, event.at)
+    if session.timeline.anchor.boot_id != event.at.boot_id:
+        session = dating.rebooted(session, event.at, trusted=terms.clock_trusted)
+    if terms.clock_trusted:
+        session = dating.dated(session, event.at)
     more: tuple[Effect, ...] = ()
     match session.state:
         case Authorizing():
@@ -42,7 +41,7 @@ def booted(state: EvseState, event: ev.Booted) -> Step:
         case AwaitingPlug() | Preparing():
             session = replace(session, state=AwaitingPlug(since=event.at))
         case Charging() | Resuming():
-            session = replace(session, state=Resuming(since=event.at, same_boot=same_boot))
+            session = replace(session, state=Resuming(since=event.at))
         case Stopping():
             assert session.measured is not None
             more = (ReadEnd(floor_wh=session.measured.last_wh),)
@@ -51,12 +50,6 @@ def booted(state: EvseState, event: ev.Booted) -> Step:
         case AwaitingClock():
             pass
     return Step(state=replace(state, session=session), effects=(OpenContactor(), *more))
-
-
-def _rebooted(session: Session, at: Instant) -> Session:
-    """The session's timeline in the boot of `at`."""
-    floor = session.measured.accrual.ended_at if session.measured is not None else session.opened.utc
-    return replace(session, timeline=session.timeline.reboot(at, not_before=floor))
 
 
 def resume(state: EvseState, session: Session, at: Instant, terms: Terms) -> Step:
@@ -69,14 +62,15 @@ def resume(state: EvseState, session: Session, at: Instant, terms: Terms) -> Ste
     assert isinstance(session.state, Resuming)
     if state.pilot is None or state.register_wh is None or state.identity is None:
         return Step(state=state)
-    if not (terms.clock_trusted or session.state.same_boot):
+    if session.adrift and session.dated:
         return Step(state=state)
     interrupted_s = (charging.session_time(session, at) - measured.accrual.ended_at).total_seconds()
     fits = (
         state.pilot in ("B", "C", "D")
         and state.identity == measured.identity
-        and state.register_wh >= measured.last_wh
+        and not session.adrift
         and interrupted_s <= rules.resume_max_s
+        and charging.plausible(session, measured, state.register_wh, at, terms)
     )
     if not fits:
         return closing.stop(state, session, at, "power_cut", terms)
@@ -92,7 +86,7 @@ def clock_trusted(state: EvseState, event: ev.ClockBecameTrusted, terms: Terms) 
     session = state.session
     if session is None:
         return Step(state=state)
-    session = _dated(session, event.at)
+    session = dating.dated(session, event.at)
     state = replace(state, session=session)
     match session.state:
         case AwaitingClock():
@@ -101,14 +95,3 @@ def clock_trusted(state: EvseState, event: ev.ClockBecameTrusted, terms: Terms) 
             return resume(state, session, event.at, terms)
         case _:
             return Step(state=state)
-
-
-def _dated(session: Session, now: Instant) -> Session:
-    """Times of this boot are off by what its clock was off; nothing else can be said of another boot's."""
-    if isinstance(session.state, Resuming) and not session.state.same_boot:
-        return _rebooted(session, now)
-    began = session.measured.began if session.measured is not None else session.opened
-    if session.dated or began.boot_id != now.boot_id:
-        return session
-    shift = now.utc - session.timeline.at(now)
-    return replace(session, dated=True, shift_us=shift // timedelta(microseconds=1))

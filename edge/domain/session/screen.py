@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import assert_never
 
 from msgspec.structs import replace
@@ -26,8 +27,11 @@ from edge.domain.session.state import (
 from edge.domain.session.terms import Terms
 from edge.domain.view import Notice, View
 
-#: Reasons that pass by themselves within seconds of a start.
-_STARTING = frozenset({"meter_unknown", "evse_unknown"})
+#: Reasons that pass by themselves within seconds of a start, and what they mean when they do not.
+_STARTING = {"meter_unknown": "meter_silent", "evse_unknown": "evse_failed"}
+
+#: A meter on a slow line and a charge point that restarts have answered by then.
+_START_MAX_S = 30
 
 
 def view(
@@ -55,10 +59,12 @@ def view(
         return _running(blank, state, state.session, now, terms)
     if state.finished is not None:
         return _finished(blank, state.finished)
-    reason = opening.out_of_order(state, terms)
+    reason = opening.out_of_order(state, terms, now)
     if reason is None:
         return blank
-    return replace(blank, kind="starting_up" if reason in _STARTING else "out_of_order", reason=reason)
+    if reason in _STARTING and (state.booted is None or now.seconds_since(state.booted) < _START_MAX_S):
+        return replace(blank, kind="starting_up", reason=reason)
+    return replace(blank, kind="out_of_order", reason=_STARTING.get(reason, reason))
 
 
 def _finished(blank: View, finished: Finished) -> View:
@@ -114,7 +120,7 @@ def _measured(blank: View, session: Session, terms: Terms) -> View:
     due = session.payment.due_minor
     return replace(
         blank,
-        began=measured.began.utc.isoformat(),
+        began=(measured.began.utc + timedelta(microseconds=session.shift_us)).isoformat(),
         energy_wh=measured.last_wh - measured.begin_wh,
         seconds=int((measured.accrual.ended_at - measured.began.utc).total_seconds()),
         cost_minor=pricing.payable_minor(terms.compiled, measured.accrual) if due is None else due,

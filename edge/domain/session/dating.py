@@ -1,0 +1,40 @@
+"""What a session's times are worth: over restarts, and from the moment at which the clock is found right."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from msgspec.structs import replace
+
+from edge.domain.instant import Instant, Timeline
+from edge.domain.session.state import Session
+
+
+def rebooted(session: Session, at: Instant, *, trusted: bool) -> Session:
+    """The session in the boot of `at`. How long nobody watched is known only when both boots' clocks were right;
+    else it is adrift.
+    """
+    if session.measured is None:
+        return replace(session, timeline=Timeline(anchor=at), dated=trusted)
+    shift = timedelta(microseconds=session.shift_us)
+    own = replace(at, utc=at.utc - shift)
+    timeline = session.timeline.reboot(own, not_before=session.measured.accrual.ended_at)
+    return replace(session, timeline=timeline, adrift=not (trusted and session.dated))
+
+
+def dated(session: Session, now: Instant) -> Session:
+    """The session once the clock is right, as `now` is.
+
+    Times of this boot are off by what its clock was off; nothing can be said of another boot's.
+    """
+    measured = session.measured
+    if measured is None:
+        return replace(session, timeline=Timeline(anchor=now), dated=True)
+    if measured.began.boot_id == now.boot_id:
+        if session.dated:
+            return session
+        shift = now.utc - session.timeline.at(now)
+        return replace(session, dated=True, shift_us=shift // timedelta(microseconds=1))
+    if session.adrift and session.dated:
+        return rebooted(session, now, trusted=True)
+    return session
