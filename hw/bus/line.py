@@ -6,7 +6,9 @@ import asyncio
 import os
 import re
 import select
+import termios
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
 import msgspec
@@ -73,16 +75,17 @@ class SerialLine:
         self, options: LineOptions, received: Callable[[bytes], None], lost: Callable[[str], None]
     ) -> None:
         self._received, self._lost = received, lost
+        pseudo = Path(options.port).resolve().is_relative_to("/dev/pts")  # carries bytes, and has no parity
         try:
             self._serial = serial.Serial(
                 options.port,
                 baudrate=options.baudrate,
-                parity=options.parity,
-                stopbits=options.stopbits,
+                parity="N" if pseudo else options.parity,
+                stopbits=1 if pseudo else options.stopbits,
                 timeout=0,
                 exclusive=True,
             )
-        except (OSError, ValueError) as e:
+        except (OSError, ValueError, termios.error) as e:
             raise LineDown(f"{options.port}: {_why(e)}") from e
         self._fd: int = self._serial.fileno()
         self._loop = asyncio.get_running_loop()

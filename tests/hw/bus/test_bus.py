@@ -249,3 +249,17 @@ def test_the_gap_between_frames_is_kept():
         return loop.time() - began
 
     assert run(scenario, {1: table()}, TcpServer) >= 0.2
+
+
+def test_a_pseudo_terminal_takes_any_parity_again_and_again():
+    async def play():
+        server = RtuServer({1: table()})
+        await server.start()
+        for parity in ("N", "E", "O", "E"):
+            options = LineOptions(port=server.address, baudrate=9600, parity=parity, stopbits=2)
+            bus = Bus(options, now=lambda: None, timing=QUICK)
+            assert (await bus.read(1, INPUTS)).registers == tuple(range(10))
+            await bus.close()
+        await server.stop()
+
+    asyncio.run(play())
