@@ -1,9 +1,13 @@
 import re
+from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
 import pytest
 
+import edge
+from edge.domain.payment import Method
+from edge.domain.session.state import StopReason
 from edge.domain.view import Kind
 from edge.kiosk import KioskOptions
 from edge.kiosk.options import LANGUAGES, STATIC
@@ -60,3 +64,18 @@ def test_every_state_has_a_name_and_every_table_words_for_codes_of_a_newer_till(
     assert set(table["kinds"]) == set(get_args(Kind))
     for codes in ("reasons", "notices", "methods"):
         assert table[codes]["other"]
+
+
+def test_the_till_s_own_codes_have_words_of_their_own() -> None:
+    """`other` is for a newer till's codes: what this one says is said precisely."""
+    till = Path(edge.__file__).parent
+    source = "".join(
+        f.read_text() for room in ("domain/session", "runtime") for f in (till / room).glob("*.py")
+    )
+    told = set(re.findall(r'(?:Tell\(code=|\.tell\()"(\w+)"', source))
+    given = set(re.findall(r'give_back\([^)]*reason="(\w+)"', source)) | set(get_args(StopReason))
+    table = words("en")
+    assert told
+    assert told <= set(table["notices"])
+    assert given <= set(table["reasons"])
+    assert set(get_args(Method)) <= set(table["methods"])

@@ -28,6 +28,17 @@ PRICE = {
         PriceLine(label="Startgebühr", amount="1,00 €"),
     ),
 }
+REAL_PRICE = {
+    "en": (
+        PriceLine(label="Energy", amount="€0.490042/kWh", note="incl. 19% VAT"),
+        PriceLine(
+            label="Parking after charging",
+            amount="€5.99998/h",
+            note="from 4 h of the session on, in steps of 1 min, incl. 19% VAT",
+        ),
+        PriceLine(label="Per session", amount="€0.999957", note="incl. 19% VAT"),
+    )
+}
 RECEIPT = "https://pay.example.org/r/4f1c9a7e2b8d4f0a9c3e"
 LANDSCAPE, PORTRAIT = (800, 480), (480, 800)
 
@@ -57,8 +68,11 @@ STATES: dict[str, tuple[View, ...]] = {
     "idle": (view(vehicle_connected=True),),
     "no price": (view(price={}),),
     "long price": (view(price={"en": PRICE["en"] * 2, "de": PRICE["de"] * 2}, hold_minor=None),),
+    "real price": (view(price=REAL_PRICE),),
     "authorizing": (view("authorizing"),),
+    "authorizing, real price": (view("authorizing", price=REAL_PRICE),),
     "plug_in": (view("plug_in", seconds_left=87, stop_code="4711"),),
+    "plug_in, real price": (view("plug_in", price=REAL_PRICE, seconds_left=87, stop_code="4711"),),
     "preparing": (view("preparing", stop_code="4711"),),
     "charging": (metered(stoppable=True),),
     "charging, little known": (metered(energy_wh=None, cost_minor=None, power_w=None, seconds=None),),
@@ -69,6 +83,7 @@ STATES: dict[str, tuple[View, ...]] = {
     "ended": (view("ended", reason="no_plug"),),
     "ended free": (metered("ended", reason="free", cost_minor=0),),
     "notice": (view(notice=Notice(code="card_blocked", serial=1)),),
+    "two, real price": (view(price=REAL_PRICE), view(evse_id="E2", label="B", price=REAL_PRICE)),
     "two": (view(), metered(evse_id="E2", label="B")),
     "three": (
         view(),
@@ -240,6 +255,30 @@ def test_amounts_are_exact_in_every_currency(
     assert len(digits.partition(".")[2]) == exponent
 
 
+def test_a_tax_that_every_line_names_is_said_once_for_all_of_them(start_till: Any, page: Page) -> None:
+    till = start_till()
+    till.show(view(price=REAL_PRICE))
+    open_page(page, till)
+    assert text(page).count("19%") == 1
+    assert "All prices incl. 19% VAT" in text(page)
+    assert "from 4 h of the session on, in steps of 1 min\n" in text(page)
+
+
+def test_a_price_that_fills_the_panel_is_set_denser_and_still_complete(start_till: Any, page: Page) -> None:
+    till = start_till()
+    till.show(view(price=REAL_PRICE))
+    open_page(page, till)
+    for width, height in (LANDSCAPE, PORTRAIT):
+        page.set_viewport_size({"width": width, "height": height})
+        expect(page.locator(".offer")).to_be_visible()
+        for said in ("€0.490042", "€5.99998/h", "€0.999957", "€50.00"):
+            box = page.get_by_text(said).locator("visible=true").first.bounding_box()
+            assert box is not None
+            assert box["y"] + box["height"] <= height
+    till.show(view())
+    expect(page.locator(".dense")).to_have_count(0)
+
+
 def test_figures_are_written_as_the_language_writes_them(start_till: Any, page: Page) -> None:
     till = start_till()
     till.show(metered())
@@ -399,6 +438,14 @@ def test_a_stream_that_falls_silent_is_given_up(start_till: Any, page: Page) -> 
     page.route("**/events", lambda route: route.abort())
     page.clock.run_for(13_000)
     expect(page.locator(".moment")).to_be_visible()
+
+
+def test_a_notice_for_every_evse_names_none_of_them(start_till: Any, page: Page) -> None:
+    till = start_till()
+    notice = Notice(code="choose_evse", serial=1)
+    till.show(view(notice=notice), view(evse_id="E2", label="B", notice=notice))
+    open_page(page, till)
+    expect(page.get_by_role("alert")).to_have_text("Plug in your car first, then tap again")
 
 
 def test_a_notice_passes_and_is_not_shown_twice(start_till: Any, page: Page) -> None:

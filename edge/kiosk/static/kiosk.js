@@ -80,7 +80,7 @@ function forget() {
 
 /** A session is over. Whoever is being told why it came to nothing still stands there and reads. */
 function leave() {
-  if (state.banner?.until > performance.now()) state.touched = performance.now();
+  if (alive(state.banner)) state.touched = performance.now();
   else forget();
 }
 
@@ -101,13 +101,16 @@ function secondsLeft(view) {
 function notice({ evse_id, label, notice }) {
   if (notice === null || state.notices.get(evse_id) === notice.serial) return;
   state.notices.set(evse_id, notice.serial);
-  state.banner = { label, code: notice.code, until: performance.now() + NOTICE_MS };
+  const toAll = alive(state.banner) && state.banner.code === notice.code && state.banner.label !== label;
+  state.banner = { label: toAll ? null : label, code: notice.code, until: performance.now() + NOTICE_MS };
 }
 
+const alive = (banner) => banner !== null && banner.until > performance.now();
+
 function banner() {
-  if (state.banner === null || state.banner.until < performance.now()) return [];
+  if (!alive(state.banner)) return [];
   const { label, code } = state.banner;
-  const where = state.panels?.length > 1 ? [el("span", { class: "badge" }, label)] : [];
+  const where = label !== null && state.panels?.length > 1 ? [el("span", { class: "badge" }, label)] : [];
   return [...where, picture("fault"), el("span", {}, wordsFor(words().notices, code))];
 }
 
@@ -209,11 +212,18 @@ function announcement() {
     .join(". ");
 }
 
+/** A price with more lines than the panel has room for is set denser; only then does it scroll. */
+function fit(price) {
+  price.classList.remove("dense");
+  if (price.scrollHeight > price.clientHeight + 1) price.classList.add("dense");
+}
+
 function draw() {
   document.documentElement.lang = state.language;
   document.title = words().title;
   patchChildren(stage, [screen()]);
   patchChildren(document.getElementById("notice"), banner());
+  document.querySelectorAll(".offer, .offers").forEach(fit);
   const announcer = document.getElementById("announcer");
   const said = announcement();
   if (announcer.textContent !== said) announcer.textContent = said;

@@ -58,18 +58,28 @@ export function explanation(view, { words }) {
 export function offer(view, context, { brief = false } = {}) {
   const { words, locale } = context;
   const lines = view.price[context.language] ?? Object.values(view.price)[0] ?? [];
-  const [first, ...others] = lines;
-  if (first === undefined) return el("section", { class: "offer" }, el("p", { class: "label" }, words.price_unknown));
-  const reserved = view.kind === "idle" && view.hold_minor !== null;
-  const sentence = brief ? words.hold_short : words.hold;
+  if (lines.length === 0) return el("section", { class: "offer" }, el("p", { class: "label" }, words.price_unknown));
+  const [common, [first, ...others]] = shared(lines);
+  const reserved = view.kind === "idle" && view.hold_minor !== null ? money(view.hold_minor, view, locale) : null;
+  const hold = (sentence, length) => el("p", { class: `hold ${length}` }, filled(sentence, { amount: reserved }));
   return el(
     "section",
-    { class: `offer ${others.length > 3 ? "dense" : ""}`, "aria-label": words.price },
+    { class: `offer ${brief ? "brief" : ""}`, "aria-label": words.price },
     el("p", { class: "label" }, first.label, first.note ? el("small", {}, ` · ${first.note}`) : null),
     amount(first.amount),
     others.length ? el("ul", { class: "lines" }, others.map(priceLine)) : null,
-    reserved ? el("p", { class: "hold" }, filled(sentence, { amount: money(view.hold_minor, view, locale) })) : null,
+    common ? el("p", { class: "common" }, filled(words.all_prices, { note: common })) : null,
+    reserved === null ? null : [hold(words.hold, "full"), hold(words.hold_short, "short")],
   );
+}
+
+/** What every line's note says, such as the tax, and the lines without it: said once, it is read. */
+function shared(lines) {
+  if (lines.length === 1) return ["", lines];
+  const notes = lines.map(({ note }) => note.split(", "));
+  const common = notes[0].filter((part) => notes.every((parts) => parts.includes(part)));
+  const own = (note) => note.split(", ").filter((part) => !common.includes(part)).join(", ");
+  return [common.join(", "), lines.map((line) => ({ ...line, note: own(line.note) }))];
 }
 
 /** "0,49 €/kWh" with the unit smaller than the figure; long amounts in a smaller size, so that nothing is cut. */
@@ -177,7 +187,8 @@ function metered(view, { panel, ...context }) {
 export function receipt(panel, { words }) {
   const { view, qr } = panel;
   const number = view.invoice_number ? el("p", { class: "number" }, `${words.receipt_number} `, el("b", {}, view.invoice_number)) : null;
-  if (qr === null) return el("section", { class: "receipt" }, el("p", {}, words.receipt_later), number);
+  const later = view.invoice_number ? words.receipt_later : words.receipt_pending;
+  if (qr === null) return el("section", { class: "receipt" }, el("p", {}, later), number);
   return el(
     "section",
     { class: "receipt" },
