@@ -18,6 +18,7 @@ _COMMANDS = {
     "invoice": "invoice",
     "ledger": "ledger",
     "meter": "meter",
+    "ocmf": "ocmf",
     "price": "price",
     "run": "run",
     "session": "session",

@@ -1,0 +1,217 @@
+"""`chargetill ocmf`: whether a meter's signed values are what the meter signed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+import msgspec
+
+from edge.cli.call import NO, Call, command, encode
+from edge.errors import TillError
+
+if TYPE_CHECKING:
+    from edge.metering.ocmf.keys import Key
+    from edge.metering.ocmf.record import Record
+    from edge.metering.ocmf.safe_xml import Value
+    from edge.metering.ocmf.signature import Status
+
+FILE_BYTES_MAX = 8 * 1024 * 1024  # ten thousand records of the usual size
+
+
+class FileUnreadable(TillError):
+    code = "file.unreadable"
+    hint = "check the path and who may read it"
+
+
+class Line(msgspec.Struct, kw_only=True):
+    """One line of the answer. `record` counts from 1 within the file, times have the meter's offset.
+
+    `reason` says why a record is not valid, or what the meter itself objects to in one that is.
+    """
+
+    file: str
+    record: int
+    status: Status
+    reason: str | None = None
+    key_source: Literal["given", "file"] | None = None
+    begin: datetime | None = None
+    end: datetime | None = None
+    energy_wh: int | Decimal | None = None
+
+
+class Checked(msgspec.Struct):
+    """A line with what it was made from."""
+
+    line: Line
+    record: Record | None = None
+    transaction_id: str | None = None
+
+
+@click.group()
+def ocmf() -> None:
+    """Signed meter values in the Open Charge Metering Format."""
+
+
+@ocmf.command()
+@click.argument("files", metavar="F..", nargs=-1, required=True)
+@click.option("--public-key", metavar="HEX/BASE64/FILE", help="the meter's key; it overrides one in the file")
+@command
+def verify(call: Call, files: tuple[str, ...], public_key: str | None) -> None:
+    """Check every record of raw OCMF files and of S.A.F.E. XML: a line of JSON per record.
+
+    Exit 1 unless all are valid.
+    """
+    del call
+    given = None if public_key is None else _given_key(public_key)
+    all_valid = True
+    for file in files:
+        try:
+            checked = _check(file, _read(file), given)
+        except TillError as e:
+            click.echo(encode({"file": file, "error": e.as_json()}))
+            all_valid = False
+            continue
+        for found in checked:
+            click.echo(encode(found.line))
+            all_valid &= found.line.status == "valid"
+    sys.exit(0 if all_valid else NO)
+
+
+def _given_key(text: str) -> Key:
+    """The key of the option: a file where there is one of that name, else the key itself."""
+    from edge.metering.ocmf import keys
+
+    try:
+        is_file = Path(text).is_file()
+    except (OSError, ValueError):  # a key is longer than a file name may be
+        is_file = False
+    return keys.from_file(_read(text)) if is_file else keys.from_text(text)
+
+
+def _read(file: str) -> bytes:
+    try:
+        with Path(file).open("rb") as stream:
+            data = stream.read(FILE_BYTES_MAX + 1)
+    except (OSError, ValueError) as e:
+        reason = e.strerror if isinstance(e, OSError) else str(e)
+        raise FileUnreadable(f"{file}: {reason}") from e
+    if len(data) > FILE_BYTES_MAX:
+        raise FileUnreadable(f"{file}: more than {FILE_BYTES_MAX} bytes", hint="check fewer records at once")
+    return data
+
+
+def _check(file: str, data: bytes, given: Key | None) -> list[Checked]:
+    from edge.metering.ocmf import safe_xml
+    from edge.metering.ocmf.errors import ContainerUnreadable
+    from edge.metering.ocmf.record import split
+
+    if safe_xml.looks_like_xml(data):
+        checked = [
+            _check_value(file, number, value, given)
+            for number, value in enumerate(safe_xml.read(data), start=1)
+        ]
+        _check_pairs(checked)
+        return checked
+    records = split(data)
+    if not records:
+        raise ContainerUnreadable(f"{file}: no OCMF record")
+    source: Literal["given"] | None = None if given is None else "given"
+    return [
+        _check_record(Line(file=file, record=number, status="invalid", key_source=source), raw, given)
+        for number, raw in enumerate(records, start=1)
+    ]
+
+
+def _check_value(file: str, number: int, value: Value, given: Key | None) -> Checked:
+    """One value of an XML file, with the given key or its own."""
+    line = Line(file=file, record=number, status="invalid")
+    try:
+        raw = value.record()
+        if raw is None:
+            line.status, line.reason = "unsupported", f"{value.format or 'this'} is not OCMF"
+            return Checked(line)
+        key = given
+        if given is not None:
+            line.key_source = "given"
+        elif value.key and value.key.strip():
+            line.key_source = "file"
+            key = value.public_key()
+    except TillError as e:
+        line.reason = e.message
+        return Checked(line)
+    checked = _check_record(line, raw, key)
+    checked.transaction_id = value.transaction_id
+    return checked
+
+
+def _check_record(line: Line, raw: bytes, key: Key | None) -> Checked:
+    from edge.metering.ocmf import chain, reading, record, signature
+    from edge.metering.ocmf.errors import RecordMalformed
+
+    try:
+        found = record.parse(raw)
+    except RecordMalformed as e:
+        line.reason = e.message
+        return Checked(line)
+    verdict = signature.verify(found, key)
+    line.status, line.reason = verdict.status, verdict.reason
+    if verdict.status == "invalid":
+        return Checked(line)  # what it says is nobody's word
+    line.begin = reading.time_of(found.readings, end=False)
+    line.end = reading.time_of(found.readings, end=True)
+    told = chain.check([found])
+    line.energy_wh = _plain(told.energy_wh)
+    if chain.is_complete(found):
+        line.reason = line.reason or "; ".join(told.contradictions + told.alarms) or None
+    return Checked(line, found)
+
+
+def _check_pairs(checked: Sequence[Checked]) -> None:
+    """Begin and end as two values of one transaction: the end tells its energy, if both tell of one charge.
+
+    Two genuine records of different charges, put together, are a forged receipt: invalid.
+    """
+    from edge.metering.ocmf import chain
+
+    for pair in _pairs(checked):
+        if any(c.line.status != "valid" for c in pair):
+            continue
+        found = chain.check([c.record for c in pair if c.record is not None])
+        end = next(c for c in pair if c.line.end is not None)
+        end.line.energy_wh = _plain(found.energy_wh)
+        end.line.reason = "; ".join(found.alarms) or None
+        if found.contradictions:
+            for c in pair:
+                c.line.status = "invalid"
+                c.line.reason = f"begin and end are not of one charge: {found.contradictions[0]}"
+
+
+def _pairs(checked: Sequence[Checked]) -> Iterator[tuple[Checked, Checked]]:
+    """The transactions that consist of one value with the begin and one with the end."""
+    by_transaction: dict[str, list[Checked]] = {}
+    for c in checked:
+        if c.record is not None and c.transaction_id is not None and _is_half(c.line):
+            by_transaction.setdefault(c.transaction_id, []).append(c)
+    for halves in by_transaction.values():
+        match halves:
+            case [first, second] if (first.line.begin is None) != (second.line.begin is None):
+                yield first, second
+            case _:
+                pass  # one half alone proves nothing, and of more nobody knows which belong together
+
+
+def _is_half(line: Line) -> bool:
+    return (line.begin is None) != (line.end is None)
+
+
+def _plain(energy_wh: Decimal | None) -> int | Decimal | None:
+    """Whole Wh as an integer, parts of one with their digits."""
+    if energy_wh is None or energy_wh != energy_wh.to_integral_value():
+        return None if energy_wh is None else energy_wh.normalize()
+    return int(energy_wh)
