@@ -1,8 +1,8 @@
 """Memberships, subscriptions and passes: what a plan changes in a session's price, and its included units.
 
-A plan's JSON is described in `edge/sync/README.md`. Included units are reserved when a session starts and settled
-when it ends, so that two sessions of one member never use the same unit; what upstream corrects meanwhile touches
-later sessions only. The balance is a fact that the journal keeps.
+A plan's JSON is described in `edge/sync/README.md`. Included units are reserved when a session starts and
+settled when it ends, so that two sessions of one member never use the same unit; what upstream corrects
+meanwhile touches later sessions only. The balance is a fact that the journal keeps.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A member's plan. `tariff` stands in for the charger's; `percent_off` is taken from its unit prices.
 
-    `included_energy_wh` and `included_time_s` (charging time) are free in each billing period, beyond them the
-    price applies. `free` charges nothing at all. The period's own `fee` is billed by the back office.
+    `included_energy_wh` and `included_time_s` (charging time) are free in each billing period, beyond them
+    the price applies. `free` charges nothing at all. The period's own `fee` is billed by the back office.
     """
 
     id: str
@@ -170,7 +170,9 @@ def billing_period(plan: Plan, local_day: date) -> str:
 
 
 def balance_on(plan: Plan, balance: PlanBalance | None, local_day: date) -> PlanBalance:
-    """The balance as of a local day: a new billing period starts with all included units and nothing reserved."""
+    """The balance as of a local day: a new billing period starts with all included units and nothing
+    reserved.
+    """
     period = billing_period(plan, local_day)
     if balance is not None and balance.period == period:
         return balance
@@ -185,7 +187,9 @@ def balance_on(plan: Plan, balance: PlanBalance | None, local_day: date) -> Plan
 def reserve(
     plan: Plan, balance: PlanBalance | None, *, at: datetime, local_day: date
 ) -> tuple[Grant, PlanBalance]:
-    """At the start of a session: everything that is left goes to it, and a day pass is bought if none is valid."""
+    """At the start of a session: everything that is left goes to it, and a day pass is bought if none is
+    valid.
+    """
     current = balance_on(plan, balance, local_day)
     buys = plan.day_pass is not None and (current.pass_until is None or current.pass_until <= at)
     until = at + timedelta(seconds=plan.day_pass.duration_s) if plan.day_pass and buys else current.pass_until
@@ -227,7 +231,9 @@ def cancel_grant(plan: Plan, balance: PlanBalance, grant: Grant) -> PlanBalance:
 
 
 def correct(balance: PlanBalance, *, period: str, energy_wh: int, time_s: int) -> PlanBalance:
-    """Upstream says what is left of a period after all settled sessions; running ones keep what they reserved."""
+    """Upstream says what is left of a period after all settled sessions; running ones keep what they
+    reserved.
+    """
     if period != balance.period:
         return balance
     return msgspec.structs.replace(
@@ -240,8 +246,8 @@ def correct(balance: PlanBalance, *, period: str, energy_wh: int, time_s: int) -
 def grant_of(plan: Plan, *, at: datetime, local_day: date) -> Grant:
     """What a session gets that starts at `at`, of the balance that the plan's JSON brings.
 
-    A balance without a period is one of the period in which the session starts; without a balance all included
-    units are left.
+    A balance without a period is one of the period in which the session starts; without a balance all
+    included units are left.
     """
     balance = plan.balance
     if balance is not None and not balance.period:
@@ -333,7 +339,9 @@ def _balance(r: Reader | None) -> PlanBalance | None:
 
 
 class FrozenPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan as a session began with it. `document` is canonical JSON without whom it belongs to or what is left."""
+    """A plan as a session began with it. `document` is canonical JSON without whom it belongs to or what is
+    left.
+    """
 
     hash: str
     document: str
@@ -350,3 +358,13 @@ def freeze_plan(value: Mapping[str, object]) -> FrozenPlan:
     kept = {name: part for name, part in value.items() if name not in _NOT_FROZEN}
     document = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
     return FrozenPlan(hash=hashlib.sha256(document.encode()).hexdigest(), document=document, plan=plan)
+
+
+def depends_on_clock(plan: Plan) -> bool:
+    """True when the plan means something else at another time: validity, billing periods, passes.
+
+    Such a plan is not sold while the clock is untrusted.
+    """
+    validity = plan.valid_from is not None or plan.valid_until is not None
+    units = plan.included_energy_wh > 0 or plan.included_time_s > 0 or plan.day_pass is not None
+    return validity or units

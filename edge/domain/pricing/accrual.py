@@ -1,8 +1,8 @@
 """What a session has used so far, sorted by what prices it: grows by intervals, in constant time for each.
 
-An interval is cut at every local time, duration and kWh at which the choice of prices changes; energy is linear
-between its ends, and pieces are differences of the cumulative register, so that they sum exactly and the result
-does not depend on how often the meter was read. Neighbours that are priced alike are one run.
+An interval is cut at every local time, duration and kWh at which the choice of prices changes; energy is
+linear between its ends, and pieces are differences of the cumulative register, so that they sum exactly and
+the result does not depend on how often the meter was read. Neighbours that are priced alike are one run.
 """
 
 from __future__ import annotations
@@ -63,12 +63,15 @@ def extend(compiled: CompiledTariff, accrual: Accrual, interval: Interval) -> Ac
     return cut.accrual()
 
 
-#: An interval in plain numbers: end in microseconds since 1970 UTC, Wh of its own, state, W, mA over all phases.
+#: An interval in plain numbers: end in microseconds since 1970 UTC, Wh of its own, state, W, mA over all
+#: phases.
 Sample = tuple[int, int, ChargingState, int | None, int | None]
 
 
 def extend_all(compiled: CompiledTariff, accrual: Accrual, samples: Iterable[Sample]) -> Accrual:
-    """The accrual with many intervals at once, the same as `extend` with each: for sessions that are history."""
+    """The accrual with many intervals at once, the same as `extend` with each: for sessions that are
+    history.
+    """
     rules = compiled.session.selection
     no_power, no_current = (NEVER if bands.cuts else 0 for bands in (rules.power_w, rules.current_ma))
     cut = Cut(compiled, accrual)

@@ -40,8 +40,8 @@ class TaxAmount(msgspec.Struct, frozen=True, kw_only=True):
 class BillLine(msgspec.Struct, frozen=True, kw_only=True):
     """All that is billed with one dimension, unit price and tax. Amounts are exact major units.
 
-    `quantity` is in Wh, s or 1, with the step's surplus; `reserved` of it was for a reservation. `included` units
-    are covered by a plan.
+    `quantity` is in Wh, s or 1, with the step's surplus; `reserved` of it was for a reservation. `included`
+    units are covered by a plan.
     """
 
     dimension: Dimension

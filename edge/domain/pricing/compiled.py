@@ -79,8 +79,8 @@ class CompiledTariff:
         "min_price",
         "minor",
         "net",
-        "plan",
         "pass_slot",
+        "plan",
         "reservation",
         "scale",
         "session",
@@ -213,8 +213,9 @@ def compile_tariff(
 ) -> CompiledTariff:
     """Make a tariff ready: `compile_tariff(load_tariff(document), time_zone="Europe/Berlin")`.
 
-    Wall-clock rules hold in the IANA zone. A plan that brings its own tariff replaces the one given. An element
-    for AC or DC applies where the EVSE's kind is known to be that. Raises TariffError for an unknown zone.
+    Wall-clock rules hold in the IANA zone. A plan that brings its own tariff replaces the one given. An
+    element for AC or DC applies where the EVSE's kind is known to be that. Raises TariffError for an unknown
+    zone.
     """
     try:
         zone = ZoneInfo(time_zone)

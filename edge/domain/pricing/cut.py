@@ -9,15 +9,16 @@ from edge.domain.pricing.exact import ceil_div, exact, rational
 from edge.domain.pricing.facts import Accrual, ChargingState, Period, PricingError, Run, Tally
 from edge.domain.pricing.selection import NEVER, Number
 
-#: Periods kept for the CDR (about 60 bytes each in a checkpoint); the last ones merge beyond. No price uses them.
+#: Periods kept for the CDR (about 60 bytes each in a checkpoint); the last ones merge beyond. No price uses
+#: them.
 PERIODS_MAX = 96
 
 
 class Cut:
     """An accrual on its way through intervals: a mutable copy that becomes an accrual again at the end.
 
-    `at_us` and `at_wh` are where it stands. `charging_us`, `parking_us`, `left_wh` and `left_us` are as of the
-    start of the open run, as in the accrual. No `state`: nothing has happened yet.
+    `at_us` and `at_wh` are where it stands. `charging_us`, `parking_us`, `left_wh` and `left_us` are as of
+    the start of the open run, as in the accrual. No `state`: nothing has happened yet.
     """
 
     def __init__(self, compiled: CompiledTariff, accrual: Accrual) -> None:
@@ -81,8 +82,9 @@ class Cut:
         self.at_us, self.at_wh = end_us, end_wh
 
     def fences(self) -> tuple[ChargingState | None, Number, Number, Number, Number, Number, Number]:
-        """Within what the next interval is priced as the open run: its state, until when and until which energy,
-        and the band of power and of current (from, to) if any price asks for it; an unknown value is outside.
+        """Within what the next interval is priced as the open run: its state, until when and until which
+        energy, and the band of power and of current (from, to) if any price asks for it; an unknown value is
+        outside.
         """
         rules = self.table.selection
         return (

@@ -1,9 +1,10 @@
-"""The figures to pay: the one place where a price is rounded, so that the invoice's arithmetic closes (EN 16931).
+"""The figures to pay: the one place where a price is rounded, so that the invoice's arithmetic closes (EN
+16931).
 
-Net amounts are rounded half-up once per line, taxes once per VAT category on the sum of its lines. Minimum and
-maximum prices become document allowances or charges, split over the categories so that net and gross both come
-out. Where prices include tax the amount due is the rounded exact gross; what no net plus rounded tax can reach is
-the invoice's rounding amount (BT-114).
+Net amounts are rounded half-up once per line, taxes once per VAT category on the sum of its lines. Minimum
+and maximum prices become document allowances or charges, split over the categories so that net and gross both
+come out. Where prices include tax the amount due is the rounded exact gross; what no net plus rounded tax can
+reach is the invoice's rounding amount (BT-114).
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ Reason = Literal["minimum price", "maximum price"]
 class InvoiceLine(msgspec.Struct, frozen=True, kw_only=True):
     """One line: `quantity` in Wh, s or 1 (exact), its net amount rounded, the taxes that are on it.
 
-    `unit_price` is the tariff's, per kWh, per hour or each, with tax if the tariff includes it. `included` units
-    are a plan's.
+    `unit_price` is the tariff's, per kWh, per hour or each, with tax if the tariff includes it. `included`
+    units are a plan's.
     """
 
     dimension: Dimension
@@ -60,7 +61,9 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Invoice(msgspec.Struct, frozen=True, kw_only=True):
-    """lines - allowances + charges = before taxes; + taxes = after taxes; + rounding = payable. Minor units."""
+    """lines - allowances + charges = before taxes; + taxes = after taxes; + rounding = payable. Minor
+    units.
+    """
 
     lines: tuple[InvoiceLine, ...] = ()
     taxes: tuple[InvoiceTax, ...] = ()
@@ -157,8 +160,8 @@ def _bracket(
 ) -> tuple[list[Taxes], list[int], list[int]]:
     """Bases that give `net` and come as near to `gross` as rates allow, none of them negative.
 
-    The two categories whose rates lie around the wanted one share the net; an untaxed category stands in where
-    every rate is above it.
+    The two categories whose rates lie around the wanted one share the net; an untaxed category stands in
+    where every rate is above it.
     """
     wanted_factor = Fraction(gross, net) if net else Fraction(1)
     if all(c.factor > wanted_factor for c in categories):

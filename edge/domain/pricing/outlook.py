@@ -1,4 +1,6 @@
-"""Looking ahead with the same engine: what a session would cost, how far an amount goes, when prices may change."""
+"""Looking ahead with the same engine: what a session would cost, how far an amount goes, when prices may
+change.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def quote(
 
 
 def next_boundary(compiled: CompiledTariff, at: datetime) -> datetime | None:
-    """The next instant after `at` at which the wall clock changes the choice of prices; None within a week."""
+    """The next instant after `at` at which the wall clock changes the choice of prices; None within a
+    week.
+    """
     rules = compiled.session.selection
     now = to_us(at)
     mask, until = rules.wall_mask(now)
@@ -68,8 +72,8 @@ def remaining(
 ) -> Remaining:
     """The most whole Wh, and the most whole seconds, for which the live price stays within `amount_minor`.
 
-    Looks ahead at constant power in one state: `remaining(compiled, accrual, amount_minor=4000, power_w=11000)`.
-    One Wh or one second more would pass the amount. 0 where it has been passed already.
+    Looks ahead at constant power in one state: `remaining(compiled, accrual, amount_minor=4000,
+    power_w=11000)`. One Wh or one second more would pass the amount. 0 where it has been passed already.
     """
     ahead = _Ahead(compiled, accrual, amount_minor, power_w, state, current_ma)
     if payable_minor(compiled, accrual) > amount_minor:
@@ -84,7 +88,9 @@ def remaining(
 
 
 class _Ahead:
-    """The session continued in thought. Between two changes of prices the price only rises, so halving finds it."""
+    """The session continued in thought. Between two changes of prices the price only rises, so halving finds
+    it.
+    """
 
     def __init__(
         self,
@@ -119,7 +125,9 @@ class _Ahead:
         return payable_minor(self.compiled, self.after(us)) <= self.amount_minor
 
     def bracket(self) -> tuple[int, int | None]:
-        """A stretch without a change of prices at whose start the amount holds and at whose end it does not."""
+        """A stretch without a change of prices at whose start the amount holds and at whose end it does
+        not.
+        """
         at = 0
         while at < _HORIZON_US:
             later = self._next_change(at)

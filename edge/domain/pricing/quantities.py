@@ -1,8 +1,8 @@
 """The quantities that are billed: what was used, rounded up by `step_size`, and the reservation's.
 
-`step_size` (OCPI mod_cdrs): once per session for ENERGY, and once for TIME and PARKING_TIME together. The session
-total of what was priced is rounded up with the step of the last component that priced it; the surplus is billed
-at that component's price. With any priced parking only parking is rounded.
+`step_size` (OCPI mod_cdrs): once per session for ENERGY, and once for TIME and PARKING_TIME together. The
+session total of what was priced is rounded up with the step of the last component that priced it; the surplus
+is billed at that component's price. With any priced parking only parking is rounded.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The linter: what a tariff says that cannot be meant, and what may not be shown or sold in public.
 
-Profiles: `none`; `afir` for public points (AFIR Art. 5: prices per kWh, per minute, per session that a driver can
-understand, here: a price per minute that is exact); `afir_50kw` for points of 50 kW and more (a price per kWh, and
-at most an occupancy fee per minute beside it).
+Profiles: `none`; `afir` for public points (AFIR Art. 5: prices per kWh, per minute, per session that a driver
+can understand, here: a price per minute that is exact); `afir_50kw` for points of 50 kW and more (a price per
+kWh, and at most an occupancy fee per minute beside it).
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ def _restrictions(r: Restrictions, place: str) -> Iterator[Problem]:
 
 
 def _limits(tariff: Tariff) -> Iterator[Problem]:
-    """Net and gross limits that no tax rate of the tariff connects cannot both be met by an honest invoice."""
+    """Net and gross limits that no tax rate of the tariff connects cannot both be met by an honest
+    invoice.
+    """
     factors = {
         stacked(c.taxes).factor
         for e in tariff.elements

@@ -23,8 +23,8 @@ _DEPTH_MAX = 20
 def load_tariff(document: bytes | Mapping[str, object]) -> Tariff:
     """The tariff in a JSON document, strictly: `load_tariff(b'{"id": "1", "currency": "EUR", ..}')`.
 
-    A `tariffId` makes it OCPP 2.1, any `tax_included` OCPI 2.3.0, else it is OCPI 2.2.1. Raises TariffError with
-    the first problem and its place.
+    A `tariffId` makes it OCPP 2.1, any `tax_included` OCPI 2.3.0, else it is OCPI 2.2.1. Raises TariffError
+    with the first problem and its place.
     """
     tariff, problems = read_tariff(document)
     if problems:
@@ -44,10 +44,8 @@ def read_tariff(document: bytes | Mapping[str, object]) -> tuple[Tariff | None, 
         return problems_of_nothing("a tariff is a JSON object")
     problems: list[Problem] = []
     root = Reader(value, "", problems)
-    if "tariffId" in value:
-        tariff = read_ocpp(root)
-    else:
-        tariff = read_ocpi(root, tax_field="tax_included" in value)
+    ocpp = "tariffId" in value
+    tariff = read_ocpp(root) if ocpp else read_ocpi(root, tax_field="tax_included" in value)
     return tariff, tuple(problems)
 
 
@@ -59,7 +57,9 @@ def freeze(tariff_document: bytes) -> FrozenTariff:
 
 
 def parse(document: bytes) -> Any:
-    """JSON with numbers as exact Decimals; repeated names, NaN and oversize are refused. Raises ValueError."""
+    """JSON with numbers as exact Decimals; repeated names, NaN and oversize are refused. Raises
+    ValueError.
+    """
     if len(document) > DOCUMENT_BYTES_MAX:
         raise ValueError(f"is larger than {DOCUMENT_BYTES_MAX} bytes")
     try:
@@ -94,7 +94,7 @@ def canonical(value: Any, depth: int = 0) -> str:
 
 def _small_int(digits: str) -> int | Decimal:
     """An integer; one of a thousand digits stays a Decimal, so that the size check can refuse it."""
-    return int(digits) if len(digits) < 40 else Decimal(digits)  # noqa: PLR2004
+    return int(digits) if len(digits) < 40 else Decimal(digits)
 
 
 def _no_constant(name: str) -> None:

@@ -177,7 +177,7 @@ def end_of_day(end_minute: int | None) -> int | None:
 
 
 def _thousandfold(number: Decimal | None) -> Decimal | None:
-    """kW as W, kWh as Wh."""
+    """The number in W or Wh of one in kW or kWh."""
     return None if number is None else number * 1000
 
 

@@ -1,9 +1,10 @@
 """Loads tariffs of OCPP 2.1 (Part 2, TariffType and the types below it) into the shape of OCPI.
 
-Each price becomes an element of its own: dimensions are looked up separately, so the order within a dimension is
-all that counts. Prices exclude tax, are per kWh, per minute or fixed, and are billed without steps. `idleTime` is
-PARKING_TIME. A condition on a fixed fee is asked once, at the start of the transaction; limits of charging and
-idle time count over the whole session (the specification does not say whether idle time starts anew).
+Each price becomes an element of its own: dimensions are looked up separately, so the order within a dimension
+is all that counts. Prices exclude tax, are per kWh, per minute or fixed, and are billed without steps.
+`idleTime` is PARKING_TIME. A condition on a fixed fee is asked once, at the start of the transaction; limits
+of charging and idle time count over the whole session (the specification does not say whether idle time
+starts anew).
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ _TAXES_MAX = 5
 _STACK_MAX = 10
 _PERCENT_MAX = Decimal(100)
 
-#: field -> name of the price, dimension, factor to the unit of the model, conditions of a fixed fee, reservation
+#: field -> name of the price, dimension, factor to the unit of the model, conditions of a fixed fee,
+#: reservation
 _FIELDS: tuple[tuple[str, str, Dimension, int, ReservationKind | None], ...] = (
     ("energy", "priceKwh", "ENERGY", 1, None),
     ("chargingTime", "priceMinute", "TIME", 60, None),

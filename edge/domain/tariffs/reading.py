@@ -1,4 +1,6 @@
-"""Reads an untrusted document field by field: each mistake is kept with its place, so that all can be shown."""
+"""Reads an untrusted document field by field: each mistake is kept with its place, so that all can be
+shown.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Reader:
-    """One object of a document. Every field is asked for once; `close` reports those that nobody asked for."""
+    """One object of a document. Every field is asked for once; `close` reports those that nobody asked
+    for.
+    """
 
     def __init__(self, value: Mapping[str, Any], place: str, problems: list[Problem]) -> None:
         self._value = value
@@ -96,7 +100,9 @@ class Reader:
     def number(
         self, name: str, *, required: bool = False, at_most: Decimal = NUMBER_MAX, negative: bool = False
     ) -> Decimal | None:
-        """An exact number, given as JSON number or string. Negative numbers, NaN and absurd sizes are wrong."""
+        """An exact number, given as JSON number or string. Negative numbers, NaN and absurd sizes are
+        wrong.
+        """
         value = self._get(name, required=required)
         if value is None:
             return None

@@ -1,4 +1,6 @@
-"""Taxes on a price, also those that lie on other taxes (OCPP 2.1 TaxRateType.stack), and prices as they are shown."""
+"""Taxes on a price, also those that lie on other taxes (OCPP 2.1 TaxRateType.stack), and prices as they are
+shown.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The wall clock of a place: which restrictions on local time, weekday and date hold at an instant, until when.
+"""The wall clock of a place: which restrictions on local time, weekday and date hold at an instant, until
+when.
 
-Rules are evaluated pointwise at local time. Every local bound is a cut in both folds, and so is every change of
-the zone's offset: 22:00-06:00 in Berlin is 7 h on 2026-03-29 and 9 h on 2026-10-25.
+Rules are evaluated pointwise at local time. Every local bound is a cut in both folds, and so is every change
+of the zone's offset: 22:00-06:00 in Berlin is 7 h on 2026-03-29 and 9 h on 2026-10-25.
 """
 
 from __future__ import annotations

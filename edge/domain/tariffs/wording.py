@@ -1,4 +1,5 @@
-"""The price in a driver's words: complete, with tax, in the order of AFIR Art. 5 (kWh, minute, session, other).
+"""The price in a driver's words: complete, with tax, in the order of AFIR Art. 5 (kWh, minute, session,
+other).
 
 What the wall clock decides is told by time: the price now, and the next one with when it starts. Limits on energy,
 power and duration stand beside each line.
@@ -9,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
-from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -45,7 +45,8 @@ class PriceSection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def words(tariff: Tariff, *, at: datetime, time_zone: str, language: str = "en") -> tuple[PriceSection, ...]:
-    """The price at `at` and those that follow within a day: `words(tariff, at=now, time_zone="Europe/Berlin")`.
+    """The price at `at` and those that follow within a day: `words(tariff, at=now,
+    time_zone="Europe/Berlin")`.
 
     An unknown language is told in English.
     """
@@ -68,7 +69,9 @@ def words(tariff: Tariff, *, at: datetime, time_zone: str, language: str = "en")
 def price_lines(
     tariff: Tariff, *, at: datetime, time_zone: str, language: str = "en"
 ) -> tuple[PriceLine, ...]:
-    """The same as one list: the lines of now, then those of the next price that differ, noted with when it starts."""
+    """The same as one list: the lines of now, then those of the next price that differ, noted with when it
+    starts.
+    """
     sections = words(tariff, at=at, time_zone=time_zone, language=language)
     now = sections[0].lines
     later = [

@@ -84,26 +84,20 @@ def pieces(tariff: Tariff, start: datetime, intervals: list[Interval]):
         end, gained = seconds(interval.end), Fraction(interval.energy_wh)
         length = end - at
         shares = {Fraction(0), Fraction(1)}
+        limits_ahead = [(r.min_duration_s, begun - at) for r in rules] + [
+            (r.max_duration_s, begun - at) for r in rules
+        ]
+        limits_ahead += [(limit, -charged) for r in rules for limit in (r.min_charging_s, r.max_charging_s)]
+        limits_ahead += [(limit, -idled) for r in rules for limit in (r.min_idle_s, r.max_idle_s)]
         if length:
-            quarter = -(-at // 900) * 900
-            while quarter < end:
-                shares.add((quarter - at) / length)
-                quarter += 900
-            for r in rules:
-                for limit in (r.min_duration_s, r.max_duration_s):
-                    if limit is not None:
-                        shares.add((begun + limit - at) / length)
-                for limit in (r.min_charging_s, r.max_charging_s):
-                    if limit is not None:
-                        shares.add((limit - charged) / length)
-                for limit in (r.min_idle_s, r.max_idle_s):
-                    if limit is not None:
-                        shares.add((limit - idled) / length)
+            first = -(-at // 900) * 900
+            shares |= {(first + 900 * k - at) / length for k in range(int(length // 900) + 1)}
+            shares |= {(limit + offset) / length for limit, offset in limits_ahead if limit is not None}
         if gained:
-            for r in rules:
-                for limit in (r.min_energy_wh, r.max_energy_wh):
-                    if limit is not None:
-                        shares.add((Fraction(limit) - energy) / gained)
+            energies = [
+                limit for r in rules for limit in (r.min_energy_wh, r.max_energy_wh) if limit is not None
+            ]
+            shares |= {(Fraction(limit) - energy) / gained for limit in energies}
         inside = sorted(s for s in shares if 0 <= s <= 1)
         for low, high in itertools.pairwise(inside):
             middle, part = (low + high) / 2, high - low
