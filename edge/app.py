@@ -10,42 +10,37 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
 from importlib import metadata
-from pathlib import Path
 from typing import cast
 
 import msgspec
 
-from edge import config as configuration
-from edge import log
-from edge.config import Config
+from edge import inventory, log
+from edge.config import Config, EvseSection
+from edge.domain.instant import Instant
 from edge.domain.invoice import Place, Seller
 from edge.domain.ledger import facts
 from edge.domain.session.state import EvseState
-from edge.domain.tariffs import FrozenTariff, freeze
-from edge.errors import CallError, ConfigError, HardwareError, TillError
+from edge.errors import HardwareError, TillError
 from edge.kiosk import Board, KioskOptions
 from edge.kiosk import serve as serve_kiosk
 from edge.payments.account import AccountPayment
-from edge.payments.members import FileMembers
-from edge.ports import Clock, Evse
-from edge.runtime.clock import SystemClock
+from edge.ports import Evse
 from edge.runtime.controller import EvseController, Options, World
-from edge.runtime.offers import Offers
+from edge.runtime.offers import Offers, Sale
+from edge.runtime.plans import PlanBook
 from edge.runtime.taps import Taps
 from edge.store.keys import load_or_make
 from edge.store.store import Owner, Store, StoreClosed, StoreInUse
+from edge.store.transaction import Tx
 from edge.sync.contract.messages import EvseHealth, StateFields
 from edge.sync.contract.topics import peer
 from edge.sync.options import UplinkOptions
 from edge.sync.uplink import Uplink
 from hw import registry
 from hw.bus.pool import BusPool
-
-#: What an operator's key has: 32 bytes, as many as HMAC-SHA256 uses.
-_KEY_BYTES = 32
 
 #: At the end, for opening the contactors: some time-outs on a line that has trouble.
 _OPEN_MAX_S = 3.0
@@ -55,45 +50,19 @@ _OPEN_RETRY_S = 0.2
 _DRAIN_S = 2.0
 
 
-def kinds() -> configuration.Kinds:
-    """The Options that a configuration is checked with."""
-    return configuration.Kinds(
-        driver=registry.options_type,
-        mqtt=UplinkOptions,
-        kiosk=KioskOptions,
-        is_virtual=lambda options: bool(getattr(options, "virtual", False)),
-    )
-
-
-def load(path: Path) -> Config:
-    """The configuration in a file, with everything that it names. Raises ConfigError."""
-    return configuration.load(path, kinds())
-
-
-def check(path: Path) -> Config:
-    """`load`, and everything that can be checked without touching a device. Raises ConfigError."""
-    config = load(path)
-    clock = make_clock(config)
-    buses = BusPool(clock)
-    for evse in config.evses:
-        registry.create_evse(evse.charge_point.name, evse.charge_point.options, clock=clock, buses=buses)
-        registry.create_meter(evse.meter.name, evse.meter.options, clock=clock, buses=buses)
-    tariff = load_tariff(config.tariff_file)
-    load_members(config, tariff.tariff.currency)
-    return config
-
-
 class Till:
     """One till, built from its configuration; `run` returns after an ordered stop."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._clock = make_clock(config)
+        self._clock = inventory.make_clock(config)
         self._buses = BusPool(self._clock)
         self._evses: list[Evse] = []
-        self._tariff = load_tariff(config.tariff_file)
-        self._token_key = load_operator_key(config.members_key_file)
-        self._members = load_members(config, self._tariff.tariff.currency)
+        self._tariff = inventory.load_tariff(config.tariff_file)
+        self._token_key = inventory.load_operator_key(config.members_key_file)
+        self._members = inventory.load_members(config, self._tariff.tariff.currency)
+        self._offered_plans = inventory.offered_plans(config, self._tariff.tariff.currency)
+        self._plans = PlanBook((), {}, {})
         self._board = Board()
         self._uplink: Uplink | None = None
         self._controllers: list[EvseController] = []
@@ -133,15 +102,24 @@ class Till:
         )
         async with AsyncExitStack() as stack:
             stack.callback(store.close)
-            states = store.evse_states()
-            clean = store.stopped_cleanly()
+            states = {k: msgspec.json.decode(v, type=EvseState) for k, v in store.evse_states().items()}
+            documents = _documents(store, states.values())
+            self._plans = PlanBook(self._offered_plans, store.plan_balances(), store.plan_statements())
+            booted = facts.DeviceBooted(version=version(), clean_stop=store.stopped_cleanly())
             self._start_uplink(store, stack)
-            await store.tx(lambda tx: tx.append(facts.DeviceBooted(version=version(), clean_stop=clean), now))
+            await store.tx(lambda tx: self._booted(tx, booted, now))
             self._controllers = [
-                self._controller(number, store, states) for number in range(len(config.evses))
+                self._controller(number, store, states.get(evse.section.id), documents)
+                for number, evse in enumerate(config.evses)
             ]
             await self._run_all(store)
             await self._stopped(store)
+
+    def _booted(self, tx: Tx, booted: facts.DeviceBooted, now: Instant) -> None:
+        tx.append(booted, now)
+        for correction in self._plans.corrections(now.utc):
+            tx.append(correction, now)
+            self._plans.apply(correction)
 
     async def _run_all(self, store: Store) -> None:
         config = self._config
@@ -186,11 +164,12 @@ class Till:
         work.append(("clock", self._watch_clock(store)))
         return work
 
-    def _controller(self, number: int, store: Store, states: dict[str, bytes]) -> EvseController:
+    def _controller(
+        self, number: int, store: Store, saved: EvseState | None, documents: dict[str, str]
+    ) -> EvseController:
         evse = self._config.evses[number]
         section = evse.section
-        saved = states.get(section.id)
-        state = msgspec.json.decode(saved, type=EvseState) if saved else EvseState(evse_id=section.id)
+        state = saved or EvseState(evse_id=section.id)
         meter = registry.create_meter(
             evse.meter.name, evse.meter.options, clock=self._clock, buses=self._buses
         )
@@ -198,7 +177,8 @@ class Till:
             meter=meter,
             evse=self._evses[number],
             payments={"account": AccountPayment(self._members)},
-            offers=self._offers(section.id, section.label, store, meter.limits.rated_power_w),
+            offers=self._offers(section, meter.limits.rated_power_w, documents),
+            plans=self._plans,
             store=store,
             clock=self._clock,
             display=self._board,
@@ -213,22 +193,28 @@ class Till:
         )
         return EvseController(options, world, state=state)
 
-    def _offers(self, evse_id: str, label: str, store: Store, rated_power_w: int) -> Offers:
+    def _offers(self, section: EvseSection, rated_power_w: int, documents: dict[str, str]) -> Offers:
         config = self._config
         seller, site = config.seller, config.site
         kiosk = cast("KioskOptions | None", config.kiosk)
-        return Offers(
-            on_sale=self._tariff,
-            place=Place(evse_id=evse_id, label=label, address=site.address, time_zone=site.time_zone),
+        place = Place(evse_id=section.id, label=section.label, address=site.address, time_zone=site.time_zone)
+        sale = Sale(
+            tariff=self._tariff,
+            place=place,
             seller=Seller(
                 name=seller.name, address=seller.address, country=seller.country, tax_id=seller.tax_id
             ),
             hold_minor=config.tariff.hold_minor,
             rules=config.rules,
             rated_power_w=rated_power_w,
-            find_tariff=store.tariff,
-            refusal=self._refused,
             languages=kiosk.languages if kiosk is not None else ("en",),
+        )
+        return Offers(
+            sale,
+            self._plans,
+            find_tariff=documents.__getitem__,
+            find_plan=documents.__getitem__,
+            refusal=self._refused,
         )
 
     def _start_uplink(self, store: Store, stack: AsyncExitStack) -> None:
@@ -316,47 +302,15 @@ class Till:
         await asyncio.gather(*(opened(evse) for evse in self._evses))
 
 
-def make_clock(config: Config) -> Clock:
-    """The computer's clock; in a lab the virtual one."""
-    if config.lab is None:
-        return SystemClock(trust=config.clock.trust)
-    from hw.virtual.clock import VirtualClock
-
-    return VirtualClock(speed=config.lab.speed, origin=config.lab.origin, base_ns=config.lab.base_ns)
-
-
-def load_tariff(path: Path) -> FrozenTariff:
-    """The tariff in a file, strict. Raises ConfigError."""
-    try:
-        return freeze(path.read_bytes())
-    except OSError as e:
-        raise ConfigError((f"{path}: {e.strerror}",), hint="tariff.file names an OCPI or OCPP tariff") from e
-    except CallError as e:
-        raise ConfigError((f"{path}: {e.message}",), hint=e.hint) from e
-
-
-def load_members(config: Config, currency: str) -> FileMembers:
-    """The local list of members under the operator's key. Raises ConfigError."""
-    key = load_operator_key(config.members_key_file)
-    return FileMembers.load(config.members_file, key=key, key_id=config.membership.key_id, currency=currency)
-
-
-def load_operator_key(path: Path) -> bytes:
-    """The operator's token key: 64 hex digits in a file that only the service may read. Raises ConfigError."""
-    try:
-        mode = path.stat().st_mode
-        key = bytes.fromhex(path.read_text().strip())
-    except OSError as e:
-        raise ConfigError((f"{path}: {e.strerror}",), hint="membership.key names the operator's key") from e
-    except ValueError as e:
-        raise ConfigError(
-            (f"{path}: not hexadecimal",), hint="64 hex digits, as the operator hands out"
-        ) from e
-    if len(key) != _KEY_BYTES:
-        raise ConfigError((f"{path}: has {len(key)} bytes, must have {_KEY_BYTES}",))
-    if mode & 0o077:
-        raise ConfigError((f"{path}: readable by others",), hint=f"chmod 600 {path}")
-    return key
+def _documents(store: Store, states: Iterable[EvseState]) -> dict[str, str]:
+    """Tariffs and plans of the sessions that are open, by hash; asked before the store's thread has work."""
+    found: dict[str, str] = {}
+    for session in (state.session for state in states):
+        if session is not None:
+            found[session.tariff_hash] = store.tariff(session.tariff_hash)
+            if session.plan_hash is not None:
+                found[session.plan_hash] = store.plan(session.plan_hash)
+    return found
 
 
 def version() -> str:

@@ -17,7 +17,7 @@ def config() -> None:
 @command
 def check(call: Call) -> None:
     """Read the file and everything it names; every mistake at once."""
-    from edge.app import check as check_all
+    from edge.inventory import check as check_all
 
     path = config_file(call)
     checked = check_all(path)

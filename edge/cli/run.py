@@ -15,8 +15,9 @@ from edge.cli.place import config_file
 def run(call: Call) -> None:
     """Run the till until SIGTERM."""
     from edge import log
-    from edge.app import Till, load
+    from edge.app import Till
     from edge.errors import TillError
+    from edge.inventory import load
 
     config = load(config_file(call))
     log.setup(config.log.format)

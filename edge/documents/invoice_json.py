@@ -52,6 +52,7 @@ def invoice_json(invoice: Invoice) -> dict[str, Any]:
                 "unit": _UNITS[line.dimension][0],
                 "before_taxes": money(line.before_taxes_minor),
                 "taxes": _rates(line.taxes),
+                "included": line.included,
             }
             for line in figures.lines
         ],
@@ -75,6 +76,7 @@ def invoice_json(invoice: Invoice) -> dict[str, Any]:
         "tax_included": draft.tax_included,
         "paid": draft.paid,
         "tariff": draft.tariff,
+        "plan": draft.plan,
         "account": draft.account,
     }
 

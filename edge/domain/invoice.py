@@ -51,7 +51,7 @@ class Paid(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TariffText(msgspec.Struct, frozen=True, kw_only=True):
-    """The price that was on the screen at the tap, in words, and the hash of the tariff behind it."""
+    """The price that was on the screen at the tap, in words (a plan by its name), and the hash of its document."""
 
     hash: str
     text: str
@@ -80,6 +80,7 @@ class InvoiceDraft(msgspec.Struct, frozen=True, kw_only=True):
     figures: Figures
     paid: Paid
     tariff: TariffText
+    plan: TariffText | None = None
     account: str | None = None
 
 

@@ -15,8 +15,10 @@ from typing import assert_never
 import msgspec
 
 from edge import log
+from edge.domain.identity import Member
 from edge.domain.instant import Instant
 from edge.domain.invoice import Invoice, InvoiceDraft
+from edge.domain.ledger.facts import PlanBalanceChanged
 from edge.domain.payment import Answer, Method
 from edge.domain.session import effects as fx
 from edge.domain.session import events as ev
@@ -29,6 +31,7 @@ from edge.errors import HardwareError
 from edge.ports import Clock, Display, Evse, Meter, PaymentMethod
 from edge.runtime.metering import MeterWatch
 from edge.runtime.offers import Offers
+from edge.runtime.plans import PlanBook
 from edge.store.store import Store
 from edge.store.transaction import Tx
 
@@ -69,6 +72,7 @@ class World:
     evse: Evse
     payments: Mapping[Method, PaymentMethod]
     offers: Offers
+    plans: PlanBook
     store: Store
     clock: Clock
     display: Display
@@ -85,6 +89,7 @@ class EvseController:
         self._evse = world.evse
         self._payments = world.payments
         self._offers = world.offers
+        self._plans = world.plans
         self._store = world.store
         self._clock = clock = world.clock
         self._display = world.display
@@ -147,7 +152,12 @@ class EvseController:
     async def _apply(self, event: ev.Event) -> None:
         if isinstance(event, ev.ClockBecameTrusted):
             self._trusted = True  # not sooner: earlier events carry the wrong time
-        outcome = step(self.state, event, self._terms())
+        outcome = step(
+            self.state, event, self._terms(event.member if isinstance(event, ev.CardTapped) else None)
+        )
+        for record in outcome.records:
+            if isinstance(record, PlanBalanceChanged):
+                self._plans.apply(record)  # before anything else may reserve the same units
         before = self.state
         invoice = await self._commit(outcome, event.at)
         self._progress = self._clock.now()
@@ -159,11 +169,13 @@ class EvseController:
             await self._apply(ev.InvoiceNumbered(at=event.at, number=invoice.number))
         self._show()
 
-    def _terms(self) -> Terms:
+    def _terms(self, member: Member | None = None) -> Terms:
+        """The running session's terms; else those on sale, to this member if one taps."""
         session = self.state.session
-        return self._offers.terms(
-            session.tariff_hash if session else None, now=self._clock.now(), clock_trusted=self._trusted
-        )
+        now = self._clock.now()
+        if session is not None:
+            return self._offers.session(session, now=now, clock_trusted=self._trusted)
+        return self._offers.on_sale(member, now=now, clock_trusted=self._trusted)
 
     async def _commit(self, outcome: fx.Step, at: Instant) -> Invoice | None:
         """Make a step durable. Once begun it is waited for, also by whoever is cancelled meanwhile: what is in
@@ -333,6 +345,8 @@ def _commit(tx: Tx, outcome: fx.Step, at: Instant) -> Invoice | None:
                 invoice = tx.seal(record, at)
             case fx.FreezeTariff(hash=tariff_hash, document=document):
                 tx.freeze_tariff(tariff_hash, document, at)
+            case fx.FreezePlan(hash=plan_hash, document=document):
+                tx.freeze_plan(plan_hash, document, at)
             case _:
                 tx.append(record, at)
     if outcome.personal is not None:

@@ -4,97 +4,146 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+
 from edge.domain import pricing
+from edge.domain.identity import Member
 from edge.domain.instant import Instant
 from edge.domain.invoice import Place, Seller
+from edge.domain.plan import FrozenPlan, PlanBalance, depends_on_clock, freeze_plan, member_tariff, plan_lines
+from edge.domain.session.state import Session
 from edge.domain.session.terms import Rules, Terms
 from edge.domain.tariffs import FrozenTariff, depends_on_time, freeze, price_lines
 from edge.domain.view import PriceLine
+from edge.runtime.plans import PlanBook
 
 Lines = tuple[PriceLine, ...]
 
-#: Tariffs compiled at once: the one on sale, and one for each session that began before it changed.
+#: Prices compiled at once: the one on sale, those of plans, and of sessions that began before they changed.
 _COMPILED_MAX = 16
 
 
 class Offer:
-    """One tariff as it is sold at one place."""
+    """One tariff as it is sold at one place, with a plan or without."""
 
-    def __init__(self, frozen: FrozenTariff, *, place: Place) -> None:
+    def __init__(self, frozen: FrozenTariff, *, place: Place, plan: FrozenPlan | None = None) -> None:
         self.frozen = frozen
-        self.place = place
-        self.needs_time = depends_on_time(frozen.tariff)
-        self.compiled = pricing.compile_tariff(frozen.tariff, time_zone=place.time_zone)
-        self._told: tuple[datetime, dict[str, Lines]] | None = None
+        self.plan = plan
+        self._place = place
+        self._tariff = member_tariff(frozen.tariff, plan.plan if plan else None)
+        timed_plan = plan is not None and depends_on_clock(plan.plan)
+        self.needs_time = depends_on_time(self._tariff) or timed_plan
+        self.compiled = pricing.compile_tariff(
+            frozen.tariff, time_zone=place.time_zone, plan=plan.plan if plan else None
+        )
+        self._told: tuple[datetime, PlanBalance | None, dict[str, Lines]] | None = None
 
-    def price(self, at: datetime, languages: tuple[str, ...]) -> dict[str, Lines]:
-        """The price in words, by language. It can change with a minute, and is told anew then."""
+    def price(
+        self, at: datetime, balance: PlanBalance | None, languages: tuple[str, ...]
+    ) -> dict[str, Lines]:
+        """The price in words, by language. It can change with a minute, or with the balance, and is told anew then."""
         minute = at.replace(second=0, microsecond=0)
-        if self._told is None or self._told[0] != minute:
-            tariff, time_zone = self.frozen.tariff, self.place.time_zone
-            lines = {
-                language: price_lines(tariff, at=at, time_zone=time_zone, language=language)
-                for language in languages
-            }
-            self._told = minute, lines
-        return self._told[1]
+        if self._told is None or self._told[:2] != (minute, balance):
+            lines = {language: self._lines(at, balance, language) for language in languages}
+            self._told = minute, balance, lines
+        return self._told[2]
+
+    def _lines(self, at: datetime, balance: PlanBalance | None, language: str) -> Lines:
+        lines = price_lines(self._tariff, at=at, time_zone=self._place.time_zone, language=language)
+        if self.plan is None:
+            return lines
+        return (*plan_lines(self.plan.plan, balance, tariff=self._tariff, language=language), *lines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sale:
+    """What all offers of one EVSE share."""
+
+    tariff: FrozenTariff
+    place: Place
+    seller: Seller
+    hold_minor: int
+    rules: Rules
+    rated_power_w: int
+    languages: tuple[str, ...]
 
 
 class Offers:
-    """The terms of one EVSE. `refusal` tells why nothing new may be sold, as a code, or None."""
+    """The terms of one EVSE.
+
+    `find_tariff` and `find_plan` give the documents behind hashes; `refusal` tells why nothing new may be sold,
+    as a code, or None.
+    """
 
     def __init__(
         self,
+        sale: Sale,
+        plans: PlanBook,
         *,
-        on_sale: FrozenTariff,
-        place: Place,
-        seller: Seller,
-        hold_minor: int,
-        rules: Rules,
-        rated_power_w: int,
         find_tariff: Callable[[str], str],
+        find_plan: Callable[[str], str],
         refusal: Callable[[], str | None],
-        languages: tuple[str, ...],
     ) -> None:
-        self._current = Offer(on_sale, place=place)
-        self._place = place
-        self._seller = seller
-        self._hold_minor = hold_minor
-        self._rules = rules
-        self._rated_power_w = rated_power_w
+        self._sale = sale
+        self._plans = plans
         self._find_tariff = find_tariff
+        self._find_plan = find_plan
         self._refusal = refusal
-        self._languages = languages
-        self._compiled: OrderedDict[str, Offer] = OrderedDict({on_sale.hash: self._current})
+        self._compiled: OrderedDict[tuple[str, str | None], Offer] = OrderedDict()
 
-    def terms(self, tariff_hash: str | None, *, now: Instant, clock_trusted: bool) -> Terms:
-        """The terms of a session by the hash of its frozen tariff, or what is on sale now."""
-        offer = self._current if tariff_hash is None else self._offer(tariff_hash)
+    def on_sale(self, member: Member | None, *, now: Instant, clock_trusted: bool) -> Terms:
+        """What a tap would buy now: the tariff on sale, by the member's plan where there is one."""
+        plan = None if member is None else self._plans.find(member, now.utc)
+        offer = self._offer(self._sale.tariff.hash, plan.hash if plan else None, plan)
+        account = member.account if member is not None else None
         refusal = "clock_untrusted" if offer.needs_time and not clock_trusted else self._refusal()
-        tariff = offer.frozen.tariff
+        return self._terms(offer, account, refusal, now, clock_trusted=clock_trusted)
+
+    def session(self, session: Session, *, now: Instant, clock_trusted: bool) -> Terms:
+        """The terms that a session began with, and what its account has left now."""
+        offer = self._offer(session.tariff_hash, session.plan_hash, None)
+        refusal = "clock_untrusted" if offer.needs_time and not clock_trusted else None
+        return self._terms(offer, session.account, refusal, now, clock_trusted=clock_trusted)
+
+    def _terms(
+        self, offer: Offer, account: str | None, refusal: str | None, now: Instant, *, clock_trusted: bool
+    ) -> Terms:
+        sale, plan = self._sale, offer.plan
+        balance = None
+        if plan is not None and account is not None:
+            balance = self._plans.balance(account, plan.plan.id)
         return Terms(
             tariff_hash=offer.frozen.hash,
             tariff_document=offer.frozen.document,
-            price=offer.price(now.utc, self._languages),
+            price=offer.price(now.utc, balance, sale.languages),
             compiled=offer.compiled,
-            currency=tariff.currency,
-            hold_minor=self._hold_minor,
-            seller=self._seller,
-            place=offer.place,
+            currency=offer.frozen.tariff.currency,
+            hold_minor=sale.hold_minor,
+            seller=sale.seller,
+            place=sale.place,
             clock_trusted=clock_trusted,
-            rated_power_w=self._rated_power_w,
+            rated_power_w=sale.rated_power_w,
+            plan=plan,
+            balance=balance,
             refusal=refusal,
-            rules=self._rules,
+            rules=sale.rules,
         )
 
-    def _offer(self, tariff_hash: str) -> Offer:
-        found = self._compiled.get(tariff_hash)
-        if found is None:
-            document = self._find_tariff(tariff_hash)
-            found = Offer(freeze(document.encode()), place=self._place)
-            self._compiled[tariff_hash] = found
-            while len(self._compiled) > _COMPILED_MAX:
-                self._compiled.popitem(last=False)
+    def _offer(self, tariff_hash: str, plan_hash: str | None, plan: FrozenPlan | None) -> Offer:
+        found = self._compiled.get((tariff_hash, plan_hash))
+        if found is not None:
+            self._compiled.move_to_end((tariff_hash, plan_hash))
+            return found
+        tariff = self._sale.tariff
+        if tariff.hash != tariff_hash:
+            tariff = freeze(self._find_tariff(tariff_hash).encode())
+        if plan is None and plan_hash is not None:
+            plan = freeze_plan(msgspec.json.decode(self._find_plan(plan_hash)))
+        found = Offer(tariff, place=self._sale.place, plan=plan)
+        self._compiled[tariff_hash, plan_hash] = found
+        while len(self._compiled) > _COMPILED_MAX:
+            self._compiled.popitem(last=False)
         return found

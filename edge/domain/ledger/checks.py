@@ -10,6 +10,7 @@ from edge.domain import pricing
 from edge.domain.ledger import facts
 from edge.domain.ledger.envelope import GENESIS, Entry, Envelope, digest, open_envelope, read_fact
 from edge.domain.ledger.signature import checkpoint_message, key_id_of, verifies
+from edge.domain.plan import load_plan
 from edge.domain.pricing import CompiledTariff
 from edge.domain.tariffs import load_tariff
 from edge.errors import LedgerError, TillError
@@ -69,7 +70,7 @@ class Checker:
         self._sessions: dict[str, _Session] = {}
         self._holds: dict[str, _Hold] = {}
         self._documents: dict[str, str] = {}
-        self._compiled: dict[tuple[str, str], CompiledTariff] = {}
+        self._compiled: dict[tuple[str, str, str | None], CompiledTariff] = {}
         self._series: dict[str, int] = {}
 
     def add(self, entry: Entry) -> None:
@@ -135,7 +136,7 @@ class Checker:
                 self._opened(where, fact)
             case facts.LedgerCheckpoint():
                 self._checkpoint(where, envelope, fact)
-            case facts.TariffFrozen():
+            case facts.TariffFrozen() | facts.PlanFrozen():
                 self._documents[fact.hash] = fact.document
             case facts.PaymentFact():
                 self._payment(where, fact)
@@ -214,7 +215,7 @@ class Checker:
         """Price it again from what was measured, with the tariff that was frozen at the tap."""
         opened = session.opened
         try:
-            compiled = self._tariff(opened.tariff_hash, opened.time_zone)
+            compiled = self._tariff(opened.tariff_hash, opened.time_zone, opened.plan_hash)
             bill = pricing.settle(compiled, fact.accrual)
         except (TillError, KeyError, ValueError, IndexError) as e:
             self._say(f"{where}: cannot be priced again: {e}")
@@ -228,13 +229,15 @@ class Checker:
         elif bill.invoice.payable_minor != fact.payable_minor:
             self._say(f"{where}: says {fact.payable_minor}, its bill says {bill.invoice.payable_minor}")
 
-    def _tariff(self, tariff_hash: str, time_zone: str) -> CompiledTariff:
-        found = self._compiled.get((tariff_hash, time_zone))
+    def _tariff(self, tariff_hash: str, time_zone: str, plan_hash: str | None) -> CompiledTariff:
+        found = self._compiled.get((tariff_hash, time_zone, plan_hash))
         if found is None:
             tariff = load_tariff(self._documents[tariff_hash].encode())
-            found = self._compiled[tariff_hash, time_zone] = pricing.compile_tariff(
-                tariff, time_zone=time_zone
-            )
+            plan = None
+            if plan_hash is not None:
+                plan = load_plan(msgspec.json.decode(self._documents[plan_hash]))
+            found = pricing.compile_tariff(tariff, time_zone=time_zone, plan=plan)
+            self._compiled[tariff_hash, time_zone, plan_hash] = found
         return found
 
     def _invoice(self, where: str, session: _Session, fact: facts.InvoiceSealed) -> None:

@@ -44,7 +44,7 @@ def begun(state: EvseState, event: ev.BeginRead, terms: Terms) -> Step:
         begin_wh=event.value.energy_wh,
         last_wh=event.value.energy_wh,
         began=began,
-        accrual=pricing.begin(terms.compiled, at=at),
+        accrual=pricing.begin(terms.compiled, at=at, grant=session.grant),
     )
     if _limit_reached(session, measured, "Charging", None, terms):
         return closing.give_back(state, session, event.at, outcome="no_energy", reason="limit")

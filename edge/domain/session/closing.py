@@ -11,7 +11,7 @@ from edge.domain.instant import Instant
 from edge.domain.invoice import InvoiceDraft, MeterRecord, Paid, TariffText
 from edge.domain.ledger import facts
 from edge.domain.payment import Captured, Reversed, due
-from edge.domain.session import charging, dating
+from edge.domain.session import charging, dating, membership
 from edge.domain.session import events as ev
 from edge.domain.session.effects import Capture, OpenContactor, ReadEnd, Record, Reverse, Step
 from edge.domain.session.state import (
@@ -97,6 +97,7 @@ def _settle(
             accrual=measured.accrual,
             bill=bill,
         ),
+        *membership.settle(session, bill, terms),
     )
     if figures.payable_minor == 0:
         outcome: Outcome = "no_energy" if energy_wh == 0 else "free"
@@ -168,6 +169,7 @@ def answered(state: EvseState, session: Session, event: ev.PaymentAnswered, term
                 state=replace(state, session=None, finished=finished),
                 records=(
                     facts.PaymentReversed(session_id=session.session_id, payment_ref=payment.ref),
+                    *membership.cancel(session, terms),
                     facts.SessionEnded(
                         session_id=session.session_id, outcome=settling.outcome, reason=settling.reason
                     ),
@@ -238,5 +240,12 @@ def _draft(session: Session, reason: str, terms: Terms) -> InvoiceDraft:
             status="captured",
         ),
         tariff=TariffText(hash=terms.tariff_hash, text=session.tariff_text),
+        plan=_plan_text(terms),
         account=session.account,
     )
+
+
+def _plan_text(terms: Terms) -> TariffText | None:
+    if terms.plan is None:
+        return None
+    return TariffText(hash=terms.plan.hash, text=terms.plan.plan.name or terms.plan.plan.id)

@@ -75,7 +75,14 @@ class FreezeTariff(msgspec.Struct, frozen=True, kw_only=True):
     document: str
 
 
-Record = Fact | InvoiceDraft | FreezeTariff
+class FreezePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Keep the member's plan behind the hash in the same way."""
+
+    hash: str
+    document: str
+
+
+Record = Fact | InvoiceDraft | FreezeTariff | FreezePlan
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

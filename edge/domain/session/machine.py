@@ -151,7 +151,7 @@ def _answered(state: EvseState, event: ev.PaymentAnswered, terms: Terms) -> Step
         return Step(state=state)
     match session.state:
         case Authorizing():
-            return opening.answered(state, session, event)
+            return opening.answered(state, session, event, terms)
         case Settling():
             return closing.answered(state, session, event, terms)
         case _:

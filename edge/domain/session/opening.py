@@ -8,7 +8,7 @@ from edge.domain.identity import commitment
 from edge.domain.instant import Instant, Timeline
 from edge.domain.ledger import facts
 from edge.domain.payment import Authorized, Declined, Payment
-from edge.domain.session import closing
+from edge.domain.session import closing, membership
 from edge.domain.session import events as ev
 from edge.domain.session.effects import FreezeTariff, Personal, Preauthorize, ReadBegin, Step, Tell
 from edge.domain.session.state import (
@@ -73,6 +73,7 @@ def _open(state: EvseState, event: ev.CardTapped, account: str, amount_minor: in
     payment = Payment(
         ref=event.payment_ref, method="account", currency=terms.currency, requested_minor=amount_minor
     )
+    grant, reserved = membership.reserve(account, event.session_id, event.at.utc, terms)
     session = Session(
         session_id=event.session_id,
         state=Authorizing(since=event.at),
@@ -80,6 +81,8 @@ def _open(state: EvseState, event: ev.CardTapped, account: str, amount_minor: in
         timeline=Timeline(anchor=event.at),
         tariff_hash=terms.tariff_hash,
         tariff_text=terms.price_text,
+        plan_hash=terms.plan.hash if terms.plan else None,
+        grant=grant,
         token=event.token,
         account=account,
         payment=payment,
@@ -97,7 +100,9 @@ def _open(state: EvseState, event: ev.CardTapped, account: str, amount_minor: in
                 method=payment.method,
                 token_commitment=commitment(event.token, event.salt),
                 account=account,
+                plan_hash=session.plan_hash,
             ),
+            *reserved,
             facts.PaymentRequested(
                 session_id=event.session_id,
                 payment_ref=payment.ref,
@@ -123,7 +128,7 @@ def preauthorize(session: Session) -> Preauthorize:
     )
 
 
-def answered(state: EvseState, session: Session, event: ev.PaymentAnswered) -> Step:
+def answered(state: EvseState, session: Session, event: ev.PaymentAnswered, terms: Terms) -> Step:
     """The answer to the request for a hold."""
     match event.answer:
         case Authorized(hold_minor=hold):
@@ -146,6 +151,7 @@ def answered(state: EvseState, session: Session, event: ev.PaymentAnswered) -> S
                     facts.PaymentDeclined(
                         session_id=session.session_id, payment_ref=session.payment.ref, reason=reason
                     ),
+                    *membership.cancel(session, terms),
                     facts.SessionEnded(session_id=session.session_id, outcome="declined", reason=reason),
                 ),
                 effects=(Tell(code="declined"),),

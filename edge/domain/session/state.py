@@ -10,6 +10,7 @@ from edge.domain.energy import MeterIdentity
 from edge.domain.identity import IdToken
 from edge.domain.instant import Instant, Timeline
 from edge.domain.payment import Payment
+from edge.domain.plan import Grant
 from edge.domain.pricing import Accrual
 
 Pilot = Literal["A", "B", "C", "D", "E", "F"]
@@ -117,6 +118,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     timeline: Timeline
     tariff_hash: str
     tariff_text: str
+    plan_hash: str | None = None
+    grant: Grant | None = None
     token: IdToken
     account: str | None
     payment: Payment

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 
 from edge.domain.invoice import Place, Seller
+from edge.domain.plan import FrozenPlan, PlanBalance
 from edge.domain.pricing import CompiledTariff
 from edge.domain.view import PriceLine
 
@@ -38,10 +39,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """For an idle EVSE: what is on sale now. For a session: the tariff frozen at its tap (I3).
+    """What is on sale now, to the member who taps; for a session, the tariff and plan frozen at its tap (I3).
 
-    `price` is what the screen says now, by language; the first one is the invoice's. `rated_power_w` is the most
-    that the meter can measure. `refusal` is a code that says why nothing new is sold, or None.
+    `price` is what the screen says now, by language; the first one is the invoice's. `balance` is what the account
+    has left of the plan. `rated_power_w` is the most that the meter can measure. `refusal` is a code that says why
+    nothing new is sold, or None.
     """
 
     tariff_hash: str
@@ -54,6 +56,8 @@ class Terms:
     place: Place
     clock_trusted: bool
     rated_power_w: int
+    plan: FrozenPlan | None = None
+    balance: PlanBalance | None = None
     refusal: str | None = None
     rules: Rules = field(default_factory=Rules)
 

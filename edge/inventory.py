@@ -1,0 +1,108 @@
+"""Everything that a configuration names, opened and checked without touching a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge import config as configuration
+from edge.config import Config
+from edge.domain.plan import FrozenPlan
+from edge.domain.tariffs import FrozenTariff, freeze
+from edge.errors import CallError, ConfigError
+from edge.kiosk import KioskOptions
+from edge.payments.members import FileMembers
+from edge.ports import Clock
+from edge.runtime.clock import SystemClock
+from edge.runtime.plans import load_plans
+from edge.sync.options import UplinkOptions
+from hw import registry
+from hw.bus.pool import BusPool
+
+#: What an operator's key has: 32 bytes, as many as HMAC-SHA256 uses.
+_KEY_BYTES = 32
+
+
+def kinds() -> configuration.Kinds:
+    """The Options that a configuration is checked with."""
+    return configuration.Kinds(
+        driver=registry.options_type,
+        mqtt=UplinkOptions,
+        kiosk=KioskOptions,
+        is_virtual=lambda options: bool(getattr(options, "virtual", False)),
+    )
+
+
+def load(path: Path) -> Config:
+    """The configuration in a file, with everything that it names. Raises ConfigError."""
+    return configuration.load(path, kinds())
+
+
+def check(path: Path) -> Config:
+    """`load`, and everything that can be checked without touching a device. Raises ConfigError."""
+    config = load(path)
+    clock = make_clock(config)
+    buses = BusPool(clock)
+    for evse in config.evses:
+        registry.create_evse(evse.charge_point.name, evse.charge_point.options, clock=clock, buses=buses)
+        registry.create_meter(evse.meter.name, evse.meter.options, clock=clock, buses=buses)
+    tariff = load_tariff(config.tariff_file)
+    load_members(config, tariff.tariff.currency)
+    offered_plans(config, tariff.tariff.currency)
+    return config
+
+
+def make_clock(config: Config) -> Clock:
+    """The computer's clock; in a lab the virtual one."""
+    if config.lab is None:
+        return SystemClock(trust=config.clock.trust)
+    from hw.virtual.clock import VirtualClock
+
+    return VirtualClock(speed=config.lab.speed, origin=config.lab.origin, base_ns=config.lab.base_ns)
+
+
+def load_tariff(path: Path) -> FrozenTariff:
+    """The tariff in a file, strict. Raises ConfigError."""
+    try:
+        return freeze(path.read_bytes())
+    except OSError as e:
+        raise ConfigError((f"{path}: {e.strerror}",), hint="tariff.file names an OCPI or OCPP tariff") from e
+    except CallError as e:
+        raise ConfigError((f"{path}: {e.message}",), hint=e.hint) from e
+
+
+def load_members(config: Config, currency: str) -> FileMembers:
+    """The local list of members under the operator's key. Raises ConfigError."""
+    key = load_operator_key(config.members_key_file)
+    return FileMembers.load(config.members_file, key=key, key_id=config.membership.key_id, currency=currency)
+
+
+def offered_plans(config: Config, currency: str) -> tuple[FrozenPlan, ...]:
+    """The plans on offer. Raises ConfigError for one in another currency than the tariff."""
+    if config.plans_file is None:
+        return ()
+    plans = load_plans(config.plans_file)
+    for frozen in plans:
+        tariff = frozen.plan.tariff
+        for said in (frozen.plan.currency, tariff and tariff.currency):
+            if said is not None and said != currency:
+                problem = f"{config.plans_file}: plan {frozen.plan.id} is in {said}, the tariff in {currency}"
+                raise ConfigError((problem,), hint="plans are in the currency of the tariff")
+    return plans
+
+
+def load_operator_key(path: Path) -> bytes:
+    """The operator's token key: 64 hex digits in a file that only the service may read. Raises ConfigError."""
+    try:
+        mode = path.stat().st_mode
+        key = bytes.fromhex(path.read_text().strip())
+    except OSError as e:
+        raise ConfigError((f"{path}: {e.strerror}",), hint="membership.key names the operator's key") from e
+    except ValueError as e:
+        raise ConfigError(
+            (f"{path}: not hexadecimal",), hint="64 hex digits, as the operator hands out"
+        ) from e
+    if len(key) != _KEY_BYTES:
+        raise ConfigError((f"{path}: has {len(key)} bytes, must have {_KEY_BYTES}",))
+    if mode & 0o077:
+        raise ConfigError((f"{path}: readable by others",), hint=f"chmod 600 {path}")
+    return key
