@@ -233,6 +233,8 @@ class Stage:
         folder = self.folder
         document = msgspec.json.Encoder(decimal_format="number").encode(tariff(self.story))
         (folder / "tariff.json").write_bytes(msgspec.json.format(document, indent=2) + b"\n")
+        plans = [] if self.story.plan is None else [{**self.story.plan, "accounts": ["A-1001"]}]
+        (folder / "plans.json").write_bytes(msgspec.json.encode(plans))
         key = folder / "operator.key"
         key.touch(mode=0o600)
         key.write_text(secrets.token_hex(32) + "\n")
@@ -270,6 +272,7 @@ hold_minor = {self.story.hold_minor}
 list = "members.toml"
 key = "operator.key"
 key_id = "demo"
+plans = "plans.json"
 
 [session]
 plug_timeout_s = 120

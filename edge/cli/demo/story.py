@@ -28,6 +28,7 @@ import msgspec
 from msgspec import Meta
 
 from edge import strict
+from edge.domain.plan import load_plan
 from edge.errors import CallError
 
 #: A story lasts a day at most (virtual seconds), so that no typing error makes a demo run for ever.
@@ -75,13 +76,14 @@ class Then(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`tariff` is in short words, or a whole OCPI tariff as a table.
+    """`tariff` is in short words, or a whole OCPI tariff as a table. `plan` is that of card A, as a table.
 
     `speed` is virtual seconds per second; without it a story of an hour passes within about half a minute.
     """
 
     name: str
     tariff: str | dict[str, Any] = "0.49/kWh, VAT 19 %"
+    plan: dict[str, Any] | None = None
     hold_minor: Annotated[int, Meta(ge=1, le=1_000_000)] = 6000
     speed: Annotated[int, Meta(ge=1, le=200)] | None = None
     when: tuple[Scene, ...]
@@ -111,6 +113,11 @@ def load(path: Path) -> Story:
         if isinstance(scene.plug, str):
             car(scene.plug)
     tariff(story)
+    if story.plan is not None:
+        try:
+            load_plan(story.plan)
+        except CallError as e:
+            raise StoryInvalid(f"{path}: {e.message}") from e
     return story
 
 
