@@ -19,8 +19,13 @@ Kind = Literal["meter", "evse", "reader", "terminal"]
 
 _DRIVERS: dict[Kind, dict[str, str]] = {
     "meter": {"register": "hw.meters.register"},
-    "evse": {"heidelberg": "hw.evse.heidelberg"},
-    "reader": {"nfc": "hw.readers.nfc"},
+    "evse": {
+        "gpio_contactor": "hw.evse.gpio_contactor",
+        "heidelberg": "hw.evse.heidelberg",
+        "phoenix": "hw.evse.phoenix",
+        "simple_evse": "hw.evse.simple_evse",
+    },
+    "reader": {"nfc": "hw.readers.nfc", "pcsc": "hw.readers.pcsc"},
     "terminal": {},
 }
 

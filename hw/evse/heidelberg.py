@@ -19,7 +19,8 @@ from hw.bus.bus import Bus
 from hw.bus.frames import Span
 from hw.bus.line import Baudrate, LineOptions, Parity, Port
 from hw.bus.pool import BusPool
-from hw.evse.errors import EvseNotSafe, translated
+from hw.evse.controls import Controls
+from hw.evse.errors import EvseNotSafe
 
 STATES = Span(4, 5, 10, spare=4)  # 5-14: state, currents, temperature, voltages, lock, power
 ENERGY = Span(4, 17, 2)
@@ -62,7 +63,8 @@ class Heidelberg:
     lease: Lease = "device"
 
     def __init__(self, bus: Bus[Instant], options: Options, *, clock: Clock) -> None:
-        self._bus, self._options, self._clock = bus, options, clock
+        self._controls = Controls(bus, options.unit, options.timeout_s)
+        self._options, self._clock = options, clock
         self._permitted: Instant | None = None
 
     async def prepare(self) -> None:
@@ -77,8 +79,7 @@ class Heidelberg:
     async def status(self) -> EvseStatus:
         """The state of register 5. A permission that nobody renewed is taken back here. Raises EvseError."""
         await self._lapse()
-        with translated():
-            answer = await self._bus.read(self._options.unit, STATES, timeout_s=self._options.timeout_s)
+        answer = await self._controls.read(STATES)
         state = answer.registers[0]
         pilot = _PILOT.get(state)
         if pilot is None:
@@ -98,9 +99,7 @@ class Heidelberg:
 
     async def energy_wh(self) -> int:
         """The wallbox's own counter (input 17, u32, VAh in the vendor's words): a check, not for billing."""
-        with translated():
-            answer = await self._bus.read(self._options.unit, ENERGY, timeout_s=self._options.timeout_s)
-        return int.from_bytes(answer.data, "big")
+        return int.from_bytes((await self._controls.read(ENERGY)).data, "big")
 
     async def close(self) -> None:
         """Nothing to do: the line belongs to the pool."""
@@ -112,12 +111,4 @@ class Heidelberg:
             await self.revoke()
 
     async def _set(self, register: int, value: int) -> None:
-        """Write and read back: the reply to function 6 cannot be told from an echo of the request."""
-        unit, timeout_s = self._options.unit, self._options.timeout_s
-        with translated():
-            await self._bus.write_register(unit, register, value, timeout_s=timeout_s)
-            answer = await self._bus.read(
-                unit, Span(3, register, spare=_BEHIND[register]), timeout_s=timeout_s
-            )
-        if answer.registers[0] != value:
-            raise EvseNotSafe(f"register {register} is {answer.registers[0]} after {value} was written to it")
+        await self._controls.set(register, value, spare=_BEHIND[register])

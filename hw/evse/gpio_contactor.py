@@ -1,0 +1,75 @@
+"""A contactor on a GPIO line, kept by the guard process, with a contact that says whether a vehicle is there.
+
+It knows no control pilot: a vehicle that is plugged in counts as wanting energy (state C).
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from edge.ports import Clock, EvseStatus, Lease
+from hw.bus.pool import BusPool
+from hw.evse.contactor import Contactor, GuardOptions, Pin
+from hw.evse.errors import EvseError
+from hw.evse.guard import Line, line
+
+
+class PinFailed(EvseError):
+    code = "evse.pin_failed"
+    hint = "check the pin's number and that gpiozero and lgpio are installed (the extra `gpio`)"
+
+
+class Options(GuardOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`driver = "gpio_contactor"`. `vehicle` is the contact that closes when a vehicle is plugged in."""
+
+    vehicle: Pin
+
+
+def create(options: Options, *, clock: Clock, buses: BusPool) -> GpioContactor:
+    """The contactor. Opens nothing yet."""
+    del buses
+    return GpioContactor(options, clock=clock)
+
+
+class GpioContactor:
+    """Implements edge.ports.Evse."""
+
+    lease: Lease = "guard"
+
+    def __init__(self, options: Options, *, clock: Clock) -> None:
+        self._contactor = Contactor(options)
+        self._options, self._clock = options, clock
+        self._vehicle: Line | None = None
+
+    async def prepare(self) -> None:
+        """Open, and seen open where there is an auxiliary contact. Raises EvseError."""
+        await self._contactor.prepare()
+
+    async def status(self) -> EvseStatus:
+        """Raises EvseError."""
+        state = await self._contactor.state()
+        plugged = await asyncio.to_thread(self._plugged)
+        closed = state.relay if state.feedback is None else state.feedback
+        return EvseStatus(at=self._clock.now(), pilot="C" if plugged else "A", contactor_closed=closed)
+
+    async def permit(self, *, current_a: int) -> None:
+        """Closed for another lease; a contactor has no current to set, so only 0 means open."""
+        await (self._contactor.keep() if current_a > 0 else self._contactor.open())
+
+    async def revoke(self) -> None:
+        await self._contactor.open()
+
+    async def close(self) -> None:
+        await self._contactor.close()
+        if self._vehicle is not None:
+            self._vehicle.release()
+
+    def _plugged(self) -> bool:
+        try:
+            self._vehicle = self._vehicle or line(self._options.vehicle, output=False)
+            seen = self._vehicle.get()
+        except Exception as e:  # gpiozero and its pin factories raise many kinds
+            raise PinFailed(f"the pin {self._options.vehicle}: {e}") from e
+        if seen is None:
+            raise PinFailed(f"the pin {self._options.vehicle} cannot be read")
+        return seen == 1

@@ -1,0 +1,104 @@
+"""Charge controllers without a watchdog of their own: they may only stand behind a guarded contactor.
+
+EVSE-DIN and the Phoenix controllers go on charging at the last current when nobody talks to them. Their
+drivers say what registers to write; here stands the rule that permission is the guard's lease first.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from edge.errors import ConfigError
+from edge.ports import EvseStatus, Lease
+from hw.bus.line import Baudrate, LineOptions, Parity, Port
+from hw.evse.contactor import Contactor, GuardOptions
+
+CURRENT_MIN_A = 6  # IEC 61851-1: a control pilot cannot announce less
+
+
+class NoWatchdog(ConfigError):
+    """The controller would go on charging when the till stops."""
+
+    code = "evse.no_watchdog"
+    hint = "put a contactor before it and name its pins under `guard`"
+
+
+class GuardedOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all these drivers share: the line, the unit, and the guard before the controller."""
+
+    port: Port
+    unit: Annotated[int, Meta(ge=1, le=255)] = 1
+    baudrate: Baudrate = 9600
+    parity: Parity = "N"
+    stopbits: Literal[1, 2] = 1
+    timeout_s: Annotated[float, Meta(gt=0, le=10)] = 1.0
+    gap_ms: Annotated[int, Meta(ge=0, le=1000)] | None = None
+    current_max_a: Annotated[int, Meta(ge=6, le=80)] = 32
+    guard: GuardOptions | None = None
+
+    def line(self) -> LineOptions:
+        return LineOptions(port=self.port, baudrate=self.baudrate, parity=self.parity, stopbits=self.stopbits)
+
+    def gap_s(self, default_ms: int) -> float:
+        """The gap between frames: as given, else the device's own on a serial line."""
+        if self.gap_ms is not None:
+            return self.gap_ms / 1000
+        return 0.0 if self.line().is_tcp else default_ms / 1000
+
+
+class Controller(Protocol):
+    """What a driver adds: its registers."""
+
+    async def prepare(self) -> None:
+        """No current now, nor after its own restart where it can be told so."""
+        ...
+
+    async def status(self) -> EvseStatus: ...
+
+    async def allow(self, current_a: int) -> None:
+        """Up to `current_a`; 0 is none."""
+        ...
+
+
+class Guarded:
+    """Implements edge.ports.Evse: a controller behind a guarded contactor."""
+
+    lease: Lease = "guard"
+
+    def __init__(self, controller: Controller, options: GuardedOptions, *, name: str) -> None:
+        if options.guard is None:
+            raise NoWatchdog((f"{name} has no watchdog of its own",))
+        self._controller, self._contactor = controller, Contactor(options.guard)
+        self._current_max_a = options.current_max_a
+
+    async def prepare(self) -> None:
+        """Contactor open, controller told to give nothing. Raises EvseError."""
+        await self._contactor.prepare()
+        await self._controller.prepare()
+
+    async def status(self) -> EvseStatus:
+        """The controller's state; closed only where the contactor is, too. Raises EvseError."""
+        status = await self._controller.status()
+        contactor = await self._contactor.state()
+        closed = contactor.relay if contactor.feedback is None else contactor.feedback
+        return msgspec.structs.replace(status, contactor_closed=closed and status.contactor_closed)
+
+    async def permit(self, *, current_a: int) -> None:
+        """Contactor first, so that it never switches a load. Raises EvseError; the lease then runs out."""
+        wanted_a = min(current_a, self._current_max_a) if current_a >= CURRENT_MIN_A else 0
+        if wanted_a:
+            await self._contactor.keep()
+        await self._controller.allow(wanted_a)
+
+    async def revoke(self) -> None:
+        """Both, whatever one of them says. Raises EvseError."""
+        try:
+            await self._controller.allow(0)
+        finally:
+            await self._contactor.open()
+
+    async def close(self) -> None:
+        await self._contactor.close()

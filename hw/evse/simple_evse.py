@@ -1,0 +1,55 @@
+"""EVSE-DIN and EVSE-WB (Simple EVSE) over Modbus RTU.
+
+EVSE-WB/DIN manual, register table: 1000 current in A (0 is off), 1002 vehicle state (1 ready, 2 present,
+3 charging, 4 charging with ventilation, 5 failure), 2000 current after power-on.
+"""
+
+from __future__ import annotations
+
+from edge.ports import Clock, EvseStatus, Pilot
+from hw.bus.frames import Span
+from hw.bus.pool import BusPool
+from hw.evse.controls import Controls
+from hw.evse.errors import EvseNotSafe
+from hw.evse.guarded import Guarded, GuardedOptions
+
+CURRENT_A, BOOT_CURRENT_A = 1000, 2000
+STATE = Span(3, 1000, 5, spare=2)  # current set, current given, vehicle, cable, switches (firmware, state)
+GAP_MS = 200  # it loses requests that follow sooner
+_PILOT: dict[int, Pilot] = {1: "A", 2: "B", 3: "C", 4: "D", 5: "E"}
+
+
+class Options(GuardedOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`driver = "simple_evse"`. The vendor's line is 9600 Bd 8N1."""
+
+
+def create(options: Options, *, clock: Clock, buses: BusPool) -> Guarded:
+    """The controller behind its guard. Raises NoWatchdog without one, LineConflict."""
+    del clock
+    bus = buses.bus(options.line(), gap_s=options.gap_s(GAP_MS))
+    return Guarded(SimpleEvse(Controls(bus, options.unit, options.timeout_s)), options, name="EVSE-DIN")
+
+
+class SimpleEvse:
+    """Implements hw.evse.guarded.Controller."""
+
+    def __init__(self, controls: Controls) -> None:
+        self._controls = controls
+
+    async def prepare(self) -> None:
+        await self._controls.set(BOOT_CURRENT_A, 0, spare=2)
+        await self.allow(0)
+
+    async def status(self) -> EvseStatus:
+        answer = await self._controls.read(STATE)
+        limit_a, given_a, state = answer.registers[:3]
+        pilot = _PILOT.get(state)
+        if pilot is None:
+            raise EvseNotSafe(f"the controller reports vehicle state {state}, which it does not have")
+        closed = pilot in {"C", "D"} and limit_a > 0
+        return EvseStatus(
+            at=answer.at, pilot=pilot, contactor_closed=closed, limited=limit_a > 0 and given_a == 0
+        )
+
+    async def allow(self, current_a: int) -> None:
+        await self._controls.set(CURRENT_A, current_a, spare=4, many=True)

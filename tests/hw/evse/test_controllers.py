@@ -1,0 +1,164 @@
+"""The drivers of controllers without a watchdog, each against a virtual one with its registers, one contract."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from edge.domain.instant import Instant
+from hw.bus.pool import BusPool
+from hw.evse import phoenix, simple_evse
+from hw.evse.contactor import GuardOptions
+from hw.evse.errors import EvseError, EvseNotSafe
+from hw.evse.guarded import NoWatchdog
+from hw.virtual.controllers import VirtualCharx, VirtualEvCc, VirtualSimpleEvse
+from hw.virtual.modbus_server import RtuServer, TcpServer
+from hw.virtual.outlet import Car, Outlet
+
+DRIVERS = [
+    pytest.param(simple_evse, {}, VirtualSimpleEvse, RtuServer, id="simple_evse"),
+    pytest.param(phoenix, {"model": "ev_cc"}, VirtualEvCc, RtuServer, id="phoenix ev_cc"),
+    pytest.param(phoenix, {"model": "charx"}, VirtualCharx, TcpServer, id="phoenix charx"),
+]
+
+
+class Time:
+    def __init__(self):
+        self.ns = 0
+
+    def __call__(self):
+        return self.ns
+
+    def now(self):
+        return Instant(utc=datetime.fromtimestamp(self.ns / 1e9, UTC), boot_id="test", monotonic_ns=self.ns)
+
+
+def run(scenario, driver, more, controller, transport, tmp_path, lease_s=30):
+    """Play `scenario(evse, box, clock)`."""
+    relay = tmp_path / "relay"
+
+    async def play():
+        clock = Time()
+        box = controller(Outlet(clock), lambda: relay.exists() and relay.read_text() == "1")
+        server = transport({1: box})
+        await server.start()
+        buses = BusPool(clock)
+        options = driver.Options(
+            port=server.address,
+            gap_ms=0,
+            timeout_s=1,
+            guard=GuardOptions(relay=f"file:{relay}", lease_s=lease_s),
+            **more,
+        )
+        evse = driver.create(options, clock=clock, buses=buses)
+        try:
+            return await scenario(evse, box, clock)
+        finally:
+            await evse.close()
+            await buses.close()
+            await server.stop()
+
+    return asyncio.run(play())
+
+
+@pytest.mark.parametrize(("driver", "more", "controller", "transport"), DRIVERS)
+def test_a_session_from_plug_to_unplug(driver, more, controller, transport, tmp_path):
+    async def scenario(evse, box, clock):
+        seen = []
+
+        async def look():
+            status = await evse.status()
+            seen.append((status.pilot, status.contactor_closed))
+
+        assert evse.lease == "guard"
+        await evse.prepare()
+        await look()
+        box.outlet.plug(Car())
+        await look()
+        await evse.permit(current_a=16)
+        await look()
+        clock.ns += 3600 * 10**9
+        box.outlet.suspend(on=True)
+        await look()
+        box.outlet.suspend(on=False)
+        await evse.revoke()
+        await look()
+        box.outlet.unplug()
+        await look()
+        return seen, box.outlet.energy_wh()
+
+    seen, energy_wh = run(scenario, driver, more, controller, transport, tmp_path)
+    assert seen == [("A", False), ("C", False), ("C", True), ("B", False), ("C", False), ("A", False)]
+    assert energy_wh == 11_040
+
+
+@pytest.mark.parametrize(("driver", "more", "controller", "transport"), DRIVERS)
+def test_when_the_line_is_lost_the_guard_stops_the_current(driver, more, controller, transport, tmp_path):
+    async def scenario(evse, box, clock):
+        await evse.prepare()
+        box.outlet.plug(Car())
+        await evse.permit(current_a=16)
+        assert box.outlet.power_w() == 11_040
+        box.silent = True
+        with pytest.raises(EvseError):
+            await evse.revoke()
+        box.tick()
+        return box.outlet.power_w()
+
+    assert run(scenario, driver, more, controller, transport, tmp_path) == 0
+
+
+@pytest.mark.parametrize(("driver", "more", "controller", "transport"), DRIVERS)
+def test_permission_lapses_although_the_controller_goes_on(driver, more, controller, transport, tmp_path):
+    async def scenario(evse, box, clock):
+        await evse.prepare()
+        box.outlet.plug(Car())
+        await evse.permit(current_a=16)
+        until = time.monotonic() + 20
+        while box.outlet.power_w() and time.monotonic() < until:
+            await asyncio.sleep(0.05)
+            box.tick()
+        return box.outlet.power_w()
+
+    assert run(scenario, driver, more, controller, transport, tmp_path, lease_s=0.5) == 0
+
+
+@pytest.mark.parametrize(("driver", "more", "controller", "transport"), DRIVERS)
+def test_without_a_guard_they_are_refused(driver, more, controller, transport, tmp_path):
+    options = driver.Options(port="/dev/evse0", **more)
+    with pytest.raises(NoWatchdog) as refused:
+        driver.create(options, clock=Time(), buses=BusPool(Time()))
+    assert "guard" in refused.value.hint
+
+
+@pytest.mark.parametrize(("driver", "more", "controller", "transport"), DRIVERS)
+def test_less_than_six_amperes_is_nothing(driver, more, controller, transport, tmp_path):
+    async def scenario(evse, box, clock):
+        await evse.prepare()
+        box.outlet.plug(Car())
+        await evse.permit(current_a=16)
+        await evse.permit(current_a=5)
+        return box.limit_a()
+
+    assert run(scenario, driver, more, controller, transport, tmp_path) == 0
+
+
+def test_the_boot_current_of_an_evse_din_is_set_to_nothing(tmp_path):
+    async def scenario(evse, box, clock):
+        await evse.prepare()
+        return box.holdings[2000]
+
+    assert run(scenario, simple_evse, {}, VirtualSimpleEvse, RtuServer, tmp_path) == 0
+
+
+def test_a_controller_that_does_not_keep_what_it_is_told_is_refused(tmp_path):
+    async def scenario(evse, box, clock):
+        kept = box.write
+        box.write = lambda function, address, values: kept(
+            function, address, [6] if address == 2000 else values
+        )
+        with pytest.raises(EvseNotSafe, match="2000"):
+            await evse.prepare()
+
+    run(scenario, simple_evse, {}, VirtualSimpleEvse, RtuServer, tmp_path)
