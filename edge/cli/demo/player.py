@@ -68,6 +68,8 @@ class Player:
             await self.stage.world.tap(card)
         except TimeoutError as e:
             log = self.stage.folder / "till.log"
+            if not self.stage.till.running:
+                raise DemoFailed("the till ended by itself", hint=f"see {log}") from e
             raise DemoFailed(f"the reader did not notice {card}", hint=f"see {log}") from e
 
     async def settled(self) -> None:

@@ -155,13 +155,15 @@ class Program:
 class Stage:
     """Everything that a demo needs, in one folder. Made by `build`; `close` ends all that it started."""
 
-    def __init__(self, folder: Path, story: Story, clock: VirtualClock, world: World, proxy: Proxy) -> None:
+    def __init__(
+        self, folder: Path, story: Story, clock: VirtualClock, world: World, proxy: Proxy, screen_port: int
+    ) -> None:
         self.folder = folder
         self.story = story
         self.clock = clock
         self.world = world
         self.proxy = proxy
-        self.screen_port = free_port(preferred=8080)
+        self.screen_port = screen_port
         config = folder / "config.toml"
         self.till = Program("till", ["--config", str(config), "run"], folder / "till.log")
         self.database = folder / "till.db"
@@ -171,8 +173,11 @@ class Stage:
         self._boots = 0
 
     @classmethod
-    async def build(cls, folder: Path, story: Story, *, mosquitto: bool) -> Self:
-        """A fresh folder, the world, the broker, the back office, and the daemon ready to sell."""
+    async def build(cls, folder: Path, story: Story, *, mosquitto: bool, screen_port: int = 0) -> Self:
+        """A fresh folder, the world, the broker, the back office, and the daemon ready to sell.
+
+        The driver's screen is on `screen_port`; 0 takes any, for a story that nobody watches.
+        """
         _fresh(folder)
         base_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         clock = VirtualClock(speed=story.pace, base_ns=base_ns)
@@ -180,7 +185,7 @@ class Stage:
         world = await World.start(clock, meter_link=folder / "meter0")
         proxy = Proxy(broker.port)
         await proxy.open()
-        stage = cls(folder, story, clock, world, proxy)
+        stage = cls(folder, story, clock, world, proxy, screen_port)
         stage._broker = broker
         try:
             stage._configure(base_ns)
