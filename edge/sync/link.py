@@ -79,6 +79,12 @@ class Subscribed(msgspec.Struct, frozen=True):
     """The broker took the subscription."""
 
 
+class NotSubscribed(msgspec.Struct, frozen=True):
+    """The broker refused a subscription that we can do without."""
+
+    reason: str
+
+
 class Arrived(msgspec.Struct, frozen=True):
     """A message came. It is owed a PUBACK (`Link.acknowledge`) when `qos` is 1."""
 
@@ -102,7 +108,7 @@ class Lost(msgspec.Struct, frozen=True):
     error: SyncError
 
 
-LinkEvent = Connected | Subscribed | Arrived | Sent | Lost
+LinkEvent = Connected | Subscribed | NotSubscribed | Arrived | Sent | Lost
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +133,7 @@ class Link:
         self._identity = identity
         self._events: deque[LinkEvent] = deque()
         self._log = _LastError()
+        self._optional: set[int] = set()
         self._over = False
         self._answered = False
         self._client = self._make()
@@ -221,9 +228,11 @@ class Link:
         while self._events:
             yield self._events.popleft()
 
-    def subscribe(self, topics: list[str]) -> None:
-        """QoS 1. `Subscribed` or `Lost` follows."""
-        self._client.subscribe([(topic, 1) for topic in topics])
+    def subscribe(self, topics: list[str], *, required: bool = True) -> None:
+        """QoS 1. `Subscribed` or `Lost` follows; `NotSubscribed` when it is not `required` and was refused."""
+        _, mid = self._client.subscribe([(topic, 1) for topic in topics])
+        if not required and mid is not None:
+            self._optional.add(mid)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
         """Hand a message over with QoS 1; its number comes back in `Sent`."""
@@ -286,13 +295,15 @@ class Link:
         )
 
     def _on_subscribe(
-        self, _client: Client, _data: Any, _mid: int, codes: list[ReasonCode], _props: Any
+        self, _client: Client, _data: Any, mid: int, codes: list[ReasonCode], _props: Any
     ) -> None:
         refused = [str(code) for code in codes if code.is_failure]
-        if refused:
-            self._lost(LinkRefused(f"{self.broker} refuses the subscription: {refused[0]}"))
-        else:
+        if not refused:
             self._events.append(Subscribed())
+        elif mid in self._optional:
+            self._events.append(NotSubscribed(refused[0]))
+        else:
+            self._lost(LinkRefused(f"{self.broker} refuses the subscription: {refused[0]}"))
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         try:

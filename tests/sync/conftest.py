@@ -80,7 +80,7 @@ class Till:
     def written(self) -> int:
         return self.store.head.seq
 
-    def connect(self, *brokers: str) -> Uplink:
+    def connect(self, *brokers: str, **parts: Any) -> Uplink:
         self.uplink = Uplink(
             UplinkOptions(brokers=brokers, **self.options),
             database=self.database,
@@ -90,6 +90,7 @@ class Till:
             state=lambda: StateFields(version="1", boot_id="boot-1", clock_trusted=True),
             on_rolled_back=self.rolled_back.append,
             on_crash=self.crashes.append,
+            **parts,
         )
         self.store.on_commit(self.uplink.wake)
         self.uplink.start()

@@ -12,9 +12,11 @@ import select
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, assert_never
 
 import msgspec
 
@@ -22,15 +24,17 @@ from edge import log
 from edge.domain.instant import Instant
 from edge.errors import StoreError, SyncError, TillError
 from edge.sync.contract.messages import MessageInvalid, State, StateFields, read_ack
-from edge.sync.contract.topics import Peer
+from edge.sync.contract.topics import Channel, Peer
 from edge.sync.link import (
     HANDSHAKE_TIMEOUT_S,
     Arrived,
     Connected,
     Identity,
     Link,
+    LinkEvent,
     LinkFailed,
     Lost,
+    NotSubscribed,
     ProtocolUnknown,
     Sent,
     Subscribed,
@@ -50,6 +54,9 @@ STALL_S = 4.0
 #: Of the time to stop, for what still waits; the rest is for the goodbye and the watermark.
 _DRAIN_PART = 0.6
 
+#: Answers that wait for a connection.
+_POSTED_MAX = 200
+
 #: A connection that lasted so long was a good one: the next failure starts again with a short wait.
 _GOOD_S = 10.0
 
@@ -66,6 +73,28 @@ class UplinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int
     rolled_back: bool
     trouble: str | None
+
+
+class Orders(Protocol):
+    """Who takes what the back office orders."""
+
+    def topics(self) -> list[str]:
+        """What to be subscribed to now; it may grow."""
+        ...
+
+    def offer(self, topic: str, payload: bytes) -> bool:
+        """Take a message without blocking; False when it must be offered again."""
+        ...
+
+
+@dataclass(slots=True)
+class _Visit:
+    """One connection: `ready` once the subscription stands, before that until `deadline`. Monotonic seconds."""
+
+    link: Link
+    heard_at: float
+    deadline: float
+    ready: bool = False
 
 
 class Uplink:
@@ -85,6 +114,7 @@ class Uplink:
         state: Callable[[], StateFields],
         on_rolled_back: Callable[[RolledBack], None],
         on_crash: Callable[[Exception], None] | None = None,
+        orders: Orders | None = None,
     ) -> None:
         self._options = options
         self._database = database
@@ -93,6 +123,10 @@ class Uplink:
         self._state = state
         self._on_rolled_back = on_rolled_back
         self._on_crash = on_crash
+        self._orders = orders
+        self._posted: deque[tuple[Channel, bytes]] = deque(maxlen=_POSTED_MAX)
+        self._untaken: deque[Arrived] = deque()
+        self._subscribed: set[str] = set()
         self._watermark = Watermark(store, now, options.watermark_s)
         self._backoff = FullJitter(options.retry_s, options.retry_max_s)
         self._sender: Sender | None = None
@@ -120,6 +154,14 @@ class Uplink:
             self._rung = True
             with contextlib.suppress(OSError):
                 self._ringer.send(b"!")
+
+    def post(self, channel: Channel, payload: bytes) -> None:
+        """Publish on one of this device's topics as soon as there is a connection. From any thread.
+
+        Of what waits for a connection the newest are kept: whoever misses an answer asks again.
+        """
+        self._posted.append((channel, payload))
+        self.wake()
 
     def stop(self, timeout_s: float) -> None:
         """Send what still waits, say goodbye, write down what was acknowledged, and end.
@@ -222,49 +264,65 @@ class Uplink:
     def _serve(self, broker: str, sender: Sender) -> None:
         """Be connected to one broker until that ends. Raises SyncError, StoreError saying why."""
         link = self._open(broker)
-        ready = False
-        deadline: float | None = time.monotonic() + HANDSHAKE_TIMEOUT_S
-        heard_at = time.monotonic()
+        now = time.monotonic()
+        visit = _Visit(link=link, heard_at=now, deadline=now + HANDSHAKE_TIMEOUT_S)
         try:
             while not self._is_over(sender):
-                now = time.monotonic()
-                self._wait(link, sender, now, deadline)
+                self._wait(visit, sender)
                 now = time.monotonic()
                 for event in link.events():
-                    heard_at = now
-                    match event:
-                        case Connected(messages_max, bytes_max):
-                            sender.attached(messages_max, bytes_max)
-                            link.subscribe([self._peer.topic("ack")])
-                        case Subscribed():
-                            ready, deadline = True, None
-                            self._broker, self._trouble = broker, None
-                            log.event("sync.connected", broker=broker, protocol=link.protocol)
-                            sender.refresh()
-                            self._say(link, sender, now)
-                        case Arrived():
-                            self._take(link, sender, event, now)
-                        case Sent(mid, refused):
-                            sender.sent(mid, refused)
-                        case Lost(error):
-                            if isinstance(error, ProtocolUnknown):
-                                self._protocols[broker] = "3.1.1" if link.protocol == "5" else "5"
-                            raise error
-                if ready:
-                    if not sender.in_flight:
-                        heard_at = now
-                    sender.tick(now)
-                    sender.pump(link, now)
-                    self._say_if_due(link, sender, now)
-                    if sender.in_flight and now - heard_at > STALL_S and link.unsent_bytes() == 0:
-                        raise LinkFailed(f"{broker}: no answer for {STALL_S:.0f} s")
-                elif deadline is not None and now >= deadline:
+                    visit.heard_at = now
+                    self._happened(visit, sender, event, now)
+                if visit.ready:
+                    self._work(visit, sender, now)
+                elif now >= visit.deadline:
                     raise LinkFailed(f"{broker}: no answer to the connection within {HANDSHAKE_TIMEOUT_S} s")
-            if ready:
+            if visit.ready:
                 link.publish(self._peer.topic("state"), self._farewell("stopped"), retain=True)
             link.close()
         finally:
             link.abort()
+
+    def _happened(self, visit: _Visit, sender: Sender, event: LinkEvent, now: float) -> None:
+        link = visit.link
+        match event:
+            case Connected(messages_max, bytes_max):
+                sender.attached(messages_max, bytes_max)
+                self._untaken.clear()
+                self._subscribed.clear()
+                link.subscribe([self._peer.topic("ack")])
+            case Subscribed() if not visit.ready:
+                visit.ready = True
+                self._broker, self._trouble = link.broker, None
+                log.event("sync.connected", broker=link.broker, protocol=link.protocol)
+                sender.refresh()
+                self._say(link, sender, now)
+            case Subscribed():
+                pass
+            case NotSubscribed(reason):
+                log.error("order.not_subscribed", broker=link.broker, reason=reason)
+            case Arrived():
+                self._take(link, sender, event, now)
+            case Sent(mid, refused):
+                sender.sent(mid, refused)
+            case Lost(error):
+                if isinstance(error, ProtocolUnknown):
+                    self._protocols[link.broker] = "3.1.1" if link.protocol == "5" else "5"
+                raise error
+            case _:
+                assert_never(event)
+
+    def _work(self, visit: _Visit, sender: Sender, now: float) -> None:
+        """What a standing connection is for."""
+        link = visit.link
+        if not sender.in_flight:
+            visit.heard_at = now
+        sender.tick(now)
+        sender.pump(link, now)
+        self._pass_on(link)
+        self._say_if_due(link, sender, now)
+        if sender.in_flight and now - visit.heard_at > STALL_S and link.unsent_bytes() == 0:
+            raise LinkFailed(f"{link.broker}: no answer for {STALL_S:.0f} s")
 
     def _is_over(self, sender: Sender) -> bool:
         """Stopped, with nothing left to send or no time left for it."""
@@ -272,26 +330,27 @@ class Uplink:
             return False
         return sender.waiting == 0 or time.monotonic() >= self._drain_until
 
-    def _wait(self, link: Link, sender: Sender, now: float, deadline: float | None) -> None:
+    def _wait(self, visit: _Visit, sender: Sender) -> None:
         """Until the socket, the bell or the clock has something for us."""
-        look_s = 0.1 if self._stopping.is_set() else 1.0 if sender.in_flight else _LOOK_S
-        times = [now + look_s, deadline, sender.next_at()]
+        link, now = visit.link, time.monotonic()
+        look_s = 0.1 if self._stopping.is_set() or self._untaken else 1.0 if sender.in_flight else _LOOK_S
+        times = [now + look_s, None if visit.ready else visit.deadline, sender.next_at()]
         timeout = max(0.0, min(at for at in times if at is not None) - now)
         fd = link.fileno()
         if fd < 0:
             link.service(readable=True, writable=False)
             return
-        writers = [fd] if link.want_write() else []
         bell = self._bell.fileno()
-        readable, writable, _ = select.select([fd, bell], writers, [], timeout)
+        readable, writable, _ = select.select([fd, bell], [fd] if link.want_write() else [], [], timeout)
         if bell in readable:
             self._hear_bell(sender)
         link.service(readable=fd in readable, writable=bool(writable))
 
     def _take(self, link: Link, sender: Sender, arrived: Arrived, now: float) -> None:
-        link.acknowledge(arrived)
         if arrived.topic != self._peer.topic("ack"):
+            self._untaken.append(arrived)
             return
+        link.acknowledge(arrived)
         try:
             ack = read_ack(arrived.payload)
         except MessageInvalid as e:
@@ -299,6 +358,24 @@ class Uplink:
             return
         if sender.heard(ack, now):
             self._say(link, sender, now)
+
+    def _order_topics(self) -> list[str]:
+        return [] if self._orders is None else self._orders.topics()
+
+    def _pass_on(self, link: Link) -> None:
+        """Orders down and answers up. What is not taken now is not PUBACKed, so the broker sends no more."""
+        while self._untaken:
+            first = self._untaken[0]
+            if self._orders is not None and not self._orders.offer(first.topic, first.payload):
+                break
+            link.acknowledge(self._untaken.popleft())
+        while self._posted:
+            channel, payload = self._posted.popleft()
+            link.publish(self._peer.topic(channel), payload)
+        new = set(self._order_topics()) - self._subscribed
+        if new:
+            self._subscribed |= new
+            link.subscribe(sorted(new), required=False)
 
     def _open(self, broker: str) -> Link:
         asked = self._options.protocol

@@ -1,0 +1,223 @@
+"""What the back office sent, on disk: members by token, documents, and which orders were seen and answered.
+
+A file of its own beside the ledger: it can be lost and sent again, and loading 100,000 members never holds up the
+ledger's writer. One thread writes; lookups go through a read-only connection of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from edge.domain.identity import IdToken, Member
+from edge.store.connection import open_reader, open_writer, translated
+from edge.sync.contract.orders import ListedMember, MemberChanges, MemberPart, Reply
+from edge.sync.downlink.gate import OrderOld, Seen
+
+#: Rows of an outdated list that one commit removes: a short commit on an SD card.
+_SWEEP_ROWS = 5000
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS seen (
+    slot TEXT PRIMARY KEY, version INTEGER NOT NULL, hash TEXT NOT NULL UNIQUE, reply BLOB
+) STRICT;
+CREATE TABLE IF NOT EXISTS document (stream TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS active (
+    name TEXT PRIMARY KEY, version INTEGER NOT NULL, base INTEGER
+) STRICT;
+CREATE TABLE IF NOT EXISTS part (
+    version INTEGER NOT NULL, part INTEGER NOT NULL, PRIMARY KEY (version, part)
+) STRICT;
+CREATE TABLE IF NOT EXISTS member (
+    version INTEGER NOT NULL, token TEXT NOT NULL, account TEXT, limit_minor INTEGER NOT NULL,
+    currency TEXT NOT NULL, member_group TEXT NOT NULL, blocked INTEGER NOT NULL,
+    PRIMARY KEY (version, token)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS change (
+    token TEXT PRIMARY KEY, removed INTEGER NOT NULL, account TEXT, limit_minor INTEGER NOT NULL,
+    currency TEXT NOT NULL, member_group TEXT NOT NULL, blocked INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+_COLUMNS = "account, limit_minor, currency, member_group, blocked"
+
+
+class Lists:
+    """See the module. `find` may be called from one other thread than the one that writes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db = open_writer(path)
+        with translated("migrate", path):
+            for statement in _TABLES.split(";\n"):
+                self._db.execute(statement)
+        self._reader = open_reader(path)
+
+    def close(self) -> None:
+        self._reader.close()
+        self._db.close()
+
+    def seen(self, slot: str) -> Seen | None:
+        """The newest order that was accepted in a slot."""
+        with translated("read", self._path):
+            row = self._db.execute("SELECT version, hash FROM seen WHERE slot = ?", (slot,)).fetchone()
+        return None if row is None else Seen(*row)
+
+    def accept(self, slot: str, seen: Seen) -> None:
+        """From here on this order was seen, whatever happens to us; it has no answer yet."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO seen (slot, version, hash) VALUES (?, ?, ?) ON CONFLICT (slot) "
+                "DO UPDATE SET version = excluded.version, hash = excluded.hash, reply = NULL",
+                (slot, seen.version, seen.hash),
+            )
+
+    def answer(self, slot: str, reply: Reply) -> None:
+        """Keep the answer, for the day when the order comes again."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE seen SET reply = ? WHERE slot = ? AND version = ?",
+                (msgspec.json.encode(reply), slot, reply.version),
+            )
+
+    def known(self, sha256: str) -> tuple[bool, Reply | None]:
+        """Whether this very message was accepted, and the answer to it; None when it was never finished."""
+        with translated("read", self._path):
+            row = self._db.execute("SELECT reply FROM seen WHERE hash = ?", (sha256,)).fetchone()
+        if row is None:
+            return False, None
+        return True, None if row[0] is None else msgspec.json.decode(row[0], type=Reply)
+
+    def keep(self, stream: str, document: str) -> None:
+        """A document that is in force from now on, also after a restart."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO document (stream, document) VALUES (?, ?) "
+                "ON CONFLICT (stream) DO UPDATE SET document = excluded.document",
+                (stream, document),
+            )
+
+    def document(self, stream: str) -> str | None:
+        """The document in force; None when none was ever sent."""
+        with translated("read", self._path):
+            row = self._db.execute("SELECT document FROM document WHERE stream = ?", (stream,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def load(self, version: int, part: MemberPart) -> bool:
+        """Store one part of a full list; True when that made the list complete and put it in force.
+
+        Raises OrderOld for a part of a list that is older than the one in force.
+        """
+        active = self._active("members")[0]
+        if version < active:
+            raise OrderOld(f"members {version}: {active} is in force")
+        with self._transaction():
+            self._db.executemany(
+                f"INSERT OR REPLACE INTO member (version, token, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  (names are ours)
+                ((version, *_row(member)) for member in part.members),
+            )
+            self._db.execute("INSERT OR IGNORE INTO part (version, part) VALUES (?, ?)", (version, part.part))
+            (count,) = self._db.execute(
+                "SELECT count(*) FROM part WHERE version = ? AND part <= ?", (version, part.parts)
+            ).fetchone()
+            complete = int(count) == part.parts and version > active
+            if complete:
+                self._activate("members", version, None)
+        if complete:
+            self._sweep(version)
+        return complete
+
+    def change(self, version: int, changes: MemberChanges) -> None:
+        """Replace the changes; they count while the list that they are based on is in force."""
+        with self._transaction():
+            self._db.execute("DELETE FROM change")
+            self._db.executemany(
+                f"INSERT INTO change (token, removed, {_COLUMNS}) VALUES (?, 0, ?, ?, ?, ?, ?)",  # noqa: S608  (names are ours)
+                (_row(member) for member in changes.put),
+            )
+            self._db.executemany(
+                f"INSERT OR REPLACE INTO change (token, removed, {_COLUMNS}) VALUES (?, 1, NULL, 1, '', '', 0)",  # noqa: S608  (names are ours)
+                ((token,) for token in changes.remove),
+            )
+            self._activate("changes", version, changes.base)
+
+    def find(self, token: IdToken) -> Member | None:
+        """Implements edge.ports.MemberList. A blocked card without an account is a blocked member of none."""
+        with translated("read", self._path):
+            row = self._reader.execute(
+                f"SELECT removed, {_COLUMNS} FROM change, active c, active m WHERE token = ? "  # noqa: S608  (names are ours)
+                "AND c.name = 'changes' AND m.name = 'members' AND c.base = m.version",
+                (token.value,),
+            ).fetchone()
+            if row is None:
+                row = self._reader.execute(
+                    f"SELECT 0, {_COLUMNS} FROM member WHERE token = ? "  # noqa: S608  (names are ours)
+                    "AND version = (SELECT version FROM active WHERE name = 'members')",
+                    (token.value,),
+                ).fetchone()
+        if row is None or row[0]:
+            return None
+        _, account, limit_minor, currency, group, blocked = row
+        return Member(
+            account=account or "",
+            token=token.value,
+            limit_minor=limit_minor,
+            currency=currency,
+            group=group,
+            blocked=bool(blocked) or account is None,
+        )
+
+    def in_force(self) -> int:
+        """The version of the full list that lookups use; 0 when there is none."""
+        with translated("read", self._path):
+            return self._active("members")[0]
+
+    def _active(self, name: str) -> tuple[int, int | None]:
+        row = self._db.execute("SELECT version, base FROM active WHERE name = ?", (name,)).fetchone()
+        return (0, None) if row is None else (row[0], row[1])
+
+    def _activate(self, name: str, version: int, base: int | None) -> None:
+        self._db.execute(
+            "INSERT INTO active (name, version, base) VALUES (?, ?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET version = excluded.version, base = excluded.base",
+            (name, version, base),
+        )
+
+    def _sweep(self, version: int) -> None:
+        """Drop what is older than the list in force, a little at a time."""
+        removed = _SWEEP_ROWS
+        while removed == _SWEEP_ROWS:
+            with self._transaction():
+                removed = self._db.execute(
+                    "DELETE FROM member WHERE (version, token) IN "
+                    "(SELECT version, token FROM member WHERE version < ? LIMIT ?)",
+                    (version, _SWEEP_ROWS),
+                ).rowcount
+        with self._transaction():
+            self._db.execute("DELETE FROM part WHERE version < ?", (version,))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with translated("write", self._path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+
+def _row(member: ListedMember) -> tuple[str, str | None, int, str, str, int]:
+    return (
+        member.token,
+        member.account,
+        member.limit_minor,
+        member.currency,
+        member.group,
+        int(member.blocked),
+    )
