@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import select
+import socket
 import termios
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from hw.bus.errors import LineDown
 CONNECT_TIMEOUT_S = 2.0  # a host on the charger's own network answers in milliseconds
 BITS_PER_CHARACTER = 11  # start, 8 data, parity or second stop, stop (MODBUS over Serial Line V1.02, 2.5.1)
 _TCP = re.compile(r"tcp://(\[[0-9A-Fa-f:]+\]|[^:/\s]+):(\d{1,5})")
+_GONE = "the device is gone"
 _READ_MAX = 4096  # more than any frame and its echo; the rest comes with the next call
 
 Parity = Literal["N", "E", "O"]
@@ -45,6 +47,14 @@ class LineOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return 0.0 if self.is_tcp else characters * BITS_PER_CHARACTER / self.baudrate
 
 
+class _Device(Protocol):
+    """A socket or a serial port."""
+
+    def fileno(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
 class Line(Protocol):
     """An open line."""
 
@@ -63,31 +73,60 @@ async def open_line(
     options: LineOptions, *, received: Callable[[bytes], None], lost: Callable[[str], None]
 ) -> Line:
     """Open the line. Raises LineDown with the reason, CallError for a port that cannot be one."""
-    if options.is_tcp:
-        return await _open_tcp(options.port, received, lost)
-    return SerialLine(options, received, lost)
+    try:
+        device = await _connect(options.port) if options.is_tcp else _open_serial(options)
+    except TimeoutError as e:
+        raise LineDown(f"{options.port}: no connection within {CONNECT_TIMEOUT_S:g} s") from e
+    except (OSError, ValueError, termios.error) as e:
+        raise LineDown(f"{options.port}: {_why(e)}") from e
+    return _OpenLine(device, received, lost)
 
 
-class SerialLine:
-    """A serial port or a pty, read by the event loop. Locked, so that two programs never share one line."""
+def _open_serial(options: LineOptions) -> _Device:
+    """The port, locked, so that two programs never share one line."""
+    pseudo = Path(options.port).resolve().is_relative_to("/dev/pts")  # carries bytes, and has no parity
+    port: _Device = serial.Serial(
+        options.port,
+        baudrate=options.baudrate,
+        parity="N" if pseudo else options.parity,
+        stopbits=1 if pseudo else options.stopbits,
+        timeout=0,
+        exclusive=True,
+    )
+    return port
+
+
+async def _connect(port: str) -> _Device:
+    host, number = tcp_address(port)
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(CONNECT_TIMEOUT_S):
+        error: OSError = OSError(f"{host} has no address")
+        for family, kind, protocol, _, address in await loop.getaddrinfo(
+            host, number, type=socket.SOCK_STREAM
+        ):
+            connection = socket.socket(family, kind, protocol)
+            try:
+                connection.setblocking(False)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                await loop.sock_connect(connection, address)
+            except BaseException as e:
+                connection.close()
+                if not isinstance(e, OSError):
+                    raise
+                error = e
+            else:
+                return connection
+        raise error
+
+
+class _OpenLine:
+    """A file descriptor, read by the event loop: asyncio's own streams cost twice the time of a poll."""
 
     def __init__(
-        self, options: LineOptions, received: Callable[[bytes], None], lost: Callable[[str], None]
+        self, device: _Device, received: Callable[[bytes], None], lost: Callable[[str], None]
     ) -> None:
-        self._received, self._lost = received, lost
-        pseudo = Path(options.port).resolve().is_relative_to("/dev/pts")  # carries bytes, and has no parity
-        try:
-            self._serial = serial.Serial(
-                options.port,
-                baudrate=options.baudrate,
-                parity="N" if pseudo else options.parity,
-                stopbits=1 if pseudo else options.stopbits,
-                timeout=0,
-                exclusive=True,
-            )
-        except (OSError, ValueError, termios.error) as e:
-            raise LineDown(f"{options.port}: {_why(e)}") from e
-        self._fd: int = self._serial.fileno()
+        self._device, self._received, self._lost = device, received, lost
+        self._fd = device.fileno()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._fd, self._readable)
 
@@ -99,17 +138,18 @@ class SerialLine:
             raise LineDown(f"cannot send: {_why(e)}") from e
         if written != len(data):
             self._drop("the output buffer is full")
-            raise LineDown("cannot send: the adapter takes no more data")
+            raise LineDown("cannot send: the other side takes no more data")
 
     def drain(self) -> None:
         self._take()
 
     def _readable(self) -> None:
-        if not self._take() and self._fd >= 0:
-            poll = select.poll()
-            poll.register(self._fd, select.POLLIN)
-            if any(events & ~select.POLLIN for _, events in poll.poll(0)):
-                self._drop("the device is gone")
+        if self._take() or self._fd < 0:
+            return
+        poll = select.poll()  # nothing to read: `drain` was first, or this is the end
+        poll.register(self._fd, select.POLLIN | select.POLLRDHUP)
+        if any(events & ~select.POLLIN for _, events in poll.poll(0)):
+            self._drop("closed by the other side" if isinstance(self._device, socket.socket) else _GONE)
 
     def _take(self) -> bool:
         if self._fd < 0:
@@ -134,49 +174,7 @@ class SerialLine:
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
             self._fd = -1
-            self._serial.close()
-
-
-class _TcpLine(asyncio.Protocol):
-    def __init__(self, received: Callable[[bytes], None], lost: Callable[[str], None]) -> None:
-        self._lost = lost
-        self._transport: asyncio.Transport | None = None
-        self.data_received = received  # type: ignore[assignment,method-assign]  # spares a call per frame
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._transport is not None:
-            self._transport = None
-            self._lost(_why(exc) if exc else "closed by the other side")
-
-    def write(self, data: bytes) -> None:
-        if self._transport is None or self._transport.is_closing():
-            raise LineDown("the connection is closed")
-        self._transport.write(data)
-
-    def drain(self) -> None:
-        """Nothing to do: the tids of old frames are unmistakable."""
-
-    def close(self) -> None:
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            transport.abort()
-
-
-async def _open_tcp(port: str, received: Callable[[bytes], None], lost: Callable[[str], None]) -> Line:
-    host, number = tcp_address(port)
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            _, line = await loop.create_connection(lambda: _TcpLine(received, lost), host, number)
-    except TimeoutError as e:
-        raise LineDown(f"{port}: no connection within {CONNECT_TIMEOUT_S:g} s") from e
-    except OSError as e:
-        raise LineDown(f"{port}: {_why(e)}") from e
-    return line
+            self._device.close()
 
 
 def tcp_address(port: str) -> tuple[str, int]:
