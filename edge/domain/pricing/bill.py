@@ -10,6 +10,7 @@ from typing import cast
 
 import msgspec
 
+from edge.domain.money import round_half_up
 from edge.domain.pricing.compiled import CompiledTariff, Limits
 from edge.domain.pricing.exact import Exact, exact, rational
 from edge.domain.pricing.facts import Accrual, ChargingState, Period
@@ -101,16 +102,17 @@ def payable_minor(compiled: CompiledTariff, accrual: Accrual) -> int:
     """What the invoice would ask for if the session ended now: the live price, in minor units."""
     billed = quantities(compiled, accrual)
     totals = _totals(compiled, billed)
-    if totals.reason is not None:
-        return _invoice(compiled, billed, totals).payable_minor
-    if totals.fixed_gross:
-        return _half_up(totals.gross, totals.over)
     bases = [0] * len(compiled.taxes)
     for number, quantity in billed.lines.items():
         bases[compiled.lines[number].taxes] += _line_minor(compiled, number, quantity)
-    return sum(
-        base + sum(taxes.amounts_minor(base)) for base, taxes in zip(bases, compiled.taxes, strict=True)
+    before = sum(bases)
+    after = before + sum(
+        [sum(taxes.amounts_minor(base)) for base, taxes in zip(bases, compiled.taxes, strict=True) if base]
     )
+    target = _target(compiled, billed, totals, before, after)
+    if target.net is not None:
+        return _invoice(compiled, billed, target).payable_minor
+    return after if target.gross is None else target.gross
 
 
 def settle(compiled: CompiledTariff, accrual: Accrual) -> Bill:
@@ -118,12 +120,15 @@ def settle(compiled: CompiledTariff, accrual: Accrual) -> Bill:
     billed = quantities(compiled, accrual)
     totals = _totals(compiled, billed)
     major = totals.over * compiled.minor
+    plain = _invoice(compiled, billed, Target())
+    before, after = plain.total_before_taxes_minor, plain.total_after_taxes_minor
+    target = _target(compiled, billed, totals, before, after)
     return Bill(
         currency=compiled.currency,
         before_taxes=exact(Fraction(totals.net, major)),
         after_taxes=exact(Fraction(totals.gross, major)),
         lines=_lines(compiled, billed),
-        invoice=_invoice(compiled, billed, totals),
+        invoice=plain if target == Target() else _invoice(compiled, billed, target),
         begin=accrual.begun_at,
         end=accrual.ended_at,
         energy_wh=accrual.energy,
@@ -211,7 +216,7 @@ def _limited(compiled: CompiledTariff, free: Totals, least: Limits, most: Limits
     A minimum is for a session, not for a reservation that never became one.
     """
     net, gross = Fraction(free.net, free.over), Fraction(free.gross, free.over)
-    factor = gross / net if net else compiled.taxes[compiled.default_taxes].factor
+    factor = gross / net if net else compiled.session_taxes[0].factor
     fixed_gross = free.fixed_gross
     reason: Reason | None = None
     for limits, why in ((least, "minimum price"), (most, "maximum price")):
@@ -231,7 +236,7 @@ def _limited(compiled: CompiledTariff, free: Totals, least: Limits, most: Limits
     return Totals(int(net * over), int(gross * over), over, reason, fixed_gross)
 
 
-def _invoice(compiled: CompiledTariff, billed: Quantities, totals: Totals) -> Invoice:
+def _invoice(compiled: CompiledTariff, billed: Quantities, target: Target) -> Invoice:
     lines = tuple(
         (
             InvoiceLine(
@@ -247,12 +252,33 @@ def _invoice(compiled: CompiledTariff, billed: Quantities, totals: Totals) -> In
         for number in _ordered(compiled, billed)
         for price in (compiled.lines[number],)
     )
-    target = Target(
-        _half_up(totals.net, totals.over) if totals.reason else None,
-        _half_up(totals.gross, totals.over) if totals.fixed_gross else None,
-        totals.reason or "maximum price",
+    return compose(lines, target, compiled.session_taxes)
+
+
+def _target(compiled: CompiledTariff, billed: Quantities, totals: Totals, before: int, after: int) -> Target:
+    """What the invoice must come to, given what its rounded lines and taxes come to.
+
+    Where prices include tax, or a gross limit binds, the gross is due. A limit that only the rounding of lines
+    would pass binds too.
+    """
+    gross = _half_up(totals.gross, totals.over) if totals.fixed_gross else None
+    if totals.reason is not None:
+        return Target(_half_up(totals.net, totals.over), gross, totals.reason)
+    due = after if gross is None else gross
+    least = compiled.min_price if billed.session else (None, None)
+    bounds: tuple[tuple[Limits, Reason], ...] = (
+        (compiled.max_price, "maximum price"),
+        (least, "minimum price"),
     )
-    return compose(lines, target, compiled.taxes[compiled.default_taxes])
+    for limits, reason in bounds:
+        sign = 1 if reason == "maximum price" else -1
+        net_limit, gross_limit = (None if limit is None else round_half_up(limit) for limit in limits)
+        over_net = net_limit is not None and before * sign > net_limit * sign
+        over_gross = gross_limit is not None and due * sign > gross_limit * sign
+        if over_net or over_gross:
+            net = net_limit if over_net and net_limit is not None else before
+            return Target(net, gross_limit if over_gross else gross, reason)
+    return Target(None, gross)
 
 
 def _periods(accrual: Accrual) -> tuple[BillPeriod, ...]:

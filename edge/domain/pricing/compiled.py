@@ -72,7 +72,6 @@ class CompiledTariff:
         "_full_price",
         "_tallied",
         "currency",
-        "default_taxes",
         "gross",
         "lines",
         "max_price",
@@ -84,6 +83,7 @@ class CompiledTariff:
         "reservation",
         "scale",
         "session",
+        "session_taxes",
         "slots",
         "tariff",
         "taxes",
@@ -112,7 +112,8 @@ class CompiledTariff:
         if plan is not None and plan.day_pass is not None:
             self.pass_slot = self._pass_slot(plan.day_pass)
         ordered = sorted(self.lines, key=lambda line: DIMENSIONS.index(line.dimension))
-        self.default_taxes = ordered[0].taxes if ordered else self.taxes_of(())
+        numbers = dict.fromkeys(line.taxes for line in ordered) or (self.taxes_of(()),)
+        self.session_taxes = tuple(self.taxes[number] for number in numbers)
         self.scale = lcm(*(n.denominator for line in self.lines for n in (line.net, line.gross)))
         self.net = [int(line.net * self.scale) for line in self.lines]
         self.min_price = limit(tariff.min_price, self.minor)

@@ -10,7 +10,6 @@ reach is the invoice's rounding amount (BT-114).
 from __future__ import annotations
 
 from decimal import Decimal
-from fractions import Fraction
 from typing import Literal
 
 import msgspec
@@ -83,8 +82,13 @@ class Target(msgspec.Struct, frozen=True):
     reason: Reason = "maximum price"
 
 
-def compose(lines: tuple[tuple[InvoiceLine, Taxes], ...], target: Target, default: Taxes) -> Invoice:
-    """The invoice over rounded lines that meets the target. `default` taxes a charge where no line stands."""
+def compose(
+    lines: tuple[tuple[InvoiceLine, Taxes], ...], target: Target, known: tuple[Taxes, ...]
+) -> Invoice:
+    """The invoice over rounded lines that meets the target as far as tax rates allow.
+
+    `known` are the taxes of the tariff, first the one on a charge where no line stands.
+    """
     categories: list[Taxes] = []
     bases: list[int] = []
     for line, category in lines:
@@ -93,14 +97,16 @@ def compose(lines: tuple[tuple[InvoiceLine, Taxes], ...], target: Target, defaul
             bases.append(0)
         bases[categories.index(category)] += line.before_taxes_minor
     if not categories and target.net:
-        categories, bases = [default], [0]
-    wanted = list(bases)
+        categories, bases = [known[0]], [0]
+    wanted, due = list(bases), target.gross
     if target.net is not None and target.net != sum(bases):
         wanted = spread(target.net, bases)
-    if target.net is not None and target.gross is not None:
-        gap = target.gross - _gross(categories, wanted)
+    if target.net is not None and due is not None:
+        gap = due - _gross(categories, wanted)
         if abs(gap) > _ROUNDING_PER_CATEGORY * len(categories):
-            categories, bases, wanted = _bracket(categories, bases, target.net, target.gross)
+            categories += [taxes for taxes in known if taxes not in categories]
+            categories, wanted, due = _bracket(categories, target.net, due, target.reason)
+            bases += [0] * (len(categories) - len(bases))
     allowances: list[Adjustment] = []
     charges: list[Adjustment] = []
     for category, base, want in zip(categories, bases, wanted, strict=True):
@@ -108,11 +114,14 @@ def compose(lines: tuple[tuple[InvoiceLine, Taxes], ...], target: Target, defaul
             adjustment = Adjustment(reason=target.reason, amount_minor=abs(want - base), taxes=category.rates)
             (charges if want > base else allowances).append(adjustment)
     taxes = tuple(
-        tax for category, want in zip(categories, wanted, strict=True) for tax in _taxes(category, want)
+        tax
+        for category, want in zip(categories, wanted, strict=True)
+        if want or any(category == of_line for _, of_line in lines)
+        for tax in _taxes(category, want)
     )
     before = sum(wanted)
     after = before + sum(tax.amount_minor for tax in taxes)
-    payable = after if target.gross is None else target.gross
+    payable = after if due is None else due
     return Invoice(
         lines=tuple(line for line, _ in lines),
         taxes=taxes,
@@ -156,24 +165,30 @@ def _taxes(category: Taxes, base_minor: int) -> tuple[InvoiceTax, ...]:
 
 
 def _bracket(
-    categories: list[Taxes], bases: list[int], net: int, gross: int
-) -> tuple[list[Taxes], list[int], list[int]]:
-    """Bases that give `net` and come as near to `gross` as rates allow, none of them negative.
+    categories: list[Taxes], net: int, gross: int, reason: Reason
+) -> tuple[list[Taxes], list[int], int]:
+    """Categories, bases and the amount due that give `net` and `gross`, no base negative.
 
-    The two categories whose rates lie around the wanted one share the net; an untaxed category stands in
-    where every rate is above it.
+    The two categories whose rates lie around the wanted one share the net; an untaxed category stands in where
+    every rate is above it. Where every rate is below it no invoice has that much tax: a maximum then leaves the
+    net and asks for less, a minimum asks for more net, so that both limits hold.
     """
-    wanted_factor = Fraction(gross, net) if net else Fraction(1)
-    if all(c.factor > wanted_factor for c in categories):
-        categories, bases = [*categories, UNTAXED], [*bases, 0]
-    low = max(
-        (i for i, c in enumerate(categories) if c.factor <= wanted_factor), key=lambda i: categories[i].factor
-    )
-    above = [i for i, c in enumerate(categories) if c.factor >= wanted_factor]
-    high = min(above, key=lambda i: categories[i].factor, default=low)
+    highest = max(range(len(categories)), key=lambda i: categories[i].factor)
+    factor = categories[highest].factor
     wanted = [0] * len(categories)
+    if gross > net * factor:
+        wanted[highest] = net if reason == "maximum price" else round_half_up(gross / factor)
+        due = _gross(categories, wanted) if reason == "maximum price" else gross
+        return categories, wanted, due
+    if all(gross < net * c.factor for c in categories):
+        categories, wanted = [*categories, UNTAXED], [*wanted, 0]
+    low = max(
+        (i for i, c in enumerate(categories) if net * c.factor <= gross), key=lambda i: categories[i].factor
+    )
+    above = (i for i, c in enumerate(categories) if net * c.factor >= gross)
+    high = min(above, key=lambda i: categories[i].factor)
     span = categories[high].factor - categories[low].factor
     share = round_half_up((gross - net * categories[low].factor) / span) if span else 0
     wanted[high] += share
     wanted[low] += net - share
-    return categories, bases, wanted
+    return categories, wanted, gross

@@ -375,6 +375,14 @@ def test_the_invoice_closes_and_keeps_the_limits(tariff, session, low, high):
     assert before == invoice.total_before_taxes_minor
     assert before + sum(t.amount_minor for t in invoice.taxes) == invoice.total_after_taxes_minor
     assert invoice.total_after_taxes_minor + invoice.rounding_minor == invoice.payable_minor
+    assert abs(invoice.rounding_minor) <= len(invoice.lines) + len(invoice.taxes)
+    assert min((invoice.payable_minor, *(a.amount_minor for a in invoice.allowances + invoice.charges))) >= 0
+    if high is not None and low is None:
+        assert invoice.total_before_taxes_minor <= high[0]
+        assert high[1] is None or invoice.payable_minor <= sum(high)
+    if low is not None and high is None and bill.begin < bill.end:
+        assert invoice.total_before_taxes_minor >= low[0]
+        assert low[1] is None or invoice.payable_minor >= sum(low)
     for tax in invoice.taxes:
         on_category = sum(line.before_taxes_minor for line in invoice.lines if line.taxes == tax.category)
         on_category += sum(c.amount_minor for c in invoice.charges if c.taxes == tax.category)
