@@ -79,6 +79,7 @@ STATES: dict[str, tuple[View, ...]] = {
     "suspended": (metered("suspended", by="ev", estimated=True, cost_minor=12_705, seconds=36_000),),
     "stopping": (metered("stopping"),),
     "paid": (paid(),),
+    "paid, offline, stopped by the till": (paid(online=False, reason="limit"),),
     "paid by limit": (paid(reason="limit", receipt_url=None, paid_method="account", estimated=True),),
     "ended": (view("ended", reason="no_plug"),),
     "ended free": (metered("ended", reason="free", cost_minor=0),),
@@ -329,9 +330,12 @@ def test_the_receipt_is_a_code_to_scan_or_said_to_come_later(start_till: Any, pa
     expect(code).to_be_visible()
     assert page.evaluate("document.querySelector('.qr').naturalWidth") > 0
     assert "€42.95 of the €50.00" in text(page)
+    till.show(paid(online=False))
+    expect(page.locator(".receipt")).to_contain_text("available once the charger is online")
+    expect(code).to_be_visible()
     till.show(paid(receipt_url=None))
     expect(code).to_have_count(0)
-    assert "under its number" in text(page)
+    assert "under this number" in text(page)
     assert "CT-7Q2M-000042" in text(page)
 
 
@@ -438,6 +442,17 @@ def test_a_stream_that_falls_silent_is_given_up(start_till: Any, page: Page) -> 
     page.route("**/events", lambda route: route.abort())
     page.clock.run_for(13_000)
     expect(page.locator(".moment")).to_be_visible()
+
+
+def test_a_notice_is_over_when_its_driver_goes_on(start_till: Any, page: Page) -> None:
+    till = start_till()
+    notice = Notice(code="card_unknown", serial=1)
+    till.show(view(notice=notice))
+    open_page(page, till)
+    expect(page.get_by_role("alert")).to_contain_text("not known")
+    till.show(view("authorizing", notice=notice))
+    expect(page.locator(".single.authorizing")).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_empty()
 
 
 def test_a_notice_for_every_evse_names_none_of_them(start_till: Any, page: Page) -> None:

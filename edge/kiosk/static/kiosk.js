@@ -24,7 +24,7 @@ const state = {
   code: null, // {typed, message} while a stop code is typed
   countdowns: new Map(), // evse -> {view's seconds_left, until}
   notices: new Map(), // evse -> serial of the newest notice that was shown
-  banner: null, // {label, code, until} of that notice while it passes
+  banner: null, // {evse, kind, label, code, until} of that notice while it passes
   touched: 0,
   active: false, // a session was on the screen
 };
@@ -98,11 +98,13 @@ function secondsLeft(view) {
   return counting ? Math.max(0, Math.ceil((counting.until - performance.now()) / 1000)) : null;
 }
 
-function notice({ evse_id, label, notice }) {
+function notice({ evse_id, label, kind, notice }) {
+  if (state.banner?.evse === evse_id && state.banner.kind !== kind) state.banner = null; // what it said is over
   if (notice === null || state.notices.get(evse_id) === notice.serial) return;
   state.notices.set(evse_id, notice.serial);
   const toAll = alive(state.banner) && state.banner.code === notice.code && state.banner.label !== label;
-  state.banner = { label: toAll ? null : label, code: notice.code, until: performance.now() + NOTICE_MS };
+  const until = performance.now() + NOTICE_MS;
+  state.banner = { evse: evse_id, kind, label: toAll ? null : label, code: notice.code, until };
 }
 
 const alive = (banner) => banner !== null && banner.until > performance.now();

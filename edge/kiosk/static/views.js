@@ -189,11 +189,12 @@ export function receipt(panel, { words }) {
   const number = view.invoice_number ? el("p", { class: "number" }, `${words.receipt_number} `, el("b", {}, view.invoice_number)) : null;
   const later = view.invoice_number ? words.receipt_later : words.receipt_pending;
   if (qr === null) return el("section", { class: "receipt" }, el("p", {}, later), number);
+  const offline = view.online === false;
   return el(
     "section",
-    { class: "receipt" },
+    { class: offline ? "receipt offline" : "receipt" },
     el("img", { class: "qr", src: qr, alt: words.receipt }),
-    el("p", {}, words.receipt),
+    el("p", {}, offline ? words.receipt_offline : words.receipt),
     number,
   );
 }
