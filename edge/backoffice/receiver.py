@@ -20,9 +20,11 @@ from edge import log
 from edge.backoffice.arrival import MESSAGE_BYTES_MAX, Message
 from edge.backoffice.attachment import Attachment
 from edge.backoffice.books import Books
+from edge.backoffice.dispatch import Dispatch
 from edge.backoffice.options import BackofficeOptions
 from edge.errors import StoreError
 from edge.sync.contract.messages import Ack, MessageInvalid, State, read_state
+from edge.sync.contract.orders import OrderMalformed, Reply, read_reply
 from edge.sync.contract.topics import Peer, of_topic
 from edge.sync.link import Arrived, Link
 
@@ -53,6 +55,7 @@ class Receiver:
         self._options = options
         self._books = Books(Path(options.db))
         self._attachments = [Attachment(broker, options) for broker in options.brokers]
+        self._dispatch = Dispatch(self._books.db, Path(options.db), self._attachments)
         self._on_ready = on_ready
         self._announced = False
         self._stopping = False
@@ -77,6 +80,7 @@ class Receiver:
                 if self._pending and now >= self._retry_at:
                     self._take(now)
                 self._ask_for_gaps(now)
+                self._dispatch.serve(now)
         finally:
             for attachment in self._attachments:
                 attachment.close()
@@ -104,6 +108,7 @@ class Receiver:
     def _take(self, now: float) -> None:
         messages: list[Message] = []
         states: list[tuple[Attachment, Peer, State, bool]] = []
+        replies: list[tuple[Peer, Reply]] = []
         whose: dict[Peer, Attachment] = {}
         for pending in self._pending:
             arrived = pending.arrived
@@ -114,6 +119,9 @@ class Receiver:
                 case (Peer() as peer, "state"):
                     with contextlib.suppress(MessageInvalid):
                         states.append((pending.at, peer, read_state(arrived.payload), arrived.retained))
+                case (Peer() as peer, "reply"):
+                    with contextlib.suppress(OrderMalformed):
+                        replies.append((peer, read_reply(arrived.payload)))
                 case _:
                     log.warning("backoffice.dropped", topic=arrived.topic, bytes=len(arrived.payload))
         utc = datetime.now(UTC)
@@ -123,6 +131,8 @@ class Receiver:
                 (at, peer, self._books.answer(peer, state, utc, retained=retained))
                 for at, peer, state, retained in states
             ]
+            for peer, reply in replies:
+                self._dispatch.answered(peer, reply, utc)
         except StoreError as e:
             if not e.retryable:
                 raise
@@ -140,8 +150,7 @@ class Receiver:
         self._pending.clear()
 
     def _say(self, at: Attachment, peer: Peer, ack: Ack) -> None:
-        if at.link is not None:
-            at.link.publish(peer.topic("ack"), msgspec.json.encode(ack))
+        at.publish(peer.topic("ack"), msgspec.json.encode(ack))
 
     def _look_at_gaps(self, now: float) -> None:
         for peer, ack in self._books.gaps()[:_GAPS_MAX]:

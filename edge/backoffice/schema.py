@@ -134,7 +134,53 @@ CREATE VIEW meter_values AS SELECT site, device, meter_value.* FROM meter_value 
 CREATE VIEW quarantined AS SELECT site, device, quarantine.* FROM quarantine JOIN device USING (device_id);
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+_ORDERS = """
+CREATE TABLE orders (
+    order_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream TEXT NOT NULL,
+    site TEXT NOT NULL,
+    device TEXT,
+    version INTEGER NOT NULL,
+    topic TEXT NOT NULL,
+    issued_at TEXT NOT NULL,
+    expires_at TEXT,
+    body TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    reply TEXT
+) STRICT;
+CREATE INDEX orders_open ON orders (order_id) WHERE stream = 'cmd' AND reply IS NULL;
+CREATE INDEX orders_topic ON orders (topic);
+CREATE INDEX orders_device ON orders (site, device, version);
+CREATE TABLE stream (
+    stream TEXT NOT NULL,
+    site TEXT NOT NULL,
+    device TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    PRIMARY KEY (stream, site, device)
+) STRICT;
+CREATE TABLE member (
+    site TEXT NOT NULL,
+    token TEXT NOT NULL,
+    listed TEXT NOT NULL,
+    removed INTEGER NOT NULL,
+    changed INTEGER NOT NULL,
+    PRIMARY KEY (site, token)
+) STRICT;
+CREATE INDEX member_changed ON member (site) WHERE changed;
+CREATE TABLE answer (
+    site TEXT NOT NULL,
+    device TEXT NOT NULL,
+    stream TEXT NOT NULL,
+    part INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    ok INTEGER NOT NULL,
+    reply TEXT NOT NULL,
+    at TEXT NOT NULL,
+    PRIMARY KEY (site, device, stream, part)
+) STRICT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _ORDERS)
 
 
 def open_books(path: Path) -> sqlite3.Connection:

@@ -1,0 +1,317 @@
+"""What this back office orders: numbered, signed, kept until each device has answered.
+
+    orders = Orders(database, signer)
+    orders.command(peer("site", "device"), RemoteStop(session_id="..."), good_for_s=300)
+    orders.publish("site", PublishTariff(document=...))
+    orders.put_members("site", [...]); orders.publish_members("site")
+
+The receiver sends what stands here (`Outgoing`). A member list goes out whole once, and then as changes to it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from edge.backoffice.schema import open_books
+from edge.errors import CallError
+from edge.store.connection import translated
+from edge.sync.contract.orders import (
+    PART_MEMBERS_MAX,
+    PARTS_MAX,
+    Body,
+    Command,
+    ListedMember,
+    MemberChanges,
+    MemberList,
+    MemberPart,
+    Order,
+    PublishPlans,
+    PublishTariff,
+    Reply,
+    Stream,
+    topic_of,
+)
+from edge.sync.contract.signed import Signer, sign
+from edge.sync.contract.topics import Peer
+
+
+class MembersTooMany(CallError):
+    code = "backoffice.members"
+    hint = "split the site, or use groups"
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A command that its device has not answered: its row, its topic and what to publish."""
+
+    order_id: int
+    topic: str
+    payload: bytes
+
+
+class Retained(msgspec.Struct, frozen=True):
+    """A document as it stands now: its newest row, its topic and what to keep there; empty: nothing any more."""
+
+    order_id: int
+    topic: str
+    payload: bytes
+
+
+class OrderStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A command and what became of it. `reply` is None while nobody answered."""
+
+    site: str
+    device: str
+    version: int
+    issued_at: str
+    expires_at: str | None
+    order: msgspec.Raw
+    reply: Reply | None
+
+
+class Orders:
+    """The orders of one database. One thread."""
+
+    def __init__(self, path: Path, signer: Signer) -> None:
+        self._path = path
+        self._signer = signer
+        self._db = open_books(path)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def command(self, device: Peer, body: Command, *, good_for_s: int | None = None) -> int:
+        """Order something of one device; the number of the order. It is sent until answered or expired."""
+        now = datetime.now(UTC)
+        expires = None if good_for_s is None else now + timedelta(seconds=good_for_s)
+        with self._transaction():
+            version = self._next("cmd", device.site, device.device)
+            order = Order(
+                stream="cmd",
+                site=device.site,
+                device=device.device,
+                version=version,
+                issued_at=now,
+                expires_at=expires,
+                order=body,
+            )
+            self._keep(order)
+        return version
+
+    def publish(self, site: str, body: PublishTariff | PublishPlans) -> int:
+        """A document for every device of a site, in place of the one before; its version."""
+        stream: Stream = "tariff" if isinstance(body, PublishTariff) else "plans"
+        with self._transaction():
+            version = self._next(stream, site, None)
+            self._keep(self._for_all(stream, site, version, body))
+        return version
+
+    def put_members(self, site: str, members: Iterable[ListedMember]) -> None:
+        """Members to add or to change, by token; `publish_members` sends them."""
+        with self._transaction():
+            self._db.executemany(
+                "INSERT INTO member (site, token, listed, removed, changed) VALUES (?, ?, ?, 0, 1) "
+                "ON CONFLICT (site, token) DO UPDATE SET listed = excluded.listed, removed = 0, changed = 1",
+                ((site, member.token, msgspec.json.encode(member).decode()) for member in members),
+            )
+
+    def remove_members(self, site: str, tokens: Iterable[str]) -> int:
+        """Members to forget, here at once and at the devices with the next `publish_members`; how many were there."""
+        with self._transaction():
+            return sum(
+                self._db.execute(
+                    "UPDATE member SET removed = 1, changed = 1, listed = '' WHERE site = ? AND token = ? "
+                    "AND NOT removed",
+                    (site, token),
+                ).rowcount
+                for token in tokens
+            )
+
+    def members(self, site: str) -> list[ListedMember]:
+        """Who may charge at a site, and who is blocked."""
+        rows = self._db.execute(
+            "SELECT listed FROM member WHERE site = ? AND NOT removed ORDER BY token", (site,)
+        )
+        return [msgspec.json.decode(row[0], type=ListedMember) for row in rows]
+
+    def publish_members(self, site: str) -> int:
+        """Send what changed since the full list, or a new full list when that is shorter; its version.
+
+        Raises MembersTooMany.
+        """
+        with self._transaction():
+            base = self._base(site)
+            (changed,) = self._db.execute(
+                "SELECT count(*) FROM member WHERE site = ? AND changed", (site,)
+            ).fetchone()
+            version = self._next("members", site, None)
+            if base is None or changed > PART_MEMBERS_MAX:
+                self._full(site, version)
+            else:
+                self._keep(self._for_all("members", site, version, self._changes(site, base)))
+        return version
+
+    def _full(self, site: str, version: int) -> None:
+        self._db.execute("DELETE FROM member WHERE site = ? AND removed", (site,))
+        self._db.execute("UPDATE member SET changed = 0 WHERE site = ?", (site,))
+        members = self.members(site)
+        parts = [members[n : n + PART_MEMBERS_MAX] for n in range(0, len(members), PART_MEMBERS_MAX)] or [[]]
+        if len(parts) > PARTS_MAX:
+            raise MembersTooMany(f"{len(members)} members, {PART_MEMBERS_MAX * PARTS_MAX} fit into a list")
+        self._clear(site)
+        for number, part in enumerate(parts, start=1):
+            body = MemberPart(part=number, parts=len(parts), members=tuple(part))
+            self._keep(self._for_all("members", site, version, body))
+        self._keep(self._for_all("members", site, version, MemberList(parts=len(parts))))
+
+    def _clear(self, site: str) -> None:
+        """Empty messages in place of the last list, or the broker would keep it for ever."""
+        self._db.execute(
+            "DELETE FROM orders WHERE site = ? AND stream = 'members' AND payload = x''", (site,)
+        )
+        rows = self._db.execute(
+            "DELETE FROM orders WHERE site = ? AND stream = 'members' RETURNING version, topic, issued_at",
+            (site,),
+        ).fetchall()
+        self._db.executemany(
+            "INSERT INTO orders (stream, site, version, topic, issued_at, body, payload) "
+            "VALUES ('members', ?, ?, ?, ?, '', x'')",
+            ((site, *row) for row in rows),
+        )
+
+    def _changes(self, site: str, base: int) -> MemberChanges:
+        rows = self._db.execute(
+            "SELECT token, listed, removed FROM member WHERE site = ? AND changed", (site,)
+        ).fetchall()
+        return MemberChanges(
+            base=base,
+            put=tuple(msgspec.json.decode(listed, type=ListedMember) for _, listed, gone in rows if not gone),
+            remove=tuple(token for token, _, gone in rows if gone),
+        )
+
+    def _base(self, site: str) -> int | None:
+        row = self._db.execute(
+            "SELECT max(version) FROM orders WHERE site = ? AND topic LIKE '%/members/list' AND payload <> x''",
+            (site,),
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def status(self, device: Peer) -> list[OrderStatus]:
+        """The commands for a device, newest first."""
+        rows = self._db.execute(
+            "SELECT version, issued_at, expires_at, body, reply FROM orders "
+            "WHERE stream = 'cmd' AND site = ? AND device = ? ORDER BY version DESC LIMIT 1000",
+            (device.site, device.device),
+        )
+        return [
+            OrderStatus(
+                site=device.site,
+                device=device.device,
+                version=version,
+                issued_at=issued_at,
+                expires_at=expires_at,
+                order=msgspec.Raw(body.encode()),
+                reply=None if reply is None else msgspec.json.decode(reply, type=Reply),
+            )
+            for version, issued_at, expires_at, body, reply in rows
+        ]
+
+    def _for_all(self, stream: Stream, site: str, version: int, body: Body) -> Order:
+        now = datetime.now(UTC)
+        return Order(stream=stream, site=site, device=None, version=version, issued_at=now, order=body)
+
+    def _next(self, stream: Stream, site: str, device: str | None) -> int:
+        (version,) = self._db.execute(
+            "INSERT INTO stream (stream, site, device, version) VALUES (?, ?, ?, 1) "
+            "ON CONFLICT (stream, site, device) DO UPDATE SET version = version + 1 RETURNING version",
+            (stream, site, device or ""),
+        ).fetchone()
+        return int(version)
+
+    def _keep(self, order: Order) -> None:
+        topic = topic_of(order)
+        if order.device is None:
+            self._db.execute("DELETE FROM orders WHERE topic = ?", (topic,))
+        body = b"" if isinstance(order.order, MemberPart) else msgspec.json.encode(order.order)
+        self._db.execute(
+            "INSERT INTO orders (stream, site, device, version, topic, issued_at, expires_at, body, payload) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                order.stream,
+                order.site,
+                order.device,
+                order.version,
+                topic,
+                order.issued_at.isoformat(),
+                None if order.expires_at is None else order.expires_at.isoformat(),
+                body.decode(),
+                sign(msgspec.json.encode(order), self._signer),
+            ),
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with translated("write", self._path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+
+class Outgoing:
+    """The receiver's view: what to publish, and where the answers go. On the receiver's own connection."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def waiting(self, now: datetime, *, limit: int) -> Sequence[Waiting]:
+        """Commands without an answer that are still good, oldest first."""
+        rows = self._db.execute(
+            "SELECT order_id, topic, payload FROM orders WHERE stream = 'cmd' AND reply IS NULL "
+            "AND (expires_at IS NULL OR expires_at > ?) ORDER BY order_id LIMIT ?",
+            (now.isoformat(), limit),
+        )
+        return [Waiting(*row) for row in rows]
+
+    def retained(self, after: int, *, limit: int) -> Sequence[Retained]:
+        """Documents of rows after `after`, oldest first."""
+        rows = self._db.execute(
+            "SELECT order_id, topic, payload FROM orders WHERE stream <> 'cmd' AND order_id > ? "
+            "ORDER BY order_id LIMIT ?",
+            (after, limit),
+        )
+        return [Retained(*row) for row in rows]
+
+    def answered(self, device: Peer, reply: Reply, now: datetime) -> None:
+        """Keep a device's answer; the first one to a command counts."""
+        if reply.stream == "cmd":
+            self._db.execute(
+                "UPDATE orders SET reply = ? WHERE stream = 'cmd' AND site = ? AND device = ? AND version = ? "
+                "AND reply IS NULL",
+                (msgspec.json.encode(reply).decode(), device.site, device.device, reply.version),
+            )
+            return
+        self._db.execute(
+            "INSERT INTO answer (site, device, stream, part, version, ok, reply, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (site, device, stream, part) DO UPDATE SET version = excluded.version, "
+            "ok = excluded.ok, reply = excluded.reply, at = excluded.at",
+            (
+                device.site,
+                device.device,
+                reply.stream,
+                reply.part or 0,
+                reply.version,
+                int(reply.ok),
+                msgspec.json.encode(reply).decode(),
+                now.isoformat(),
+            ),
+        )
