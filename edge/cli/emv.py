@@ -13,7 +13,7 @@ def emv() -> None:
     """Look into card data; card numbers are never shown whole."""
 
 
-@emv.command()
+@emv.command("decode")
 @click.argument("hex_digits", metavar="HEX", nargs=-1, required=True)
 @command
 def decode(call: Call, hex_digits: tuple[str, ...]) -> None:

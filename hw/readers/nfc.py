@@ -205,7 +205,7 @@ class NfcCoupler:
 
 
 def _serial_device(device: str, driver: str) -> Any:
-    """nfcpy's driver on a serial line named whole, which nfcpy's own search for `/dev/tty*` does not find."""
+    """A driver of nfcpy on a serial line named whole, which nfcpy's own search for `/dev/tty*` does not find."""
     from nfc.clf import transport  # noqa: PLC0415
 
     line = transport.TTY(device)

@@ -6,6 +6,7 @@ at any time, and pcscd itself may be restarted: each of them ends the stream of 
 
 from __future__ import annotations
 
+import threading
 from types import ModuleType
 from typing import Annotated, Any, Final
 
@@ -15,6 +16,7 @@ from msgspec import Meta
 from edge.errors import CardError, CardLost, CardUnreadable, HardwareError
 from edge.ports import CardReader, Clock
 from hw.readers.errors import ReaderGone
+from hw.readers.response import complete
 from hw.readers.stream import Found, TapStream
 
 #: PC/SC part 3, 3.2.2.1.3: Get Data, UID.
@@ -22,6 +24,9 @@ _GET_UID: Final = bytes.fromhex("FFCA000000")
 
 #: PC/SC part 3, 3.1.3.2.3: the historical bytes of a storage card's ATR, which has no APDUs of its own.
 _STORAGE: Final = bytes.fromhex("804F0CA000000306")
+
+#: A card that lies on the reader and cannot be read is tried again after this time.
+LOOK_AGAIN_S: Final = 0.3
 
 #: ISO/IEC 14443-3: UIDs have 4, 7 or 10 bytes; a few readers say 8 for ISO/IEC 15693.
 _UID_LENGTHS: Final = (4, 7, 8, 10)
@@ -49,7 +54,8 @@ class PcscCoupler:
         self._card: Any = None
         self._protocol = 0
         self._events = 0
-        self._ignored: int | None = None
+        self._lost = False
+        self._pause = threading.Event()
 
     def open(self) -> None:
         s = _scard()
@@ -75,28 +81,28 @@ class PcscCoupler:
     def find(self, within_s: float) -> Found | None:
         s = _scard()
         state = self._status(0, s.SCARD_STATE_UNAWARE)
-        if not state & s.SCARD_STATE_PRESENT or self._ignored == state >> 16:
-            state = self._status(int(within_s * 1000), state & 0xFFFF0000 | state & ~s.SCARD_STATE_CHANGED)
-        if not state & s.SCARD_STATE_PRESENT or self._ignored == state >> 16:
+        if not state & s.SCARD_STATE_PRESENT:
+            state = self._status(int(within_s * 1000), state & ~s.SCARD_STATE_CHANGED)
+        if not state & s.SCARD_STATE_PRESENT:
             return None
         self._events = state >> 16
         try:
             return self._identify()
-        except CardLost:
-            return None
-        except CardUnreadable:
-            self._ignored = self._events  # a contact card, or one upside down: nothing until it has left
+        except CardError:
+            # It is leaving, or it has no UID: a contact card, or one upside down.
+            self._leave()
+            self._pause.wait(LOOK_AGAIN_S)
             return None
 
     def _identify(self) -> Found:
-        """Connect, and ask the reader for the card's UID. Raises CardError."""
+        """Connect, and ask the reader for the card's UID. Raises CardError, ReaderGone."""
         s = _scard()
         code, card, self._protocol = s.SCardConnect(
             self._context, self._reader, s.SCARD_SHARE_SHARED, s.SCARD_PROTOCOL_T0 | s.SCARD_PROTOCOL_T1
         )
         self._check(code)
-        self._card = card
-        answer = self.transmit(_GET_UID)
+        self._card, self._lost = card, False
+        answer = complete(self.transmit, _GET_UID)
         uid = answer[:-2]
         if answer[-2:] != b"\x90\x00" or len(uid) not in _UID_LENGTHS:
             raise CardUnreadable("the card has no UID")
@@ -107,7 +113,7 @@ class PcscCoupler:
     def present(self) -> bool:
         s = _scard()
         state = self._status(0, s.SCARD_STATE_UNAWARE)
-        still = bool(state & s.SCARD_STATE_PRESENT) and state >> 16 == self._events
+        still = bool(state & s.SCARD_STATE_PRESENT) and state >> 16 == self._events and not self._lost
         if not still:
             self._leave()
         return still
@@ -117,6 +123,7 @@ class PcscCoupler:
         if self._card is None:
             raise CardLost("the card has left the reader")
         code, answer = s.SCardTransmit(self._card, _pci(s, self._protocol), list(command))
+        self._lost = self._lost or not answer
         self._check(code)
         return bytes(answer)
 
@@ -129,7 +136,8 @@ class PcscCoupler:
     def _leave(self) -> None:
         if self._card is not None:
             s = _scard()
-            s.SCardDisconnect(self._card, s.SCARD_RESET_CARD)
+            # Neither reset nor power off: where the card has just left, pcscd 1.9 never sees the next one come.
+            s.SCardDisconnect(self._card, s.SCARD_LEAVE_CARD)
             self._card = None
 
     def _status(self, timeout_ms: int, known: int) -> int:

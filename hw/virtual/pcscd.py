@@ -41,6 +41,9 @@ _DRIVER_ROOTS: Final = (Path("/usr/lib/pcsc/drivers"), Path("/usr/lib/aarch64-li
 #: pcscd takes a tenth of a second to start; a busy computer takes longer.
 START_MAX_S: Final = 20.0
 
+#: vpcd takes a card's connection when it looks the next time, 0.4 s later.
+_HAND_OUT_MAX_S: Final = 5.0
+
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
 _IFF_UP: Final = 1
@@ -180,7 +183,7 @@ async def _serve(directory: Path) -> None:
     """Say when pcscd and its readers listen, then hand out connections."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(START_MAX_S):
-        while not await loop.run_in_executor(None, _listening, directory):
+        while not await loop.run_in_executor(None, _listening, directory):  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.02)
     place = directory / "cards"
     place.unlink(missing_ok=True)
@@ -196,7 +199,7 @@ async def _serve(directory: Path) -> None:
 
 
 def _listening(directory: Path) -> bool:
-    """pcscd's socket is there, and every reader's port is in the kernel's list of listening ones."""
+    """True once the socket of pcscd is there and the kernel lists every reader's port as listening."""
     if not (directory / "run/pcscd/pcscd.comm").exists():
         return False
     ports = {
@@ -218,10 +221,10 @@ def _lines(path: Path) -> list[str]:
 def _hand_out(door: socket.socket) -> None:
     asking, _ = door.accept()
     with asking:
-        asking.settimeout(1)
+        asking.settimeout(_HAND_OUT_MAX_S)
         try:
             (port,) = struct.unpack(">H", asking.recv(2))
-            with socket.create_connection(("127.0.0.1", port), timeout=1) as card:
+            with socket.create_connection(("127.0.0.1", port), timeout=_HAND_OUT_MAX_S) as card:
                 files = array.array("i", [card.fileno()])
                 asking.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
         except (OSError, struct.error):

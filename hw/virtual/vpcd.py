@@ -33,6 +33,10 @@ _STORAGE: Final = bytes.fromhex("804F0CA000000306030001") + bytes(4)
 #: A card's answer of 64 KiB does not fit into vpcd's length.
 _MESSAGE_MAX: Final = 0xFFFF
 
+#: pcscd looks for the card every 0.4 s, and notices only then that it has left.
+_LOOK_EVERY_S: Final = 0.6
+_HANG_UP_MAX_S: Final = 5.0
+
 #: A driver takes the card away when nothing has been asked of it for this long; pcscd notices it in this time.
 _QUIET_S: Final = 0.4
 
@@ -53,10 +57,13 @@ class VpcdField:
         connection.setblocking(False)
         self._asked.clear()
         self._serving = asyncio.create_task(self._serve(connection, card))
+        await asyncio.sleep(0)  # so that it has begun, and hangs up, whenever it is ended
 
     async def remove(self) -> None:
         """Take the card away."""
         if self._serving is not None:
+            if self._serving.done():  # torn away, which only vpcd has noticed yet
+                await asyncio.sleep(_LOOK_EVERY_S)
             self._serving.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._serving
@@ -69,7 +76,7 @@ class VpcdField:
         try:
             async with asyncio.timeout(timeout_s):
                 await self._asked.wait()
-                while (left_s := self._asked_at + _QUIET_S - loop.time()) > 0:
+                while (left_s := self._asked_at + _QUIET_S - loop.time()) > 0:  # noqa: ASYNC110 - quiet is no event
                     await asyncio.sleep(left_s)
         finally:
             await self.remove()
@@ -103,7 +110,16 @@ class VpcdField:
         except (Left, OSError, EOFError):
             return
         finally:
-            connection.close()
+            await _leave(loop, connection)
+
+
+async def _leave(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
+    """Hang up, and wait until vpcd has: a card that comes sooner would be taken for the one that left."""
+    with contextlib.suppress(OSError, TimeoutError), connection:
+        connection.shutdown(socket.SHUT_WR)
+        async with asyncio.timeout(_HANG_UP_MAX_S):
+            while await loop.sock_recv(connection, _MESSAGE_MAX):
+                pass
 
 
 async def _receive(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> bytes:

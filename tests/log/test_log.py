@@ -34,6 +34,14 @@ def lines():
     logging.captureWarnings(capture=False)
 
 
+def raised(error: Exception, cause: Exception | None = None) -> Exception:
+    """The error as whoever catches it has it: with its trace and its cause."""
+    try:
+        raise error from cause
+    except type(error) as e:
+        return e
+
+
 def test_an_event_is_a_line_with_its_fields(lines):
     out = lines()
     log.event("session.ended", session_id="s-1", energy_wh=12345, meter=None)
@@ -57,10 +65,7 @@ def test_json_has_the_fields_beside_time_level_and_event(lines):
 
 def test_journald_gets_its_priority_on_every_line(lines):
     out = lines("journald")
-    try:
-        raise ValueError("boom")
-    except ValueError as e:
-        log.error("till.broke", error=e)
+    log.error("till.broke", error=raised(ValueError("boom")))
     assert out.getvalue().startswith("<3>till.broke")
     assert all(line.startswith("<3>") for line in out.getvalue().splitlines())
 
@@ -70,10 +75,9 @@ def test_no_card_number_reaches_the_log_on_any_way(lines, form):
     out = lines(form, "debug")
     log.event("pay", note=f"card {VISA}", number=int(VISA), nested={"a": [VISA]}, raw=bytes.fromhex(VISA))
     log.debug(f"{VISA} is not a name", x=object())
-    try:
-        raise ValueError(f"bad {VISA}") from RuntimeError(bytes.fromhex("5a08" + VISA))
-    except ValueError as e:
-        log.error("pay.failed", error=e)
+    log.error(
+        "pay.failed", error=raised(ValueError(f"bad {VISA}"), RuntimeError(bytes.fromhex("5a08" + VISA)))
+    )
     logging.getLogger("somebody.else").warning("answer %r", bytes.fromhex("5A08" + VISA))
     text = out.getvalue()
     assert VISA not in text

@@ -114,7 +114,8 @@ def test_a_configuration_cannot_name_another_kind_of_path(path, virtual):
 
 
 @pytest.mark.parametrize(
-    "path", ["usb", "usb:054c:06c3", "usb:001:023", "tty:AMA0:pn532", "tty:/dev/serial/by-id/usb-x.1_y-if00:pn532"]
+    "path",
+    ["usb", "usb:054c:06c3", "usb:001:023", "tty:AMA0:pn532", "tty:/dev/serial/by-id/usb-x.1_y-if00:pn532"],
 )
 def test_a_configuration_names_a_reader(path):
     assert msgspec.convert({"path": path}, nfc.Options).path == path

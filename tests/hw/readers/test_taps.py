@@ -92,7 +92,7 @@ async def test_a_card_that_falls_silent_ends_in_an_error_and_the_next_one_is_rea
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (b"", CardLost),
+        (b"", HardwareError),
         (b"\x90", CardUnreadable),
         (b"\x61\x00", CardUnreadable),
         (b"\x00" * 255 + b"\x61\xff", CardUnreadable),
