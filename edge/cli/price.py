@@ -38,6 +38,8 @@ from edge.errors import InputError, TillError
 _PLACES = 10
 #: A week of samples a second.
 _PERIODS_MAX = 700_000
+#: That many periods of 150 bytes.
+_LINE_BYTES_MAX = 105_000_000
 _STATES = ("Charging", "SuspendedEV", "SuspendedEVSE")
 _LINE_FIELDS = frozenset(("id", "tariff", "time_zone", "periods", "reservation", "plan"))
 _PERIOD_FIELDS = frozenset(("start", "end", "energy_wh", "state", "current_a", "power_w"))
@@ -71,7 +73,7 @@ def price(_call: Call, file: Any) -> None:
 
 def _session(line: bytes) -> Mapping[str, Any]:
     try:
-        value = parse(line)
+        value = parse(line, bytes_max=_LINE_BYTES_MAX)
     except ValueError as e:
         raise InputError(f"the line {e}") from e
     if not isinstance(value, Mapping):

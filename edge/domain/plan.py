@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Literal, cast
 
 import msgspec
@@ -30,6 +30,8 @@ BillingPeriod = Literal["MONTH", "YEAR"]
 #: Accounts and groups that one plan names; larger sets are a group.
 _HOLDERS_MAX = 10_000
 _PERCENT_MAX = Decimal(100)
+#: A price and a percentage of 25 digits each, multiplied, with room to spare.
+_DIGITS_MAX = 60
 
 
 class PlanError(CallError):
@@ -141,7 +143,10 @@ def member_tariff(tariff: Tariff, plan: Plan | None) -> Tariff:
 def _price_left(component: PriceComponent, plan: Plan) -> Decimal:
     if plan.free:
         return Decimal(0)
-    return component.price * (100 - plan.percent_off.get(component.dimension, Decimal(0))) / 100
+    off = plan.percent_off.get(component.dimension, Decimal(0))
+    with localcontext() as context:
+        context.prec = _DIGITS_MAX
+        return component.price * (100 - off) / 100
 
 
 def plan_lines(

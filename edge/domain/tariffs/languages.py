@@ -39,9 +39,8 @@ class Language(msgspec.Struct, frozen=True, kw_only=True):
 
     def number(self, value: Decimal, places: int = 0) -> str:
         """Exact digits with at least `places` decimals: 0.5 as 0.50."""
-        text = format(value.normalize() + 0, "f")
-        whole, _, decimals = text.partition(".")
-        decimals = decimals.ljust(places, "0")
+        whole, _, decimals = format(value, "f").partition(".")
+        decimals = decimals.rstrip("0").ljust(places, "0")
         return whole + self.point + decimals if decimals else whole
 
     def money(self, amount: Decimal, currency: str) -> str:

@@ -56,12 +56,12 @@ def freeze(tariff_document: bytes) -> FrozenTariff:
     return FrozenTariff(hash=hashlib.sha256(text.encode()).hexdigest(), document=text, tariff=tariff)
 
 
-def parse(document: bytes) -> Any:
+def parse(document: bytes, *, bytes_max: int = DOCUMENT_BYTES_MAX) -> Any:
     """JSON with numbers as exact Decimals; repeated names, NaN and oversize are refused. Raises
     ValueError.
     """
-    if len(document) > DOCUMENT_BYTES_MAX:
-        raise ValueError(f"is larger than {DOCUMENT_BYTES_MAX} bytes")
+    if len(document) > bytes_max:
+        raise ValueError(f"is larger than {bytes_max} bytes")
     try:
         return json.loads(
             document,
@@ -88,7 +88,9 @@ def canonical(value: Any, depth: int = 0) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ",".join(canonical(item, depth + 1) for item in value) + "]"
     if isinstance(value, Decimal):
-        return format(value.normalize() + 0, "f")
+        whole, _, decimals = format(value, "f").partition(".")
+        decimals = decimals.rstrip("0")
+        return (f"{whole}.{decimals}" if decimals else whole) if value else "0"
     return json.dumps(value)
 
 

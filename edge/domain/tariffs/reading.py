@@ -15,8 +15,10 @@ import msgspec
 
 #: Far above any price, kWh or watt that is meant; an exponent of 400 digits is an attack on big integers.
 NUMBER_MAX = Decimal(10) ** 9
-#: Prices per kWh have at most 5 decimals in practice; exact arithmetic stays small with 12.
-DECIMALS_MAX = 12
+#: A double printed in full has 17 digits. With 25, and 28 in a Decimal's context, scaling units stays exact.
+DIGITS_MAX = 25
+#: 17 digits of a millionth; what lies further behind the point costs nothing.
+DECIMALS_MAX = 30
 #: A day in seconds is 86,400 and a MWh a million Wh; a step beyond is a mistake.
 STEP_MAX = 10_000_000
 #: Thirty years in seconds.
@@ -234,7 +236,9 @@ def exact_number(value: object, *, at_most: Decimal = NUMBER_MAX, negative: bool
         raise ValueError("must not be negative")
     if not number:
         return Decimal(0)
-    exponent = number.normalize().as_tuple().exponent
-    if isinstance(exponent, int) and -exponent > DECIMALS_MAX:
+    whole, _, decimals = format(number, "f").partition(".")
+    if len(decimals.rstrip("0")) > DECIMALS_MAX:
         raise ValueError(f"has more than {DECIMALS_MAX} decimals")
+    if len((whole + decimals).strip("-0")) > DIGITS_MAX:
+        raise ValueError(f"has more than {DIGITS_MAX} digits")
     return number

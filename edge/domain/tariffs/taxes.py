@@ -11,8 +11,8 @@ import msgspec
 
 from edge.domain.tariffs.model import PriceComponent, Tariff, TaxRate
 
-#: Nobody reads a price with more decimals than this.
-_DECIMALS_MAX = 12
+#: More decimals than a price of 30 has with five taxes on it: what has more has no end.
+_DECIMALS_MAX = 400
 
 
 class Taxes(msgspec.Struct, frozen=True):
@@ -54,4 +54,7 @@ def gross_price(tariff: Tariff, component: PriceComponent) -> Fraction:
 def exact_decimal(value: Fraction) -> Decimal | None:
     """The value as a finite decimal, or None where it has none that could be shown."""
     scaled = value * 10**_DECIMALS_MAX
-    return Decimal(scaled.numerator).scaleb(-_DECIMALS_MAX) if scaled.denominator == 1 else None
+    if scaled.denominator != 1:
+        return None
+    digits = f"{scaled.numerator:0{_DECIMALS_MAX + 1}d}"
+    return Decimal(f"{digits[:-_DECIMALS_MAX]}.{digits[-_DECIMALS_MAX:].rstrip('0')}")
