@@ -92,7 +92,7 @@ def open_envelope(raw: bytes) -> Envelope:
     """The envelope in `raw`. Raises LedgerError when it is none."""
     try:
         return _decode.decode(raw)
-    except msgspec.DecodeError as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise LedgerError(f"not a journal entry: {e}") from e
 
 
@@ -103,7 +103,7 @@ def read_fact(envelope: Envelope) -> Fact | None:
         return None
     try:
         return msgspec.json.decode(envelope.data, type=kind)
-    except msgspec.DecodeError as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise LedgerError(f"entry {envelope.id} of type {envelope.type}: {e}") from e
 
 
