@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from time import monotonic
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -25,6 +26,7 @@ WAITING_MAX = 256  # 64 EVSEs with two requests each on one line, and as many ag
 RECEIVED_MAX = 2048  # several frames with their echoes; more without a reply is noise
 DISTANCE = 3  # requests between two of one signature, where a span has as many counts
 ATTEMPTS = 2
+PLANS_MAX = 4096  # spans times units of a full line; whoever varies them without end pays with time
 
 T = TypeVar("T")
 
@@ -61,23 +63,33 @@ class Answer(msgspec.Struct, Generic[T], frozen=True):
         return tuple(int.from_bytes(self.data[i : i + 2], "big") for i in range(0, len(self.data), 2))
 
 
-class _Used(msgspec.Struct, frozen=True):
+class _Mark:
     """When a signature (unit, function, count) was last on the line, and whether it was answered."""
 
-    at: float
-    turn: int
-    answered: bool
+    __slots__ = ("answered", "at", "turn")
+
+    def __init__(self) -> None:
+        self.at, self.turn, self.answered = -1e9, -DISTANCE, True
 
 
 class _Unit:
-    """What the bus remembers of one unit."""
+    """What the bus remembers of one unit: how many requests it had, and how many of the last went
+    unanswered.
+    """
 
     __slots__ = ("asked", "resume_at", "silent")
 
     def __init__(self) -> None:
-        self.asked = 0
-        self.silent = 0
+        self.asked = self.silent = 0
         self.resume_at = 0.0
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    """One thing to ask, in every count that it may be asked in."""
+
+    unit: _Unit
+    variants: tuple[tuple[Request, _Mark], ...]
+    distance: int
 
 
 class Bus(Generic[T]):
@@ -99,10 +111,12 @@ class Bus(Generic[T]):
         self._turn = asyncio.Lock()  # asyncio's locks are first come, first served
         self._waiting = 0
         self._units: dict[int, _Unit] = {}
-        self._used: dict[tuple[int, int, int], _Used] = {}  # 247 units x 4 functions x 125 counts at most
+        self._marks: dict[tuple[int, int, int], _Mark] = {}  # 247 units x 7 functions x 125 counts at most
+        self._plans: dict[tuple[int, Span], _Plan] = {}
         self._received = bytearray()
         self._request: Request | None = None
-        self._sent = b""
+        self._deadline = 0.0
+        self._watchdog: asyncio.TimerHandle | None = None
         self._tid = 0
         self._done: asyncio.Future[tuple[Reply | ExceptionReply | Misfit, T]] | None = None
         self._echo = False
@@ -115,11 +129,14 @@ class Bus(Generic[T]):
         self, unit: int, span: Span, *, timeout_s: float = 1.0, attempts: int = ATTEMPTS
     ) -> Answer[T]:
         """What `span` holds. Raises BusError. Between attempts the line is free for others."""
-
-        def vary() -> Request:
-            return Request(unit, span.function, span.address, self._count(unit, span))
-
-        reply, at = await self._attempt(unit, vary, timeout_s, attempts)
+        plan = self._plans.get((unit, span))
+        if plan is None:
+            counts = range(span.count, span.count + span.spare + 1, span.step)
+            requests = [frames.request(unit, span.function, span.address, count) for count in counts]
+            if len(self._plans) >= PLANS_MAX:
+                self._plans.clear()
+            plan = self._plans[unit, span] = self._plan(requests)
+        reply, at = await self._attempt(plan, timeout_s, attempts)
         width = 2 * span.count if span.function >= frames.READ_HOLDING else (span.count + 7) // 8
         return Answer(reply.data[:width], at)
 
@@ -133,58 +150,70 @@ class Bus(Generic[T]):
         attempts: int = ATTEMPTS,
     ) -> None:
         """Write registers with function 16. A retry writes the same values again. Raises BusError."""
-        request = Request(unit, 16, address, len(values), values)
-        await self._attempt(unit, lambda: request, timeout_s, attempts)
+        request = frames.request(unit, 16, address, len(values), values)
+        await self._attempt(self._plan([request]), timeout_s, attempts)
 
     async def write_register(
         self, unit: int, address: int, value: int, *, timeout_s: float = 1.0, attempts: int = ATTEMPTS
     ) -> None:
-        """Write one register with function 6, whose reply is an echo: read back what matters. Raises
-        BusError.
-        """
-        request = Request(unit, 6, address, 1, (value,))
-        await self._attempt(unit, lambda: request, timeout_s, attempts)
+        """Function 6, whose reply looks like an echo: read back what matters. Raises BusError."""
+        request = frames.request(unit, 6, address, 1, (value,))
+        await self._attempt(self._plan([request]), timeout_s, attempts)
 
     async def write_coil(
         self, unit: int, address: int, *, on: bool, timeout_s: float = 1.0, attempts: int = ATTEMPTS
     ) -> None:
         """Function 5, whose reply looks like an echo: read back what matters. Raises BusError."""
-        request = Request(unit, 5, address, 1, (int(on),))
-        await self._attempt(unit, lambda: request, timeout_s, attempts)
+        request = frames.request(unit, 5, address, 1, (int(on),))
+        await self._attempt(self._plan([request]), timeout_s, attempts)
 
     async def close(self) -> None:
         """Close the line; the next request opens it again."""
         self._drop_line()
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
 
-    def _count(self, unit: int, span: Span) -> int:
-        """The count that a stray reply is least likely to fit. Raises LineUnsettled when there is none.
+    def _plan(self, requests: list[Request]) -> _Plan:
+        first = requests[0]
+        variants = tuple((r, self._mark(r.unit, r.function, r.count)) for r in requests)
+        unit = self._units.setdefault(first.unit, _Unit())
+        return _Plan(unit, variants, min(len(requests) - 1, DISTANCE))
+
+    def _mark(self, unit: int, function: int, count: int) -> _Mark:
+        return self._marks.setdefault((unit, function, count), _Mark())
+
+    def _choose(self, plan: _Plan) -> tuple[Request, _Mark]:
+        """The variant that a stray reply is least likely to fit. Raises LineUnsettled when there is none.
 
         A signature that went unanswered must rest, and one that was answered is not used again for a few
         requests: a reply may come twice.
         """
-        time = asyncio.get_running_loop().time()
-        asked = self._unit(unit).asked
-        distance = min(span.spare // span.step, DISTANCE)
-        rested: dict[int, tuple[bool, int]] = {}
-        for count in range(span.count, span.count + span.spare + 1, span.step):
-            used = self._used.get((unit, span.function, count))
-            if used is None:
-                return count
-            age_s = time - used.at
-            if (used.answered and asked - used.turn >= distance) or (
-                not used.answered and age_s >= self._timing.ghost_rest_s
-            ):
-                rested[count] = (not used.answered and age_s < self._timing.ghost_s, used.turn)
-        if not rested:
-            raise LineUnsettled(f"{self.options.port} unit {unit}: a late reply may still come")
-        return min(rested, key=rested.__getitem__)
+        first = plan.variants[0][0]
+        if first.function > frames.READ_INPUT:
+            return plan.variants[0]  # the reply to a write repeats it; and what matters is read back
+        time, asked = monotonic(), plan.unit.asked
+        best, best_turn = None, 0
+        for variant in plan.variants:
+            mark = variant[1]
+            turn = mark.turn
+            if mark.answered:
+                if asked - turn < plan.distance:
+                    continue
+            elif time - mark.at < self._timing.ghost_rest_s:
+                continue
+            elif time - mark.at < self._timing.ghost_s:
+                turn += asked + 1  # after all that were answered
+            if best is None or turn < best_turn:
+                best, best_turn = variant, turn
+        if best is None:
+            raise LineUnsettled(f"{self.options.port} unit {first.unit}: a late reply may still come")
+        return best
 
-    async def _attempt(
-        self, unit: int, vary: Callable[[], Request], timeout_s: float, attempts: int
-    ) -> tuple[Reply, T]:
+    async def _attempt(self, plan: _Plan, timeout_s: float, attempts: int) -> tuple[Reply, T]:
         for left in range(attempts - 1, -1, -1):
             try:
-                return await self._one(unit, vary, timeout_s)
+                return await self._one(plan, timeout_s)
             except (Refused, BackingOff, LineUnsettled):
                 raise
             except BusError:
@@ -192,8 +221,7 @@ class Bus(Generic[T]):
                     raise
         raise AssertionError
 
-    async def _one(self, unit: int, vary: Callable[[], Request], timeout_s: float) -> tuple[Reply, T]:
-        state = self._unit(unit)
+    async def _one(self, plan: _Plan, timeout_s: float) -> tuple[Reply, T]:
         if self._waiting >= WAITING_MAX:
             raise LineUnsettled(
                 f"{self.options.port}: {WAITING_MAX} requests wait already", hint="poll less often"
@@ -201,134 +229,150 @@ class Bus(Generic[T]):
         self._waiting += 1
         try:
             async with self._turn:
-                loop = asyncio.get_running_loop()
-                if loop.time() < state.resume_at:
-                    raise BackingOff(f"{self.options.port} unit {unit}: silent {state.silent} times in a row")
+                unit = plan.unit
+                if unit.silent and monotonic() < unit.resume_at:
+                    where = f"{self.options.port} unit {plan.variants[0][0].unit}"
+                    raise BackingOff(f"{where}: silent {unit.silent} times in a row")
                 line = await self._ready()
-                outcome, at = await self._exchange(line, vary(), timeout_s)
+                request, mark = self._choose(plan)
+                outcome, at = await self._exchange(line, unit, request, mark, timeout_s)
         finally:
             self._waiting -= 1
-        match outcome:
-            case Reply():
-                return outcome, at
-            case ExceptionReply(exception=code):
-                raise _refusal(self.options.port, unit, code)
-            case Misfit(reason=reason):
-                raise BadReply(f"{self.options.port} unit {unit}: {reason}")
-
-    def _unit(self, unit: int) -> _Unit:
-        return self._units.setdefault(unit, _Unit())
+        if isinstance(outcome, Reply):
+            return outcome, at
+        if isinstance(outcome, ExceptionReply):
+            raise _refusal(self.options.port, request.unit, outcome.exception)
+        raise BadReply(f"{self.options.port} unit {request.unit}: {outcome.reason}")
 
     async def _ready(self) -> Line:
         """The open, quiet line, with the gap since the last frame kept. Raises LineDown or LineUnsettled."""
-        loop = asyncio.get_running_loop()
-        line = self._line or await self._open(loop)
-        line.drain()
-        deadline = loop.time() + self._timing.settle_max_s
+        line = self._line or await self._open()
+        if not self.options.is_tcp:
+            line.drain()  # over TCP a transaction id tells old bytes
+        deadline = monotonic() + self._timing.settle_max_s
         while True:
             if self._unsettled:
-                wait = max(self._last_byte, self._last_frame) + self._timing.quiet_s - loop.time()
+                wait = max(self._last_byte, self._last_frame) + self._timing.quiet_s - monotonic()
                 if wait <= 0:
                     self._unsettled = False
                     continue
             else:
-                wait = self._last_frame + self.gap_s - loop.time()
+                wait = self._last_frame + self.gap_s - monotonic()
                 if wait <= 0:
                     break
-            if loop.time() > deadline:
+            if monotonic() > deadline:
                 raise LineUnsettled(f"{self.options.port}: the line does not fall silent")
             await asyncio.sleep(wait)
         if self._line is not line:
             raise LineDown(f"{self.options.port}: {self._down}")
         return line
 
-    async def _open(self, loop: asyncio.AbstractEventLoop) -> Line:
-        if loop.time() < self._retry_at:
+    async def _open(self) -> Line:
+        if monotonic() < self._retry_at:
             raise LineDown(f"{self.options.port}: {self._down}")
         try:
             line = await open_line(self.options, received=self._on_bytes, lost=self._on_lost)
         except LineDown as e:
-            self._retry_at = loop.time() + self._timing.reconnect_s
+            self._retry_at = monotonic() + self._timing.reconnect_s
             self._down = e.message.removeprefix(f"{self.options.port}: ")
             raise
         self._line = line
         return line
 
     async def _exchange(
-        self, line: Line, request: Request, timeout_s: float
+        self, line: Line, unit: _Unit, request: Request, mark: _Mark, timeout_s: float
     ) -> tuple[Reply | ExceptionReply | Misfit, T]:
         """Send and wait. Whatever ends the wait without a reply leaves the line unsettled."""
-        loop = asyncio.get_running_loop()
-        state = self._unit(request.unit)
         if self.options.is_tcp:
             self._tid = self._tid % 0xFFFF + 1
-            self._sent = frames.tcp_frame(request, self._tid)
+            sent = frames.tcp_frame(request, self._tid)
         else:
-            self._sent = frames.rtu_frame(request)
-        limit_s = timeout_s + self.options.wire_s(2 * len(self._sent) + frames.reply_bytes(request) + 3)
+            sent = request.rtu
+            timeout_s += self.options.wire_s(2 * len(sent) + request.length + 3)
         self._request = request
-        self._done = done = loop.create_future()
-        timer = loop.call_later(limit_s, _expire, done)
+        self._done = done = asyncio.get_running_loop().create_future()
+        self._expect(monotonic() + timeout_s)
         answered, stray = False, 0
         try:
-            line.write(self._sent)
+            line.write(sent)
             outcome, at = await done
             answered = not isinstance(outcome, Misfit)
             stray = outcome.count if isinstance(outcome, Misfit) else 0
         except TimeoutError as e:
-            self._silence(state, loop.time())
-            raise NoAnswer(f"{self.options.port} unit {request.unit}: no reply within {limit_s:.2g} s") from e
+            self._silence(unit, monotonic())
+            where = f"{self.options.port} unit {request.unit}"
+            raise NoAnswer(f"{where}: no reply within {timeout_s:.2g} s") from e
         else:
-            state.silent = 0
+            unit.silent = 0
             return outcome, at
         finally:
-            timer.cancel()
             self._request = self._done = None
             self._received.clear()
-            self._last_frame = loop.time()
-            if done.done() and not done.cancelled():
-                done.exception()  # seen, also where the request was cancelled meanwhile
-            self._remember(request, stray, answered=answered)
+            self._last_frame = mark.at = monotonic()
+            unit.asked += 1
+            mark.turn, mark.answered = unit.asked, answered
+            if not answered:
+                self._fault(unit, request, stray, done)
 
-    def _remember(self, request: Request, stray: int, *, answered: bool) -> None:
-        """What a later reply could be taken for, be it one of another count that came instead (`stray`).
-
-        A fault unsettles the line; over TCP it begins a new connection.
+    def _fault(self, unit: _Unit, request: Request, stray: int, done: asyncio.Future[Any]) -> None:
+        """The line is unsettled, over TCP broken off. A frame of another count (`stray`) may come again,
+        too.
         """
-        unit = self._unit(request.unit)
-        unit.asked += 1
-        for count in {request.count, stray or request.count}:
-            self._used[request.unit, request.function, count] = _Used(self._last_frame, unit.asked, answered)
-        if not answered:
-            self._unsettled = True
-            if self.options.is_tcp:
-                self._drop_line()
+        if done.done() and not done.cancelled():
+            done.exception()  # seen, also where the request was cancelled meanwhile
+        if stray:
+            mark = self._mark(request.unit, request.function, stray)
+            mark.at, mark.turn, mark.answered = self._last_frame, unit.asked, False
+        self._unsettled = True
+        if self.options.is_tcp:
+            self._drop_line()
 
-    def _silence(self, state: _Unit, time: float) -> None:
-        state.silent += 1
-        if state.silent >= SILENT_BEFORE_BACKOFF:
-            doubled = 1 << min(state.silent - SILENT_BEFORE_BACKOFF, 10)
-            state.resume_at = time + min(self._timing.backoff_max_s, self._timing.backoff_s * doubled)
+    def _expect(self, deadline: float) -> None:
+        """A time-out at `deadline`. One timer serves many requests: it looks again when it was too early."""
+        self._deadline = deadline
+        if self._watchdog is not None and self._watchdog.when() > deadline:
+            self._watchdog.cancel()
+            self._watchdog = None
+        if self._watchdog is None:
+            self._watchdog = asyncio.get_running_loop().call_at(deadline, self._watch)
+
+    def _watch(self) -> None:
+        self._watchdog = None
+        if self._done is None or self._done.done():
+            return
+        if monotonic() >= self._deadline:
+            self._done.set_exception(TimeoutError())
+        else:
+            self._expect(self._deadline)
+
+    def _silence(self, unit: _Unit, time: float) -> None:
+        unit.silent += 1
+        if unit.silent >= SILENT_BEFORE_BACKOFF:
+            doubled = 1 << min(unit.silent - SILENT_BEFORE_BACKOFF, 10)
+            unit.resume_at = time + min(self._timing.backoff_max_s, self._timing.backoff_s * doubled)
 
     def _on_bytes(self, data: bytes) -> None:
-        self._last_byte = asyncio.get_running_loop().time()
+        self._last_byte = monotonic()
         request, done = self._request, self._done
         if request is None or done is None or done.done():
             self._unsettled = True  # nobody asked
             if self.options.is_tcp:
                 self._drop_line()
             return
-        self._received += data
+        if self._received:
+            data = bytes(self._received) + data
         judgment: frames.Judgment
-        if len(self._received) > RECEIVED_MAX:
+        if len(data) > RECEIVED_MAX:
             judgment = Misfit("a flood of bytes")
         elif self.options.is_tcp:
-            judgment = frames.judge_tcp(request, self._tid, bytes(self._received))
+            judgment = frames.judge_tcp(request, self._tid, data)
         else:
-            judgment = frames.judge_rtu(request, self._sent, bytes(self._received), echo=self._echo)
+            judgment = frames.judge_rtu(request, data, echo=self._echo)
             if isinstance(judgment, Reply) and request.function <= frames.READ_INPUT:
                 self._echo = judgment.echoed
-        if judgment is not None:
+        if judgment is None:
+            self._received[:] = data
+        else:
             done.set_result((judgment, self._now()))
 
     def _on_lost(self, reason: str) -> None:
@@ -342,11 +386,6 @@ class Bus(Generic[T]):
         if line is not None:
             line.close()
         self._received.clear()
-
-
-def _expire(done: asyncio.Future[object]) -> None:
-    if not done.done():
-        done.set_exception(TimeoutError())
 
 
 _BUSY = {5, 6}  # acknowledge, busy

@@ -9,7 +9,6 @@ Serial Line V1.02, 2.5).
 from __future__ import annotations
 
 import struct
-from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -58,13 +57,15 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One request. `values` are the registers (0-65535) or the coil (0 or 1) to write; empty in a read."""
+    """One request, with its frames; made by `request`. `length` is that of the reply's PDU."""
 
     unit: int
     function: Function
-    address: int
-    count: int = 1
-    values: tuple[int, ...] = ()
+    count: int
+    payload: bytes
+    rtu: bytes
+    tcp: bytes
+    length: int
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -93,61 +94,71 @@ class Misfit(msgspec.Struct, frozen=True):
 Judgment: TypeAlias = Reply | ExceptionReply | Misfit | None  # None: more bytes must come
 
 
-@lru_cache(maxsize=256)  # a line polls a few dozen blocks, each in a few counts
-def pdu(request: Request) -> ModbusPDU:
-    """The request as pymodbus' PDU. Raises ValueError for an address or count outside of the protocol."""
-    unit, address, count = request.unit, request.address, request.count
-    match request.function:
+def request(
+    unit: int, function: Function, address: int, count: int = 1, values: tuple[int, ...] = ()
+) -> Request:
+    """A request. `values` are the registers (0-65535) or the coil (0 or 1) to write; empty in a read.
+
+    Raises ValueError for an address or count outside of the protocol.
+    """
+    message = _message(unit, function, address, count, values)
+    message.verifyAddress(address)
+    message.verifyAddress(address + max(count, len(values)) - 1)
+    payload = bytes([function]) + message.encode()
+    return Request(
+        unit=unit,
+        function=function,
+        count=count,
+        payload=payload,
+        rtu=_rtu.encode(payload, unit, 0),
+        tcp=_socket.encode(payload, unit, 0),
+        length=_reply_bytes(function, count),
+    )
+
+
+def _message(unit: int, function: Function, address: int, count: int, values: tuple[int, ...]) -> ModbusPDU:
+    message: ModbusPDU
+    match function:
         case 1 | 2 | 3 | 4:
-            message: ModbusPDU = _READS[request.function](dev_id=unit, address=address, count=count)
+            message = _READS[function](dev_id=unit, address=address, count=count)
         case 5:
-            message = WriteSingleCoilRequest(dev_id=unit, address=address, bits=[bool(request.values[0])])
+            message = WriteSingleCoilRequest(dev_id=unit, address=address, bits=[bool(values[0])])
         case 6:
-            message = WriteSingleRegisterRequest(dev_id=unit, address=address, registers=list(request.values))
+            message = WriteSingleRegisterRequest(dev_id=unit, address=address, registers=list(values))
         case 16:
             message = WriteMultipleRegistersRequest(
-                dev_id=unit, address=address, count=len(request.values), registers=list(request.values)
+                dev_id=unit, address=address, count=len(values), registers=list(values)
             )
-    message.verifyAddress(address)
-    message.verifyAddress(address + max(count, len(request.values)) - 1)
     return message
-
-
-@lru_cache(maxsize=256)
-def rtu_frame(request: Request) -> bytes:
-    """The request as it goes over a serial line."""
-    return _rtu.buildFrame(pdu(request))
-
-
-@lru_cache(maxsize=256)
-def _payload(request: Request) -> bytes:
-    message = pdu(request)
-    return bytes([request.function]) + message.encode()
 
 
 def tcp_frame(request: Request, tid: int) -> bytes:
     """The request as it goes over TCP, under the transaction id `tid`."""
-    return _socket.encode(_payload(request), request.unit, tid)
+    return tid.to_bytes(2, "big") + request.tcp[2:]
 
 
-def reply_bytes(request: Request) -> int:
-    """Length of the reply's PDU."""
-    match request.function:
+def _reply_bytes(function: Function, count: int) -> int:
+    match function:
         case 1 | 2:
-            return 2 + (request.count + 7) // 8
+            return 2 + (count + 7) // 8
         case 3 | 4:
-            return 2 + 2 * request.count
+            return 2 + 2 * count
         case _:
             return 5
 
 
-def judge_rtu(request: Request, sent: bytes, received: bytes, *, echo: bool = False) -> Judgment:
-    """Whether `received`, all that came since `sent` went out, is the reply.
+def judge_rtu(request: Request, received: bytes, *, echo: bool = False) -> Judgment:
+    """Whether `received`, all that came since the request went out, is the reply.
 
     An echo of the request is skipped. The reply to FC5 and FC6 looks like its echo, so there `echo` says
     whether this line is known to echo. Up to NOISE_BYTES_MAX stray bytes may precede the reply; none may
     follow it.
     """
+    if len(received) == request.length + 3:
+        whole = _judge_rtu_at(request, received)
+        if isinstance(whole, Reply) and (not echo or request.function <= READ_INPUT):
+            return whole
+    sent = request.rtu
     ambiguous = request.function in {WRITE_COIL, WRITE_REGISTER}
     echoed = received.startswith(sent) and (echo or not ambiguous)
     if echoed:
@@ -155,7 +166,7 @@ def judge_rtu(request: Request, sent: bytes, received: bytes, *, echo: bool = Fa
     waiting = len(received) <= NOISE_BYTES_MAX
     misfit = Misfit("bytes that are no reply")
     for start in range(min(NOISE_BYTES_MAX + 1, len(received))):
-        judgment = _judge_rtu_at(request, sent, received[start:])
+        judgment = _judge_rtu_at(request, received[start:])
         if isinstance(judgment, Reply):
             return Reply(judgment.data, echoed)
         if isinstance(judgment, ExceptionReply):
@@ -169,13 +180,13 @@ def judge_rtu(request: Request, sent: bytes, received: bytes, *, echo: bool = Fa
     return misfit
 
 
-def _judge_rtu_at(request: Request, sent: bytes, data: bytes) -> Judgment:
+def _judge_rtu_at(request: Request, data: bytes) -> Judgment:
     if data[0] != request.unit:
         return Misfit(f"a frame of unit {data[0]}")
     if len(data) < 2:
         return None
     refused = data[1] == request.function | _EXCEPTION
-    length = 5 if refused else reply_bytes(request) + 3
+    length = 5 if refused else request.length + 3
     is_read = request.function <= READ_INPUT and not refused
     judgment: Judgment = None
     if not refused and data[1] != request.function:
@@ -187,15 +198,15 @@ def _judge_rtu_at(request: Request, sent: bytes, data: bytes) -> Judgment:
     elif len(data) == length and not FramerRTU.check_CRC(data[:-2], int.from_bytes(data[-2:], "big")):
         judgment = Misfit("a damaged frame (CRC)")
     elif len(data) == length:
-        judgment = _judge_pdu(request, sent[1:-2], data[1:-2])
+        judgment = _judge_pdu(request, data[1:-2])
     return judgment
 
 
 def judge_tcp(request: Request, tid: int, received: bytes) -> Judgment:
     """Whether `received`, all that came since the request went out, is the reply to transaction `tid`.
 
-    Only whole frames of this transaction, with nothing behind them, pass; after a Misfit nobody knows where the
-    next frame begins, and the connection must be closed.
+    Only whole frames of this transaction, with nothing behind them, pass; after a Misfit nobody knows where
+    the next frame begins, and the connection must be closed.
     """
     if len(received) < _MBAP.size:
         return None
@@ -210,21 +221,21 @@ def judge_tcp(request: Request, tid: int, received: bytes) -> Judgment:
     elif len(received) > 6 + length:
         judgment = Misfit("more bytes than the reply has")
     elif len(received) == 6 + length:
-        judgment = _judge_pdu(request, _payload(request), received[7:])
+        judgment = _judge_pdu(request, received[7:])
     return judgment
 
 
-def _judge_pdu(request: Request, asked: bytes, body: bytes) -> Judgment:
-    """Function, length, byte count of a read, address and value of a write. `asked` and `body` are PDUs."""
+def _judge_pdu(request: Request, body: bytes) -> Judgment:
+    """Function, length, byte count of a read, address and value of a write. `body` is the PDU."""
     judgment: Judgment
     if len(body) == 2 and body[0] == request.function | _EXCEPTION:
         judgment = ExceptionReply(body[1])
     elif body[0] != request.function:
         judgment = Misfit(f"a reply to function {body[0]}")
-    elif len(body) != reply_bytes(request):
-        judgment = Misfit(f"{len(body)} bytes instead of {reply_bytes(request)}")
+    elif len(body) != request.length:
+        judgment = Misfit(f"{len(body)} bytes instead of {request.length}")
     elif request.function > READ_INPUT:
-        judgment = Reply(b"") if body == asked[:5] else Misfit("the reply to another write")
+        judgment = Reply(b"") if body == request.payload[:5] else Misfit("the reply to another write")
     elif body[1] != len(body) - 2:
         judgment = Misfit(f"{body[1]} bytes of data announced, {len(body) - 2} came")
     else:

@@ -5,36 +5,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hw.bus import frames
-from hw.bus.frames import ExceptionReply, Misfit, Reply, Request
+from hw.bus.frames import ExceptionReply, Misfit, Reply, request
 from hw.virtual.modbus_server import rtu
 
-READ = Request(unit=1, function=4, address=0x48, count=2)
-SENT = frames.rtu_frame(READ)
+READ = request(unit=1, function=4, address=0x48, count=2)
+SENT = READ.rtu
 DATA = bytes.fromhex("43487ae1")
 GOOD = rtu(1, b"\x04\x04" + DATA)
 
 
 def test_requests_are_the_bytes_of_the_specification():
     # MODBUS Application Protocol V1.1b3: 6.3 (read 3 from 0x6B), 6.6 and 6.12 examples, as RTU and TCP frames
-    assert frames.rtu_frame(Request(0x11, 3, 0x6B, 3)).hex() == "1103006b00037687"
-    assert frames.rtu_frame(Request(0x11, 6, 1, 1, (3,))).hex() == "1106000100039a9b"
+    assert request(0x11, 3, 0x6B, 3).rtu.hex() == "1103006b00037687"
+    assert request(0x11, 6, 1, 1, (3,)).rtu.hex() == "1106000100039a9b"
     assert (
-        frames.tcp_frame(Request(0xFF, 16, 1, 2, (10, 0x102)), 7).hex() == "00070000000bff10000100020"
+        frames.tcp_frame(request(0xFF, 16, 1, 2, (10, 0x102)), 7).hex() == "00070000000bff10000100020"
         "4000a0102"
     )
-    assert frames.tcp_frame(Request(1, 5, 0xAC, 1, (1,)), 7).hex() == "000700000006010500acff00"
+    assert frames.tcp_frame(request(1, 5, 0xAC, 1, (1,)), 7).hex() == "000700000006010500acff00"
 
 
 def test_the_reply_is_accepted_however_it_is_cut():
     for cut in range(len(GOOD)):
-        assert frames.judge_rtu(READ, SENT, GOOD[:cut]) is None
-    assert frames.judge_rtu(READ, SENT, GOOD) == Reply(DATA)
+        assert frames.judge_rtu(READ, GOOD[:cut]) is None
+    assert frames.judge_rtu(READ, GOOD) == Reply(DATA)
 
 
 def test_an_echo_and_a_few_stray_bytes_before_the_reply_are_tolerated():
-    assert frames.judge_rtu(READ, SENT, SENT + GOOD) == Reply(DATA, echoed=True)
-    assert frames.judge_rtu(READ, SENT, b"\x00" + GOOD) == Reply(DATA)
-    assert isinstance(frames.judge_rtu(READ, SENT, b"\x00" * 4 + GOOD), Misfit)
+    assert frames.judge_rtu(READ, SENT + GOOD) == Reply(DATA, echoed=True)
+    assert frames.judge_rtu(READ, b"\x00" + GOOD) == Reply(DATA)
+    assert isinstance(frames.judge_rtu(READ, b"\x00" * 4 + GOOD), Misfit)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_an_echo_and_a_few_stray_bytes_before_the_reply_are_tolerated():
     ],
 )
 def test_what_is_not_exactly_the_reply_is_refused(reply):
-    assert isinstance(frames.judge_rtu(READ, SENT, reply), Misfit)
+    assert isinstance(frames.judge_rtu(READ, reply), Misfit)
 
 
 @given(st.integers(0, 8 * len(GOOD) - 1), st.integers(0, 15))
@@ -60,7 +60,7 @@ def test_no_damaged_reply_passes(bit, burst):
     damaged = int.from_bytes(GOOD, "big") ^ ((1 | burst << 1) << bit)
     raw = damaged.to_bytes(len(GOOD) + 4, "big")[-len(GOOD) :]
     if raw != GOOD:
-        assert not isinstance(frames.judge_rtu(READ, SENT, raw), Reply)
+        assert not isinstance(frames.judge_rtu(READ, raw), Reply)
 
 
 @given(st.binary(max_size=40))
@@ -69,7 +69,7 @@ def test_random_bytes_are_never_a_reply_over_tcp(raw):
 
 
 def test_an_exception_of_this_function_is_an_answer():
-    assert frames.judge_rtu(READ, SENT, rtu(1, b"\x84\x02")) == ExceptionReply(2)
+    assert frames.judge_rtu(READ, rtu(1, b"\x84\x02")) == ExceptionReply(2)
     assert frames.judge_tcp(READ, 9, struct.pack(">HHHB", 9, 0, 3, 1) + b"\x84\x0b") == ExceptionReply(11)
 
 
@@ -92,19 +92,18 @@ def test_over_tcp_every_part_of_the_frame_must_fit(tid, protocol, extra, unit, p
 
 
 def test_a_write_is_confirmed_only_by_its_own_address_and_value():
-    write = Request(1, 16, 261, 1, (160,))
-    sent = frames.rtu_frame(write)
-    assert frames.judge_rtu(write, sent, rtu(1, struct.pack(">BHH", 16, 261, 1))) == Reply(b"")
-    assert isinstance(frames.judge_rtu(write, sent, rtu(1, struct.pack(">BHH", 16, 262, 1))), Misfit)
-    single = Request(1, 6, 261, 1, (160,))
-    echo = frames.rtu_frame(single)
-    assert frames.judge_rtu(single, echo, echo) == Reply(b"")
-    assert frames.judge_rtu(single, echo, echo, echo=True) is None
-    assert frames.judge_rtu(single, echo, echo + echo, echo=True) == Reply(b"", echoed=True)
+    write = request(1, 16, 261, 1, (160,))
+    assert frames.judge_rtu(write, rtu(1, struct.pack(">BHH", 16, 261, 1))) == Reply(b"")
+    assert isinstance(frames.judge_rtu(write, rtu(1, struct.pack(">BHH", 16, 262, 1))), Misfit)
+    single = request(1, 6, 261, 1, (160,))
+    echo = single.rtu
+    assert frames.judge_rtu(single, echo) == Reply(b"")
+    assert frames.judge_rtu(single, echo, echo=True) is None
+    assert frames.judge_rtu(single, echo + echo, echo=True) == Reply(b"", echoed=True)
 
 
 def test_addresses_beyond_the_protocol_are_refused():
     with pytest.raises(ValueError):
-        frames.rtu_frame(Request(1, 4, 0xFFFF, 2))
+        request(1, 4, 0xFFFF, 2)
     with pytest.raises(ValueError):
-        frames.rtu_frame(Request(1, 4, 0, 126))
+        request(1, 4, 0, 126)
