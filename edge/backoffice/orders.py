@@ -38,7 +38,7 @@ from edge.sync.contract.orders import (
     topic_of,
 )
 from edge.sync.contract.signed import Signer, sign
-from edge.sync.contract.topics import Peer
+from edge.sync.contract.topics import Peer, peer
 
 
 class MembersTooMany(CallError):
@@ -142,7 +142,7 @@ class Orders:
     def publish_members(self, site: str) -> int:
         """Send what changed since the full list, or a new full list when that is shorter; its version.
 
-        Raises MembersTooMany.
+        Raises MembersTooMany, NameInvalid.
         """
         with self._transaction():
             base = self._base(site)
@@ -226,6 +226,7 @@ class Orders:
         return Order(stream=stream, site=site, device=None, version=version, issued_at=now, order=body)
 
     def _next(self, stream: Stream, site: str, device: str | None) -> int:
+        peer(site, device or "all")  # names that cannot stand in a topic are refused before anything is kept
         (version,) = self._db.execute(
             "INSERT INTO stream (stream, site, device, version) VALUES (?, ?, ?, 1) "
             "ON CONFLICT (stream, site, device) DO UPDATE SET version = version + 1 RETURNING version",

@@ -13,6 +13,8 @@ Address = Annotated[
 ]
 FilePath = Annotated[str, Meta(min_length=1, max_length=4096)]
 
+PublicKey = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="Ed25519, raw, hex")]
+
 #: MQTT 5 reports a refused publish and the broker's limits; `auto` asks for it and falls back.
 Protocol = Literal["auto", "5", "3.1.1"]
 
@@ -33,6 +35,8 @@ class UplinkOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     username: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     password_file: FilePath | None = None
     protocol: Protocol = "auto"
+    #: public keys (Ed25519, hex) whose orders are obeyed; without one, nobody orders anything
+    orders_keys: Annotated[tuple[PublicKey, ...], Meta(max_length=4)] = ()
     #: a dead link is noticed after 1.5 of these (MQTT), or sooner when something is under way
     keepalive_s: Annotated[int, Meta(ge=5, le=600)] = 30
     #: entries under way without acknowledgement: what a crash may send twice

@@ -124,3 +124,45 @@ def test_a_broker_is_set_up_and_a_device_let_in(tmp_path: Path) -> None:
     refused = call("backoffice", "device", "enroll", "s/1", "d1", "--access", folder, "--json")
     assert refused.returncode == 2
     assert json.loads(refused.stderr)["error"]["code"] == "sync.name"
+
+
+TOKEN = "ab" * 32
+
+
+def test_a_device_is_ordered_and_the_order_waits_for_an_answer(database) -> None:
+    ordered = json.loads(
+        call("backoffice", "device", "stop", "s1", "d1", "S1", "--db", database, "--json").stdout
+    )
+    assert ordered == {"site": "s1", "device": "d1", "stream": "cmd", "version": 1}
+    (order,) = json.loads(
+        call("backoffice", "device", "orders", "s1", "d1", "--db", database, "--json").stdout
+    )
+    assert order["order"] == {"do": "remote_stop", "session_id": "S1"}
+    assert order["reply"] is None
+    key = call("backoffice", "device", "orders-key", "--db", database).stdout.strip()
+    assert len(bytes.fromhex(key)) == 32
+
+
+def test_members_are_added_blocked_and_listed(database, tmp_path: Path) -> None:
+    where = ("--site", "s1", "--db", database, "--json")
+    add = ("backoffice", "member", "add", "--token", TOKEN, "--account", "A-1", "--limit-minor", "6000")
+    assert json.loads(call(*add, *where).stdout)["version"] == 1
+    assert call("backoffice", "member", "block", "--token", TOKEN, *where).returncode == 0
+    (listed,) = json.loads(call("backoffice", "member", "list", *where).stdout)
+    assert (listed["account"], listed["limit_minor"], listed["blocked"]) == ("A-1", 6000, True)
+    many = tmp_path / "many.ndjson"
+    many.write_text("\n".join(json.dumps({"token": f"{n:064x}", "account": f"A-{n}"}) for n in range(5)))
+    assert json.loads(call("backoffice", "member", "import", many, *where).stdout)["members"] == 5
+    many.write_text('{"token": "short"}\n')
+    refused = call("backoffice", "member", "import", many, *where)
+    assert refused.returncode == 2
+    assert "line 1" in json.loads(refused.stderr)["error"]["message"]
+    assert call("backoffice", "member", "remove", "--token", "cd" * 32, *where).returncode == 2
+
+
+def test_only_a_tariff_that_can_be_read_is_published(database, tmp_path: Path) -> None:
+    file = tmp_path / "tariff.json"
+    file.write_text('{"nonsense": 1}')
+    refused = call("backoffice", "tariff", "publish", file, "--site", "s1", "--db", database, "--json")
+    assert refused.returncode == 2
+    assert json.loads(refused.stderr)["error"]["code"].startswith("tariff")

@@ -13,13 +13,17 @@ import msgspec
 from edge.domain.ledger.envelope import Envelope
 from edge.domain.ledger.facts import FACTS
 from edge.sync.contract.messages import Ack, State
+from edge.sync.contract.orders import Order, Reply
 
 HERE = Path(__file__).parent
 SCHEMAS = HERE / "schemas.json"
 ASYNCAPI = HERE / "asyncapi.json"
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_NAME = "1 to 64 characters of A-Z a-z 0-9 _ -"
 _REF = "#/$defs/{name}"
+
+_RETAINED = {"state", "documents"}
 
 #: What is extra in an entry: strings that are numbers, and hashes (msgspec knows them as plain strings).
 _ENVELOPE = {
@@ -41,7 +45,7 @@ def schemas() -> dict[str, Any]:
     """One document with a definition per message, per kind of entry (under its CloudEvents type) and per part."""
     kinds = list(FACTS.values())
     refs, parts = msgspec.json.schema_components(
-        [Envelope, Ack, State, *kinds], schema_hook=_unknown, ref_template=_REF
+        [Envelope, Ack, State, Order, Reply, *kinds], schema_hook=_unknown, ref_template=_REF
     )
     definitions: dict[str, Any] = dict(sorted(parts.items()))
     definitions["Envelope"]["properties"] |= _ENVELOPE
@@ -82,17 +86,34 @@ def asyncapi() -> dict[str, Any]:
             "tx": _channel("tx", "entries", "Journal entries, NDJSON of one or more lines."),
             "state": _channel("state", "state", "Retained health, and the last will."),
             "ack": _channel("ack", "ack", "What is booked."),
+            "cmd": _channel("cmd", "order", "Commands for one device."),
+            "reply": _channel("reply", "reply", "What became of an order."),
+            "documents": {
+                **_channel("", "order", "Documents for every device of a site, each on a topic of its own."),
+                "address": "till/v1/{site}/{document}",
+                "parameters": {
+                    "site": {"description": _NAME},
+                    "document": {
+                        "description": "tariff, plans, members/list, members/changes, members/{version}/{part}"
+                    },
+                },
+            },
         },
         "operations": {
             "receiveEntries": _operation("receive", "tx", "Book each entry once, then acknowledge."),
             "receiveState": _operation("receive", "state", "Keep it, and answer with an acknowledgement."),
             "sendAck": _operation("send", "ack", "After the commit, before the PUBACK."),
+            "sendCommand": _operation("send", "cmd", "Again and again until it is answered."),
+            "receiveReply": _operation("receive", "reply", "The first answer to a command counts."),
+            "publishDocument": _operation("send", "documents", "The newest version replaces the others."),
         },
         "components": {
             "messages": {
                 "entries": _message("Entry", "application/x-ndjson", "One CloudEvents JSON per line."),
                 "state": _message("State", "application/json", "The till's state."),
                 "ack": _message("Ack", "application/json", "The acknowledgement."),
+                "order": _message("Order", "application/jose", "JWS (compact, EdDSA) of this payload."),
+                "reply": _message("Reply", "application/json", "The answer to an order."),
             }
         },
     }
@@ -103,8 +124,8 @@ def _channel(name: str, message: str, description: str) -> dict[str, Any]:
         "address": f"till/v1/{{site}}/{{device}}/{name}",
         "description": description,
         "parameters": {
-            "site": {"description": "1 to 64 characters of A-Z a-z 0-9 _ -"},
-            "device": {"description": "1 to 64 characters of A-Z a-z 0-9 _ -"},
+            "site": {"description": _NAME},
+            "device": {"description": _NAME},
         },
         "messages": {message: {"$ref": f"#/components/messages/{message}"}},
         "bindings": {"mqtt": {"bindingVersion": "0.2.0"}},
@@ -116,7 +137,7 @@ def _operation(action: str, channel: str, summary: str) -> dict[str, Any]:
         "action": action,
         "channel": {"$ref": f"#/channels/{channel}"},
         "summary": summary,
-        "bindings": {"mqtt": {"qos": 1, "retain": channel == "state", "bindingVersion": "0.2.0"}},
+        "bindings": {"mqtt": {"qos": 1, "retain": channel in _RETAINED, "bindingVersion": "0.2.0"}},
     }
 
 

@@ -1,0 +1,157 @@
+"""`chargetill backoffice member|tariff`: what every device of a site is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from edge.cli.books import checked, config_option, db_option, open_orders
+from edge.cli.call import Call, command, table
+from edge.errors import CallError, InputError
+
+_site = click.option("--site", required=True, help="the site whose devices it is for")
+
+
+class _FileUnreadable(CallError):
+    code = "call.file"
+    hint = "does the file exist and may it be read?"
+
+
+@click.group("member")
+def member() -> None:
+    """Who may charge on account, by token: a keyed hash of the card, the same on every charger."""
+
+
+@member.command("add")
+@_site
+@click.option("--token", required=True, help="64 hex digits: the card's HMAC under the operator's key")
+@click.option("--account", required=True)
+@click.option("--limit-minor", type=click.IntRange(1, 100_000_000), required=True, help="for one session")
+@click.option("--currency", default="EUR", show_default=True)
+@click.option("--group", default="")
+@db_option
+@config_option
+@command
+def add(
+    call: Call,
+    site: str,
+    token: str,
+    account: str,
+    limit_minor: int,
+    currency: str,
+    group: str,
+    db_here: Path | None,
+    config_here: Path | None,
+) -> None:
+    """Add or change a member, and tell the devices."""
+    from edge.sync.contract.orders import ListedMember
+
+    listed = checked(
+        ListedMember(token=token, account=account, limit_minor=limit_minor, currency=currency, group=group)
+    )
+    with open_orders(call, db_here, config_here) as orders:
+        orders.put_members(site, [listed])
+        version = orders.publish_members(site)
+    call.say({"site": site, "version": version}, f"member list {version} of {site}")
+
+
+@member.command("block")
+@_site
+@click.option("--token", required=True, help="64 hex digits")
+@db_option
+@config_option
+@command
+def block_member(call: Call, site: str, token: str, db_here: Path | None, config_here: Path | None) -> None:
+    """Block a card, whether it is a member's or not, and tell the devices."""
+    from edge.sync.contract.orders import ListedMember
+
+    with open_orders(call, db_here, config_here) as orders:
+        known = next((m for m in orders.members(site) if m.token == token), ListedMember(token=token))
+        orders.put_members(site, [checked(msgspec.structs.replace(known, blocked=True))])
+        version = orders.publish_members(site)
+    call.say({"site": site, "version": version}, f"member list {version} of {site}")
+
+
+@member.command("remove")
+@_site
+@click.option("--token", required=True, help="64 hex digits")
+@db_option
+@config_option
+@command
+def remove(call: Call, site: str, token: str, db_here: Path | None, config_here: Path | None) -> None:
+    """Forget a member here and at the devices."""
+    with open_orders(call, db_here, config_here) as orders:
+        if not orders.remove_members(site, [token]):
+            raise InputError("no such member", hint="`backoffice member list` shows them")
+        version = orders.publish_members(site)
+    call.say({"site": site, "version": version}, f"member list {version} of {site}")
+
+
+@member.command("import")
+@_site
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@db_option
+@config_option
+@command
+def import_members(call: Call, site: str, file: Path, db_here: Path | None, config_here: Path | None) -> None:
+    """Add or change many: NDJSON of {"token","account","limit_minor","currency","group"?,"blocked"?}."""
+    from edge.sync.contract.orders import ListedMember
+
+    decoder = msgspec.json.Decoder(ListedMember)
+    listed = []
+    try:
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    listed.append(decoder.decode(line))
+                except msgspec.DecodeError as e:
+                    raise InputError(f"{file}, line {number}: {e}") from e
+    except OSError as e:
+        raise _FileUnreadable(f"{file}: {e.strerror}") from e
+    with open_orders(call, db_here, config_here) as orders:
+        orders.put_members(site, listed)
+        version = orders.publish_members(site)
+    found = {"site": site, "version": version, "members": len(listed)}
+    call.say(found, f"{len(listed)} members, list {version} of {site}")
+
+
+@member.command("list")
+@_site
+@db_option
+@config_option
+@command
+def members(call: Call, site: str, db_here: Path | None, config_here: Path | None) -> None:
+    """The members of a site."""
+    with open_orders(call, db_here, config_here) as orders:
+        found = orders.members(site)
+    rows = [msgspec.structs.asdict(m) for m in found]
+    call.say(found, table(rows, ("token", "account", "limit_minor", "currency", "group", "blocked")))
+
+
+@click.group("tariff")
+def tariff() -> None:
+    """The tariff that a site's devices sell by."""
+
+
+@tariff.command("publish")
+@_site
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@db_option
+@config_option
+@command
+def publish(call: Call, site: str, file: Path, db_here: Path | None, config_here: Path | None) -> None:
+    """Check a tariff and send it to every device of a site."""
+    from edge.domain.tariffs import freeze
+    from edge.sync.contract.orders import PublishTariff
+
+    try:
+        document = file.read_bytes()
+    except OSError as e:
+        raise _FileUnreadable(f"{file}: {e.strerror}") from e
+    frozen = freeze(document)
+    with open_orders(call, db_here, config_here) as orders:
+        version = orders.publish(site, checked(PublishTariff(document=document.decode())))
+    found = {"site": site, "version": version, "hash": frozen.hash}
+    call.say(found, f"tariff {version} of {site}, hash {frozen.hash}")

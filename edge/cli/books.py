@@ -1,0 +1,94 @@
+"""Where the back office's commands find their database and their options."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import msgspec
+
+from edge.backoffice.options import BackofficeOptions
+from edge.cli.call import Call
+from edge.errors import CallError, ConfigError, InputError
+
+if TYPE_CHECKING:
+    from edge.backoffice.orders import Orders
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+CONFIG_DEFAULT = Path("/etc/chargetill/backoffice.toml")
+
+
+class DatabaseUnknown(CallError):
+    code = "call.database"
+    hint = "give --db FILE, or --config FILE with `db`"
+
+
+db_option = click.option(
+    "--db", "db_here", type=click.Path(path_type=Path), help="the back office's database"
+)
+config_option = click.option(
+    "--config", "config_here", type=click.Path(path_type=Path), help=f"default {CONFIG_DEFAULT}"
+)
+
+
+def options(path: Path | None, given: dict[str, Any]) -> BackofficeOptions:
+    """The file with what the command line says on top. Raises ConfigError."""
+    values: dict[str, Any] = {}
+    if path is None and CONFIG_DEFAULT.exists():
+        path = CONFIG_DEFAULT
+    if path is not None:
+        values = _read(path)
+    try:
+        return msgspec.convert({**values, **given}, BackofficeOptions)
+    except msgspec.ValidationError as e:
+        where = "the options" if path is None else str(path)
+        raise ConfigError(
+            (f"{where}: {e}",), hint="give --db and --broker, or --config FILE with both"
+        ) from e
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise ConfigError((f"{path}: {e.strerror}",), hint="does the file exist and may it be read?") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ConfigError((f"{path}: {e}",), hint="the file is not TOML") from e
+
+
+def database(call: Call, db_here: Path | None, config_here: Path | None) -> Path:
+    """The database that the call names, or that its configuration does. Raises DatabaseUnknown."""
+    if (db := db_here or call.db) is not None:
+        return db
+    path = config_here or call.config or (CONFIG_DEFAULT if CONFIG_DEFAULT.exists() else None)
+    db_name = None if path is None else _read(path).get("db")
+    if not isinstance(db_name, str):
+        raise DatabaseUnknown("which database?")
+    return Path(db_name)
+
+
+@contextmanager
+def open_orders(call: Call, db_here: Path | None, config_here: Path | None) -> Iterator[Orders]:
+    """The orders of the database, signed with the key beside it, which is made at the first order."""
+    from edge.backoffice.orders import Orders
+    from edge.store.keys import load_or_make
+
+    path = database(call, db_here, config_here)
+    orders = Orders(path, load_or_make(path.with_name(path.name + ".orders.key")))
+    try:
+        yield orders
+    finally:
+        orders.close()
+
+
+def checked(order: _T) -> _T:
+    """The order as a device will read it. Raises InputError for what its contract refuses."""
+    try:
+        return msgspec.convert(msgspec.to_builtins(order), type(order))
+    except msgspec.ValidationError as e:
+        raise InputError(str(e)) from e
