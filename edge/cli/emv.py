@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Final
+
 import click
 
 from edge.cli.call import Call, command
 from edge.errors import InputError
+
+#: 64 KiB in hex with a space after each byte; what is longer is no answer of a card.
+_STDIN_MAX: Final = 3 * 65_536
 
 
 @click.group()
@@ -20,7 +26,7 @@ def decode(call: Call, hex_digits: tuple[str, ...]) -> None:
     """Show BER-TLV as a tree. HEX may have spaces; `-` reads it from standard input."""
     from edge.emv.tree import describe, outline
 
-    text = click.get_text_stream("stdin").read() if hex_digits == ("-",) else " ".join(hex_digits)
+    text = sys.stdin.read(_STDIN_MAX) if hex_digits == ("-",) else " ".join(hex_digits)
     nodes = describe(_bytes(text))
     call.say(nodes, outline(nodes))
 

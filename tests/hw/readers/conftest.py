@@ -118,6 +118,10 @@ class Bench:
         self.clock.advance(0.1)
         return heard
 
+    async def next(self) -> Tap:
+        """The next tap, of a card that stays."""
+        return (await asyncio.wait_for(self._heard.get(), PATIENCE_S))[0]
+
     async def nothing_from(self, card: VirtualCard) -> bool:
         """Hold the card long enough for any reader, then away: was nothing heard?"""
         await self.field.tap(card)

@@ -7,9 +7,13 @@ import random
 import pytest
 
 from edge.domain.identity import is_random_uid
+from edge.emv import ndef, sun
+from edge.emv.sun import Sun, SunKeys, SunMessage
 from edge.errors import CardLost, CardUnreadable, HardwareError
+from edge.ports import Card
 from hw.readers import stream
 from hw.virtual.cards import OK, IsoCard, Phone, Scripted, UidCard, mute, torn
+from hw.virtual.ntag424 import Ntag424
 
 CARD_A = bytes.fromhex("04A1B2C3D4E5F6")
 CARD_B = bytes.fromhex("D0C1B2A3")
@@ -110,6 +114,27 @@ async def test_an_answer_of_64_kb_is_taken_whole_or_refused(bench):
     async with bench(READ) as b:
         _, answer = await b.tap(Scripted(IsoCard(CARD_A), lambda _n, _c, _i: bytes(65_533) + OK))
         assert isinstance(answer, HardwareError) or len(answer) == 65_535
+
+
+async def test_a_card_with_sun_proves_itself(bench):
+    keys = SunKeys(meta_read=bytes(16), file_read=bytes(range(16)), system=b"CT")
+    async with bench() as b:
+        await b.field.present(Ntag424(CARD_A, keys, draw=random.Random(3), random_id=True))
+        tap = await b.next()
+        message = sun.message_in(await address(tap.card) or "")
+        assert is_random_uid(tap.uid)
+        assert isinstance(message, SunMessage)
+        assert sun.verify(message, keys) == Sun(uid=CARD_A, read_counter=1)
+
+
+async def address(card: Card) -> str | None:
+    talk = ndef.read_uri()
+    command = next(talk)
+    while True:
+        try:
+            command = talk.send(await card.apdu(command))
+        except StopIteration as end:
+            return end.value
 
 
 async def test_a_card_of_an_earlier_tap_is_lost(bench):
