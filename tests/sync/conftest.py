@@ -18,6 +18,7 @@ from edge.backoffice.receiver import Receiver
 from edge.backoffice.stats import Stats, collect
 from edge.domain.instant import Instant
 from edge.domain.ledger import facts
+from edge.domain.ledger.envelope import Head
 from edge.store.keys import load_or_make
 from edge.store.store import Owner, Store
 from edge.sync.contract.messages import StateFields
@@ -75,6 +76,18 @@ class Till:
                 tx.append(facts.DeviceStopped(reason=f"entry {n}"), now())
 
         self.store.submit(append).result(PATIENCE_S)
+
+    def new_epoch(self) -> None:
+        """What a re-epoch does, while everything runs."""
+
+        def found(tx: Any) -> None:
+            tx.connection.execute(
+                "INSERT INTO epoch (epoch, ordinal, reason) VALUES ('NEWEPOCH', 2, 'new_epoch')"
+            )
+            tx.head = Head(epoch="NEWEPOCH")
+            tx.append(facts.DeviceStopped(reason="the first of a new epoch"), now())
+
+        self.store.submit(found).result(PATIENCE_S)
 
     @property
     def written(self) -> int:

@@ -175,6 +175,30 @@ def test_a_till_that_sold_on_with_an_old_disk_is_told_so(
     assert office.stats().devices[0].epochs[0].upto == 26, "what was booked stays"
 
 
+def test_after_a_roll_back_a_new_epoch_goes_on_and_the_old_one_is_settled(
+    make_till, mosquitto, back_office, wait, tmp_path: Path
+) -> None:
+    till = make_till()
+    office = back_office(mosquitto.address)
+    till.write(20)
+    till.store.close()
+    shutil.copytree(tmp_path / "till", tmp_path / "old")
+    till.open()
+    till.write(30)
+    till.connect(mosquitto.address)
+    wait(lambda: till.uplink.status().acknowledged == 51)
+    till.disconnect()
+    old = make_till("old")
+    old.connect(mosquitto.address)
+    wait(lambda: old.rolled_back, "the news")
+    old.new_epoch()
+    old.write(5)
+    wait(lambda: old.uplink.status().waiting == 0, "both epochs")
+    (device,) = office.stats().devices
+    assert [e.upto for e in device.epochs] == [51, 6]
+    assert device.quarantined == 0
+
+
 def test_an_access_rule_that_refuses_our_entries_is_named(make_till, wait, tmp_path: Path) -> None:
     rules = tmp_path / "acl"
     rules.write_text("topic readwrite till/v1/s1/d1/state\ntopic read till/v1/s1/d1/ack\n")

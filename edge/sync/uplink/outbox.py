@@ -41,6 +41,12 @@ class Outbox:
             lines.append(Line(epoch=epoch, last=last or 0, acked=acked, sent=acked))
         return lines
 
+    def epochs(self) -> int:
+        """How many there are."""
+        with translated("read", self._path):
+            (count,) = self._db.execute("SELECT count(*) FROM epoch").fetchone()
+        return int(count)
+
     def last(self, epoch: str) -> int:
         """The newest entry's number, 0 when there is none."""
         with translated("read", self._path):

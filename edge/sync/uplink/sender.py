@@ -71,12 +71,15 @@ class Sender:
 
     def refresh(self) -> None:
         """Look what was committed since: newer entries, and a newer epoch."""
-        known = {line.epoch for line in self.lines}
-        last = self.lines[-1].last if self.lines else 0
         if self.lines:
             self.lines[-1].last = self._outbox.last(self.lines[-1].epoch)
-        if not self.lines or self.lines[-1].last == last:
-            self.lines += [line for line in self._outbox.lines() if line.epoch not in known]
+        if self._outbox.epochs() == len(self.lines):
+            return
+        known = {line.epoch for line in self.lines}
+        for line in self.lines:
+            # an epoch that turned out to be an old copy is closed now: what the back office has of it counts
+            line.halted = False
+        self.lines += [line for line in self._outbox.lines() if line.epoch not in known]
 
     @property
     def in_flight(self) -> int:
