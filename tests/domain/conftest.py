@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from sqlite_utils import Database
 
 from edge.domain import pricing
 from edge.domain.energy import MeterIdentity, MeterValue
@@ -122,9 +121,6 @@ class Journal:
     def invoices(self):
         rows = self.db.execute("SELECT document FROM invoice ORDER BY rowid").fetchall()
         return [msgspec.json.decode(d, type=Invoice) for (d,) in rows]
-
-    def sessions(self):
-        return Database(self.db).table("session").rows
 
 
 class _Data(msgspec.Struct):
