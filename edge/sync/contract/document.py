@@ -5,6 +5,7 @@ python -m edge.sync.contract.document        # writes schemas.json and asyncapi.
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,26 @@ def schemas() -> dict[str, Any]:
     }
     for kind in kinds:
         definitions[kind.TYPE] = definitions.pop(kind.__name__)
-    return {
+    document = {
         "$schema": _DIALECT,
         "title": "Chargetill: messages between a till and its back office",
         "$defs": {"Entry": entry, **dict(sorted(definitions.items()))},
     }
+    _dedent(document)
+    return document
+
+
+def _dedent(node: Any) -> None:
+    """Descriptions come from docstrings, which Python strips of their indentation only since 3.13."""
+    if isinstance(node, list):
+        for part in node:
+            _dedent(part)
+    elif isinstance(node, dict):
+        text = node.get("description")
+        if isinstance(text, str):
+            node["description"] = inspect.cleandoc(text)
+        for part in node.values():
+            _dedent(part)
 
 
 def asyncapi() -> dict[str, Any]:
