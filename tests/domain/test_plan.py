@@ -9,7 +9,7 @@ from math import ceil
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.domain.plan import (
@@ -126,6 +126,7 @@ def test_a_step_is_covered_by_included_units_while_they_last():
     assert after.time_s == 5400
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 30_000),
     st.integers(0, 30_000),
@@ -264,3 +265,9 @@ def test_without_a_plan_the_tariff_is_the_chargers():
     tariff = load_tariff(DOCUMENT)
     assert member_tariff(tariff, None) is tariff
     assert member_tariff(tariff, Plan(id="p")) is tariff
+
+
+def test_a_day_pass_in_another_currency_cannot_stand_on_the_bill():
+    plan = load_plan({**PASS, "currency": "CHF"})
+    with pytest.raises(PlanError, match="CHF"):
+        compile_tariff(load_tariff(DOCUMENT), time_zone="UTC", plan=plan)

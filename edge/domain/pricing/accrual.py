@@ -16,7 +16,6 @@ from edge.domain.plan import Grant
 from edge.domain.pricing.compiled import CompiledTariff
 from edge.domain.pricing.cut import Cut
 from edge.domain.pricing.facts import Accrual, ChargingState, Interval, PricingError, Reservation
-from edge.domain.pricing.selection import NEVER
 from edge.domain.tariffs.wall import to_us
 
 
@@ -72,25 +71,30 @@ def extend_all(compiled: CompiledTariff, accrual: Accrual, samples: Iterable[Sam
     """The accrual with many intervals at once, the same as `extend` with each: for sessions that are
     history.
     """
-    rules = compiled.session.selection
-    no_power, no_current = (NEVER if bands.cuts else 0 for bands in (rules.power_w, rules.current_ma))
+    by_power = compiled.session.selection.by_power
     cut = Cut(compiled, accrual)
-    ended_us, energy = accrual.ended_us, cut.at_wh
-    state, until_us, until_wh, power_low, power_high, current_low, current_high = cut.fences()
+    ended_us, room_wh = cut.at_us, cut.until_wh - cut.at_wh
+    state, until_us, power_from, power_to, current_from, current_to = cut.fences()
     for end_us, added, sample_state, power_w, current_ma in samples:
-        if (
-            ended_us <= end_us < until_us
-            and 0 <= added < until_wh - energy
-            and sample_state == state
-            and power_low <= (no_power if power_w is None else power_w) < power_high
-            and current_low <= (no_current if current_ma is None else current_ma) < current_high
-        ):
+        try:
+            alike = (
+                ended_us <= end_us < until_us
+                and sample_state == state
+                and 0 <= added < room_wh
+                and (
+                    not by_power
+                    or (power_from <= power_w < power_to and current_from <= current_ma < current_to)  # type: ignore[operator]
+                )
+            )
+        except TypeError:  # power or current is not known
+            alike = False
+        if alike:
             ended_us = end_us
-            energy += added
+            room_wh -= added
             continue
-        cut.at_us, cut.at_wh = ended_us, energy
+        cut.at_us, cut.at_wh = ended_us, cut.until_wh - room_wh
         cut.through(end_us, added, sample_state, power_w, current_ma)
-        ended_us, energy = end_us, energy + added
-        state, until_us, until_wh, power_low, power_high, current_low, current_high = cut.fences()
-    cut.at_us, cut.at_wh = ended_us, energy
+        ended_us, room_wh = cut.at_us, cut.until_wh - cut.at_wh
+        state, until_us, power_from, power_to, current_from, current_to = cut.fences()
+    cut.at_us, cut.at_wh = ended_us, cut.until_wh - room_wh
     return cut.accrual()

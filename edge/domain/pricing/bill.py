@@ -10,7 +10,6 @@ from typing import cast
 
 import msgspec
 
-from edge.domain.money import round_half_up
 from edge.domain.pricing.compiled import CompiledTariff, Limits
 from edge.domain.pricing.exact import Exact, exact, rational
 from edge.domain.pricing.facts import Accrual, ChargingState, Period
@@ -104,7 +103,9 @@ def payable_minor(compiled: CompiledTariff, accrual: Accrual) -> int:
     totals = _totals(compiled, billed)
     bases = [0] * len(compiled.taxes)
     for number, quantity in billed.lines.items():
-        bases[compiled.lines[number].taxes] += _line_minor(compiled, number, quantity)
+        over = quantity.denominator * compiled.scale
+        net = (2 * compiled.net[number] * quantity.numerator + over) // (2 * over)  # rounded half-up
+        bases[compiled.lines[number].taxes] += net
     before = sum(bases)
     after = before + sum(
         [sum(taxes.amounts_minor(base)) for base, taxes in zip(bases, compiled.taxes, strict=True) if base]
@@ -265,14 +266,9 @@ def _target(compiled: CompiledTariff, billed: Quantities, totals: Totals, before
     if totals.reason is not None:
         return Target(_half_up(totals.net, totals.over), gross, totals.reason)
     due = after if gross is None else gross
-    least = compiled.min_price if billed.session else (None, None)
-    bounds: tuple[tuple[Limits, Reason], ...] = (
-        (compiled.max_price, "maximum price"),
-        (least, "minimum price"),
-    )
-    for limits, reason in bounds:
-        sign = 1 if reason == "maximum price" else -1
-        net_limit, gross_limit = (None if limit is None else round_half_up(limit) for limit in limits)
+    for reason, sign, net_limit, gross_limit in compiled.bounds:
+        if reason == "minimum price" and not billed.session:
+            continue
         over_net = net_limit is not None and before * sign > net_limit * sign
         over_gross = gross_limit is not None and due * sign > gross_limit * sign
         if over_net or over_gross:

@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from edge.domain.money import exponent
-from edge.domain.plan import DayPass, Plan, member_tariff
+from edge.domain.money import exponent, round_half_up
+from edge.domain.plan import DayPass, Plan, PlanError, member_tariff
 from edge.domain.pricing.exact import rational
 from edge.domain.pricing.facts import Tally
+from edge.domain.pricing.invoice import Reason
 from edge.domain.pricing.selection import Number, Selection
 from edge.domain.tariffs.model import (
     DIMENSIONS,
@@ -71,6 +72,7 @@ class CompiledTariff:
     __slots__ = (
         "_full_price",
         "_tallied",
+        "bounds",
         "currency",
         "gross",
         "lines",
@@ -119,6 +121,14 @@ class CompiledTariff:
         self.min_price = limit(tariff.min_price, self.minor)
         self.max_price = limit(tariff.max_price, self.minor)
         self.gross = [int(line.gross * self.scale) for line in self.lines]
+        self.bounds = tuple(
+            bound
+            for bound in (
+                _bound("maximum price", 1, self.max_price),
+                _bound("minimum price", -1, self.min_price),
+            )
+            if bound[2:] != (None, None)
+        )
 
     def slot_of(self, component: PriceComponent, *, covered: bool) -> int:
         """The slot that counts a component's quantities."""
@@ -187,10 +197,14 @@ class CompiledTariff:
         return len(self.lines) - 1
 
 
+#: Sets of elements whose prices are remembered; a tariff has a handful, one of 2,000 elements some thousands.
+_CHOICES_KEPT = 1000
+
+
 class Table:
     """The elements of a session, or of a reservation, with the slots of their components."""
 
-    __slots__ = ("expired_mask", "selection", "slots", "used_mask")
+    __slots__ = ("_chosen", "expired_mask", "selection", "slots", "used_mask")
 
     def __init__(
         self, compiled: CompiledTariff, elements: list[TariffElement], *, covered: bool, expired: int = 0
@@ -200,6 +214,7 @@ class Table:
             {c.dimension: compiled.slot_of(c, covered=covered) for c in element.components}
             for element in elements
         ]
+        self._chosen: dict[int, tuple[int, int, int, int]] = {}
         self.expired_mask = (1 << expired) - 1
         self.used_mask = ((1 << len(elements)) - 1) ^ self.expired_mask
 
@@ -207,6 +222,17 @@ class Table:
         """The slot that prices a dimension while the elements `active` apply, or -1."""
         element = self.selection.first(active, dimension)
         return -1 if element < 0 else self.slots[element][dimension]
+
+    def chosen(self, active: int) -> tuple[int, int, int, int]:
+        """The slots of energy, time, parking time and fee while the elements `active` apply."""
+        known = self._chosen.get(active)
+        if known is None:
+            if len(self._chosen) >= _CHOICES_KEPT:
+                self._chosen.clear()
+            energy, time = self.slot(active, "ENERGY"), self.slot(active, "TIME")
+            known = energy, time, self.slot(active, "PARKING_TIME"), self.slot(active, "FLAT")
+            self._chosen[active] = known
+        return known
 
 
 def compile_tariff(
@@ -216,7 +242,7 @@ def compile_tariff(
 
     Wall-clock rules hold in the IANA zone. A plan that brings its own tariff replaces the one given. An
     element for AC or DC applies where the EVSE's kind is known to be that. Raises TariffError for an unknown
-    zone.
+    zone, PlanError for a day pass in another currency.
     """
     try:
         zone = ZoneInfo(time_zone)
@@ -224,7 +250,18 @@ def compile_tariff(
         raise TariffError(
             f"{time_zone[:60]!r} is no time zone", hint="use an IANA name such as Europe/Berlin"
         ) from e
+    if plan is not None and plan.day_pass is not None and plan.currency not in (None, tariff.currency):
+        raise PlanError(f"the day pass costs {plan.currency}, the tariff {tariff.currency}")
     return CompiledTariff(member_tariff(tariff, plan), zone=zone, plan=plan, evse_kind=evse_kind)
+
+
+#: Why a limit is met, on which side of it totals must not lie, and its net and gross in whole minor units.
+Bound = tuple[Reason, int, int | None, int | None]
+
+
+def _bound(reason: Reason, sign: int, limits: Limits) -> Bound:
+    net, gross = (None if side is None else round_half_up(side) for side in limits)
+    return reason, sign, net, gross
 
 
 #: Net and gross limit in minor units; None does not bind.

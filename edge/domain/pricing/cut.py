@@ -81,19 +81,13 @@ class Cut:
                 self.at_us, self.at_wh = self.until_us, self.until_wh
         self.at_us, self.at_wh = end_us, end_wh
 
-    def fences(self) -> tuple[ChargingState | None, Number, Number, Number, Number, Number, Number]:
-        """Within what the next interval is priced as the open run: its state, until when and until which
-        energy, and the band of power and of current (from, to) if any price asks for it; an unknown value is
-        outside.
+    def fences(self) -> tuple[ChargingState | None, Number, Number, Number, Number, Number]:
+        """What the next interval must have to be priced as the open run, beside its energy: the state, its end
+        before an instant, and power and current from one value to below another.
         """
         rules = self.table.selection
-        return (
-            self.state,
-            self.until_us,
-            self.until_wh,
-            *rules.power_w.around(self.power_w),
-            *rules.current_ma.around(self.current_ma),
-        )
+        power, current = rules.power_w.around(self.power_w), rules.current_ma.around(self.current_ma)
+        return (self.state, self.until_us, *power, *current)
 
     def accrual(self) -> Accrual:
         """The accrual as of here."""
@@ -170,13 +164,10 @@ class Cut:
     def _enter(self, state: ChargingState) -> None:
         """Choose the prices from here on and how far they hold; a run that is priced otherwise ends here."""
         active, until_us, until_wh = self._active(state)
+        energy_slot, charging_slot, parking_slot, flat_slot = self.table.chosen(active)
         if self.flat_slot < 0:
-            self.flat_slot = self.table.slot(active, "FLAT")
-        energy_slot, time_slot = self.table.slot(active, "ENERGY"), -1
-        if state == "Charging":
-            time_slot = self.table.slot(active, "TIME")
-        elif state == "SuspendedEV":
-            time_slot = self.table.slot(active, "PARKING_TIME")
+            self.flat_slot = flat_slot
+        time_slot = charging_slot if state == "Charging" else parking_slot if state == "SuspendedEV" else -1
         if self.compiled.plan is not None:
             energy_slot, until_wh = self._covered_energy(energy_slot, until_wh)
             time_slot, until_us = self._covered_time(time_slot, until_us)

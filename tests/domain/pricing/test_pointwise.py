@@ -9,7 +9,7 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.domain.pricing import (
@@ -37,6 +37,7 @@ from edge.domain.tariffs import (
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC")
 DIMENSIONS = ("ENERGY", "TIME", "PARKING_TIME", "FLAT")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SLOW_IS_FINE = (HealthCheck.too_slow, HealthCheck.data_too_large)
 
 
 def seconds(at: datetime) -> Fraction:
@@ -283,7 +284,7 @@ def lines_of(bill: Bill) -> dict[tuple, Fraction]:
     }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=SLOW_IS_FINE)
 @given(tariffs(), sessions(), st.sampled_from(ZONES))
 def test_equals_pointwise_evaluation(tariff, session, zone):
     start, intervals = session
@@ -295,7 +296,7 @@ def test_equals_pointwise_evaluation(tariff, session, zone):
     assert (rational(bill.before_taxes), rational(bill.after_taxes)) == (net, gross)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW_IS_FINE)
 @given(tariffs(), sessions(), st.sampled_from(ZONES), st.integers(2, 5))
 def test_slicing_an_interval_changes_nothing(tariff, session, zone, n):
     start, intervals = session
@@ -318,7 +319,7 @@ def test_slicing_an_interval_changes_nothing(tariff, session, zone, n):
     assert settle(compiled, whole) == settle(compiled, parts)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW_IS_FINE)
 @given(tariffs(), sessions())
 def test_priced_and_unpriced_quantities_are_what_was_measured(tariff, session):
     start, intervals = session
@@ -353,7 +354,7 @@ def test_priced_and_unpriced_quantities_are_what_was_measured(tariff, session):
 limits = st.one_of(st.none(), st.tuples(st.integers(0, 900), st.one_of(st.none(), st.integers(0, 300))))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120, deadline=None, suppress_health_check=SLOW_IS_FINE)
 @given(tariffs(), sessions(), limits, limits)
 def test_the_invoice_closes_and_keeps_the_limits(tariff, session, low, high):
     def limit(given_) -> PriceLimit | None:
@@ -398,7 +399,7 @@ def test_the_invoice_closes_and_keeps_the_limits(tariff, session, low, high):
         assert (rational(bill.before_taxes), rational(bill.after_taxes)) == (net, gross)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW_IS_FINE)
 @given(tariffs(), sessions(), st.integers(0, 6))
 def test_an_accrual_goes_through_json_at_any_moment(tariff, session, at):
     start, intervals = session
@@ -413,7 +414,7 @@ def test_an_accrual_goes_through_json_at_any_moment(tariff, session, at):
     assert msgspec.json.decode(msgspec.json.encode(bill), type=Bill) == bill
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW_IS_FINE)
 @given(tariffs(), sessions(), st.sampled_from(ZONES))
 def test_many_intervals_at_once_are_the_same_as_one_by_one(tariff, session, zone):
     start, intervals = session
@@ -426,7 +427,7 @@ def test_many_intervals_at_once_are_the_same_as_one_by_one(tariff, session, zone
     assert settle(compiled, together) == settle(compiled, accrue(compiled, start, intervals))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW_IS_FINE)
 @given(tariffs(), sessions(), st.integers(0, 3000), st.sampled_from([3700, 11000, 22000]))
 def test_remaining_is_tight(tariff, session, amount_minor, power_w):
     start, intervals = session

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.domain.tariffs import (
@@ -240,6 +240,7 @@ def test_a_frozen_tariff_has_one_hash_for_one_meaning_and_reads_back():
     assert freeze(one.document.encode()) == one
 
 
+@settings(deadline=None)
 @given(st.decimals(min_value=0, max_value=1000, places=6))
 def test_freezing_keeps_every_digit(price):
     document = json.dumps(ocpi()).replace("0.49", str(price)).encode()
@@ -264,6 +265,7 @@ def test_validity_ends_before_its_end():
     ]
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.integers(),
