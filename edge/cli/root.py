@@ -24,6 +24,7 @@ _COMMANDS = {
     "session": "session",
     "sync": "sync",
     "tariff": "tariff",
+    "zvt": "zvt",
 }
 
 

@@ -1,0 +1,40 @@
+"""Text on the wire: code page 437 unless a container names an ISO set; and what may be shown of a line."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from edge.emv.pan import truncate
+from edge.emv.scrub import scrub
+
+_UTF_8: Final = 0xFE
+#: ISO 8859 has parts 1 to 16 without 12.
+_ISO_8859: Final = frozenset(range(1, 17)) - {12}
+
+#: A receipt's number of card length: what a terminal prints may be a test card's or an old scheme's, which no
+#: Luhn scan finds. Digits with at most a blank or dash between them.
+_LONG_NUMBER: Final = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
+
+
+def decode_text(data: bytes, charset: int | None = None) -> str:
+    """Text without the zero bytes that end or fill it. Bytes that the set lacks become U+FFFD."""
+    return data.rstrip(b"\0").decode(_codec(charset), "replace")
+
+
+def encode_text(text: str, charset: int | None = None) -> bytes:
+    """The bytes of a text; a letter that the set lacks becomes a question mark."""
+    return text.encode(_codec(charset), "replace")
+
+
+def scrub_line(text: str) -> str:
+    """A printed or displayed line without card numbers."""
+    return _LONG_NUMBER.sub(lambda m: truncate(re.sub(r"\D", "", m[0])), scrub(text))
+
+
+def _codec(charset: int | None) -> str:
+    if charset == _UTF_8:
+        return "utf-8"
+    if charset in _ISO_8859:
+        return f"iso8859-{charset}"
+    return "cp437"
