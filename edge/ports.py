@@ -16,6 +16,7 @@ from edge.domain.instant import Instant
 from edge.domain.payment import Authorized, Captured, Declined, Reversed
 from edge.domain.view import View
 from edge.metering.reading import Limits
+from edge.metering.signing import Held, SignedRecord, SignedSession
 
 
 class Clock(Protocol):
@@ -47,6 +48,33 @@ class Meter(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class SignedMeter(Meter, Protocol):
+    """A meter that signs a session's begin and end. Which call comes when: edge.metering.signing.next_step.
+
+    Every call may be repeated: one whose reply was lost is asked for with `held` and found done.
+    """
+
+    async def held(self) -> Held:
+        """What the meter holds of signed sessions, also after a power cut. Raises HardwareError."""
+        ...
+
+    async def begin_signed(self, session: SignedSession) -> SignedRecord | None:
+        """Begin; the begin's own record where the meter signs one. Raises HardwareError."""
+        ...
+
+    async def end_signed(self, session: SignedSession | None) -> None:
+        """End what is open; None when it is nobody's. Raises HardwareError."""
+        ...
+
+    async def fetch_signed(self) -> SignedRecord:
+        """The record that waits. It stays until it is acknowledged. Raises HardwareError."""
+        ...
+
+    async def acknowledge_signed(self) -> None:
+        """The record is durable: the meter may forget it. Raises HardwareError."""
+        ...
 
 
 class Card(Protocol):

@@ -18,7 +18,12 @@ from hw.bus.pool import BusPool
 Kind = Literal["meter", "evse", "reader", "terminal"]
 
 _DRIVERS: dict[Kind, dict[str, str]] = {
-    "meter": {"register": "hw.meters.register"},
+    "meter": {
+        "bsm": "hw.meters.bsm",
+        "em580": "hw.meters.em580",
+        "register": "hw.meters.register",
+        "wm3m4": "hw.meters.wm3m4",
+    },
     "evse": {
         "gpio_contactor": "hw.evse.gpio_contactor",
         "heidelberg": "hw.evse.heidelberg",
