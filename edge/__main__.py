@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
+from typing import NoReturn
 
 import click
 
@@ -13,6 +16,11 @@ from edge.errors import CallError, TillError
 
 class _UsageError(CallError):
     code = "call.usage"
+
+
+class _Crashed(TillError):
+    code = "till.crashed"
+    hint = "this is a mistake of ours: please report it with the lines above"
 
 
 def main(args: list[str] | None = None) -> None:
@@ -31,7 +39,25 @@ def main(args: list[str] | None = None) -> None:
     except TillError as e:
         fail(e, as_json=as_json)
     except BrokenPipeError:
+        _close_quietly()
         sys.exit(WRONG_CALL)
+    except Exception as e:  # noqa: BLE001  (what nobody expected still goes through the scrubber)
+        _crashed(e, as_json=as_json)
+
+
+def _crashed(e: Exception, *, as_json: bool) -> NoReturn:
+    from edge import log  # noqa: PLC0415  (needed only here, and every command starts here)
+    from edge.emv.scrub import scrub  # noqa: PLC0415
+
+    if not logging.getLogger().handlers:
+        log.setup()
+    log.error("till.crashed", error=e)
+    fail(_Crashed(scrub(f"{type(e).__name__}: {e}")), as_json=as_json)
+
+
+def _close_quietly() -> None:
+    """Nobody reads on: what is still buffered must not raise again at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -105,7 +106,7 @@ class Lab(Table, frozen=True, kw_only=True):
 
     virtual: Literal[True]
     speed: Annotated[int, Meta(ge=1, le=1000)] = 1
-    origin: datetime | None = None
+    origin: Annotated[datetime, Meta(tz=True)] | None = None
     base_ns: Annotated[int, Meta(ge=0)] = 0
 
 
@@ -265,8 +266,32 @@ class _Reader:
             self._problems.append(
                 f"{', '.join(virtual)}: virtual hardware needs a section [lab] with virtual = true"
             )
-        if file.lab is not None and mqtt is not None and not _on_loopback(mqtt):
+        for number, section in enumerate(file.evse):
+            self._paced(f"evse[{number}]", section, file.session, evses[number][1])
+        if file.lab is not None:
+            self._confined(mqtt, drivers)
+
+    def _paced(self, path: str, section: EvseSection, rules: Rules, charge_point: Driver | None) -> None:
+        """Two polls fit into the time after which a reading is stale, and into the lease of a permission."""
+        lease_s = getattr(charge_point.options, "lease_s", None) if charge_point is not None else None
+        for limit_s, name in (
+            (rules.stale_s, "session.stale_s"),
+            (section.stale_s, f"{path}.stale_s"),
+            (lease_s, f"{path}.charge_point.lease_s"),
+        ):
+            if limit_s is not None and 2 * section.poll_s > limit_s:
+                self._problems.append(f"{path}.poll_s: must be at most half of {name}, which is {limit_s:g}")
+
+    def _confined(self, mqtt: msgspec.Struct | None, drivers: list[Driver]) -> None:
+        """A virtual till touches nothing beyond this machine."""
+        brokers = [str(b) for b in getattr(mqtt, "brokers", ())]
+        if not all(_on_loopback(b) for b in brokers):
             self._problems.append("lab: a virtual till talks only to brokers on this machine (mqtt.brokers)")
+        for driver in drivers:
+            port = str(getattr(driver.options, "port", ""))
+            network = port.removeprefix("tcp://")
+            if port.startswith("/dev/tty") or (network != port and not _on_loopback(network)):
+                self._problems.append(f"lab: {driver.name} at {port} is no virtual device on this machine")
 
     def _config(
         self,
@@ -311,7 +336,10 @@ def _tables(value: object) -> list[dict[str, Any]]:
     return [t for t in value if isinstance(t, dict)] if isinstance(value, list) else []
 
 
-def _on_loopback(mqtt: msgspec.Struct) -> bool:
-    return all(
-        str(broker).startswith(("127.", "localhost:", "[::1]:")) for broker in getattr(mqtt, "brokers", ())
-    )
+def _on_loopback(address: str) -> bool:
+    """Whether `host:port` is on this machine: by number, for a name can mean anything."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from edge import config as configuration
@@ -38,16 +40,37 @@ def load(path: Path) -> Config:
 
 
 def check(path: Path) -> Config:
-    """`load`, and everything that can be checked without touching a device. Raises ConfigError."""
+    """`load`, and everything that can be checked without touching a device. Raises ConfigError with all of it."""
     config = load(path)
     clock = make_clock(config)
     buses = BusPool(clock)
+    currency = "EUR"
+    problems: list[str] = []
+
+    def priced() -> None:
+        nonlocal currency
+        currency = load_tariff(config.tariff_file).tariff.currency
+
+    checks: list[Callable[[], object]] = [
+        priced,
+        lambda: load_members(config, currency),
+        lambda: offered_plans(config, currency),
+    ]
     for evse in config.evses:
-        registry.create_evse(evse.charge_point.name, evse.charge_point.options, clock=clock, buses=buses)
-        registry.create_meter(evse.meter.name, evse.meter.options, clock=clock, buses=buses)
-    tariff = load_tariff(config.tariff_file)
-    load_members(config, tariff.tariff.currency)
-    offered_plans(config, tariff.tariff.currency)
+        point, meter = evse.charge_point, evse.meter
+        checks += [
+            partial(registry.create_evse, point.name, point.options, clock=clock, buses=buses),
+            partial(registry.create_meter, meter.name, meter.options, clock=clock, buses=buses),
+        ]
+    for tried in checks:
+        try:
+            tried()
+        except ConfigError as e:
+            problems += e.problems
+        except CallError as e:
+            problems.append(f"{path}: {e.message}" + (f" ({e.hint})" if e.hint else ""))
+    if problems:
+        raise ConfigError(tuple(problems))
     return config
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -42,14 +42,27 @@ def _value(kind: Any, value: object, path: str) -> tuple[Any, list[str]]:
     struct = _struct(kind)
     if struct is not None:
         return decode(struct, value, path=path)
-    row = _struct(get_args(kind)[0]) if get_origin(kind) is tuple and get_args(kind) else None
+    bare, *bounds = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+    row = _struct(get_args(bare)[0]) if get_origin(bare) is tuple and get_args(bare) else None
     if row is not None and isinstance(value, list):
         decoded = [decode(row, item, path=f"{path}[{number}]") for number, item in enumerate(value)]
-        return tuple(item for item, _ in decoded), [p for _, found in decoded for p in found]
+        problems = [p for _, found in decoded for p in found]
+        for bound in bounds:
+            if isinstance(bound, msgspec.Meta):
+                problems += _counted(bound, len(value), path)
+        return tuple(item for item, _ in decoded), problems
     try:
         return msgspec.convert(value, kind, strict=True, str_keys=True), []
     except msgspec.ValidationError as e:
         return None, [f"{path}: {str(e).replace('Expected', 'must be')}"]
+
+
+def _counted(bound: msgspec.Meta, count: int, path: str) -> list[str]:
+    if bound.min_length is not None and count < bound.min_length:
+        return [f"{path}: must have at least {bound.min_length}"]
+    if bound.max_length is not None and count > bound.max_length:
+        return [f"{path}: must have at most {bound.max_length}, has {count}"]
+    return []
 
 
 def _struct(kind: Any) -> type[msgspec.Struct] | None:

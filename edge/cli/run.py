@@ -16,7 +16,6 @@ def run(call: Call) -> None:
     """Run the till until SIGTERM."""
     from edge import log
     from edge.app import Till
-    from edge.errors import TillError
     from edge.inventory import load
 
     config = load(config_file(call))
@@ -25,8 +24,4 @@ def run(call: Call) -> None:
     async def main() -> None:
         await Till(config).run()
 
-    try:
-        asyncio.run(main())
-    except TillError as e:
-        log.error("till.failed", error=e)
-        raise
+    asyncio.run(main())

@@ -15,6 +15,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from edge import strict
 from edge.domain.identity import IdToken, Member, is_random_uid, uid_token
 from edge.errors import ConfigError
 
@@ -43,11 +44,14 @@ class FileMembers:
     def load(cls, path: Path, *, key: bytes, key_id: str, currency: str) -> FileMembers:
         """The members of a file. Raises ConfigError with every mistake in it."""
         try:
-            listed = msgspec.convert(tomllib.loads(path.read_text()), _File)
+            table = tomllib.loads(path.read_text())
         except OSError as e:
             raise ConfigError((f"{path}: cannot be read: {e.strerror}",)) from e
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as e:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
             raise ConfigError((f"{path}: {e}",), hint="correct the list of members") from e
+        listed, wrong = strict.decode(_File, table)
+        if listed is None:
+            raise ConfigError(tuple(f"{path}: {w}" for w in wrong), hint="correct the list of members")
         found: dict[str, Member] = {}
         problems = []
         for number, member in enumerate(listed.member, start=1):

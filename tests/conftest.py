@@ -1,0 +1,138 @@
+"""What several rooms of tests share: a folder with a configuration that works, and the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+OPERATOR_KEY = "0f" * 32
+
+TARIFF = {
+    "country_code": "DE",
+    "party_id": "CHT",
+    "id": "T1",
+    "currency": "EUR",
+    "elements": [{"price_components": [{"type": "ENERGY", "price": 0.49, "vat": 19, "step_size": 1}]}],
+    "last_updated": "2026-01-01T00:00:00Z",
+}
+
+MEMBERS = """
+[[member]]
+account = "A-1001"
+uid = "04A1B2C3D4E5F6"
+limit_minor = 6000
+"""
+
+CONFIG = """
+[device]
+site = "s1"
+name = "till-1"
+database = "till.db"
+key = "ledger.key"
+
+[clock]
+trust = "always"
+
+[seller]
+name = "Stadtwerke"
+address = "Platz 1, 10115 Berlin"
+country = "DE"
+tax_id = "DE000000000"
+
+[site]
+address = "Parkplatz 1"
+time_zone = "Europe/Berlin"
+
+[tariff]
+file = "tariff.json"
+hold_minor = 6000
+
+[membership]
+list = "members.toml"
+key = "operator.key"
+key_id = "k1"
+
+[[evse]]
+id = "DE*T*1"
+label = "1"
+
+[evse.meter]
+driver = "register"
+profile = "eastron_sdm630"
+port = "tcp://127.0.0.1:9"
+
+[evse.charge_point]
+driver = "heidelberg"
+port = "tcp://127.0.0.2:9"
+"""
+
+
+class Place:
+    """A folder with everything that a configuration names; nothing answers at its devices' addresses."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "config.toml"
+        self.database = folder / "till.db"
+        self.config.write_text(CONFIG)
+        (folder / "tariff.json").write_text(json.dumps(TARIFF))
+        (folder / "members.toml").write_text(MEMBERS)
+        key = folder / "operator.key"
+        key.touch(mode=0o600)
+        key.write_text(OPERATOR_KEY)
+
+    def edit(self, old: str, new: str) -> None:
+        """Change the configuration; `old` has to be there."""
+        text = self.config.read_text()
+        assert old in text
+        self.config.write_text(text.replace(old, new))
+
+    def add(self, text: str) -> None:
+        self.config.write_text(self.config.read_text() + text)
+
+
+class Done:
+    """What a command answered."""
+
+    def __init__(self, process: subprocess.CompletedProcess[str]) -> None:
+        self.code = process.returncode
+        self.out = process.stdout
+        self.err = process.stderr
+
+    @property
+    def error(self) -> dict[str, str]:
+        """The error object of `--json`: one line on standard error and nothing else."""
+        (line,) = self.err.splitlines()
+        (key,) = json.loads(line)
+        assert key == "error"
+        return json.loads(line)["error"]
+
+
+def chargetill(*arguments: str | Path, stdin: str = "", timeout_s: float = 120, **environment: str) -> Done:
+    """Run the command line to its end."""
+    return Done(
+        subprocess.run(
+            [sys.executable, "-m", "edge", *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            env={**os.environ, **environment},
+        )
+    )
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def call():
+    return chargetill
