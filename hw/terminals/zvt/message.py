@@ -1,4 +1,4 @@
-"""From a packet to named fields, and from values to the BMPs of a command.
+"""From a packet to named fields.
 
 Card data ends here: a card number leaves truncated, tracks, expiry dates, passwords and PIN data not at all, and
 texts go through the scrubber. What a packet says beyond that stands in its `fields`, by the names that
@@ -13,16 +13,14 @@ from typing import Final
 import msgspec
 
 from edge.emv.hexdump import scrub_hex
-from edge.emv.pan import HIDDEN, truncate
 from hw.terminals.zvt import tlv
 from hw.terminals.zvt.errors import ZvtError
 from hw.terminals.zvt.packet import Packet, spelled
 from hw.terminals.zvt.tables import BMPS, COMMANDS, NEGATIVE, POSITIVE, Bmp, Command
-from hw.terminals.zvt.text import decode_text, encode_text, scrub_line
+from hw.terminals.zvt.text import decode_text, scrub_line
 from hw.terminals.zvt.tlv import Tlv
+from hw.terminals.zvt.values import HIDDEN_WHOLE, Value, decode_value, packed
 from hw.terminals.zvt.words import WRONG_CURRENCY
-
-Value = int | str | None | list[str] | list[int] | dict[str, int]
 
 STATUS: Final = 0x040F
 INTERMEDIATE: Final = 0x04FF
@@ -31,17 +29,9 @@ ABORTED: Final = 0x061E
 READ_CARD: Final = 0x06C0
 YES: Final = 0x8000
 
-#: `87 FFFF` stands for "no receipt"; a receipt number ends at 9999.
-NO_RECEIPT: Final = 0xFFFF
-_RECEIPT: Final = 0x87
 _CONTAINER: Final = 0x06
 
-_SECRET: Final = HIDDEN * 4
 _PASSWORD_BYTES: Final = 3
-
-#: The end-of-day totals stand in this order (BMP 60), each with a count and an amount.
-_TOTALS: Final = ("girocard", "jcb", "mastercard", "amex", "visa", "diners", "others")
-_TOTAL_BYTES: Final = 7
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +42,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     fields: dict[str, Value]
     tlv: tuple[Tlv, ...] = ()
 
-    def number(self, name: str) -> int | None:
+    def packed(self, name: str) -> int | None:
         """A field that is an integer; None where it is missing."""
         value = self.fields.get(name)
         return value if isinstance(value, int) else None
@@ -92,45 +82,6 @@ def show(message: Message) -> dict[str, object]:
     if message.tlv:
         fields["tlv"] = tlv.describe(message.tlv)
     return {"command": spelled(message.command), "name": message.name, "fields": fields}
-
-
-def bmp(number: int, value: int | str | bytes) -> bytes:
-    """One BMP with its number: `bmp(0x04, 2500)` is an amount of 25.00 in six bytes of BCD."""
-    field = BMPS[number]
-    match value:
-        case bytes():
-            data = value
-        case str():
-            data = encode_text(value)
-        case int() if number == _RECEIPT and value == NO_RECEIPT:
-            data = b"\xff\xff"
-        case int():
-            assert isinstance(field.length, int)
-            data = bcd(value, field.length) if field.kind == "number" else value.to_bytes(field.length, "big")
-    match field.length:
-        case "TLV":
-            head = tlv.encode_length(len(data))
-        case "LL" | "LLL":
-            head = _llvar(len(data), len(field.length))
-        case size:
-            head, data = b"", data.ljust(size, b"\0")
-            if len(data) > size:
-                raise ValueError(f"BMP {number:02X} takes {size} bytes")
-    return bytes((number,)) + head + data
-
-
-def bcd(value: int, size: int) -> bytes:
-    """A number in packed digits, two a byte. Raises ValueError where it does not fit."""
-    digits = f"{value:0{2 * size}d}"
-    if value < 0 or len(digits) > 2 * size:
-        raise ValueError(f"{value} does not fit into {2 * size} digits")
-    return bytes.fromhex(digits)
-
-
-def _llvar(size: int, digits: int) -> bytes:
-    if size >= 10**digits:
-        raise ValueError(f"{size} bytes do not fit a length of {digits} digits")
-    return bytes(0xF0 | int(c) for c in f"{size:0{digits}d}")
 
 
 class _Parser:
@@ -199,7 +150,7 @@ class _Parser:
     def _password(self) -> None:
         if not self._slice(0, _PASSWORD_BYTES, "the password").hex().isdecimal():
             raise ZvtError("the password is not in BCD", offset=0)
-        self.fields["password"] = _SECRET
+        self.fields["password"] = HIDDEN_WHOLE
 
     def _registration(self) -> None:
         self._password()
@@ -211,14 +162,14 @@ class _Parser:
         self.fields["config_byte"] = self._byte(_PASSWORD_BYTES, "the config byte")
         at = _PASSWORD_BYTES + 1
         if len(self._data) > at:
-            self.fields["currency"] = _number(self._slice(at, at + 2, "the currency"), "the currency", at)
+            self.fields["currency"] = packed(self._slice(at, at + 2, "the currency"), "the currency", at)
             at += 2
         self._bmps(at)
 
     def _intermediate(self) -> None:
         self.fields["status_code"] = self._byte(0, "the status")
         if len(self._data) > 1:
-            self.fields["timeout_min"] = _number(self._data[1:2], "the timeout", 1)
+            self.fields["timeout_min"] = packed(self._data[1:2], "the timeout", 1)
         self._bmps(2)
 
     def _completion(self) -> None:
@@ -260,7 +211,7 @@ class _Parser:
     def _abort_with_currency(self) -> None:
         self.fields["error_code"] = self._data[0]
         if len(self._data) > 1:
-            self.fields["currency"] = _number(self._slice(1, 3, "the currency"), "the currency", 1)
+            self.fields["currency"] = packed(self._slice(1, 3, "the currency"), "the currency", 1)
         self._bmps(3)
 
     def _print_line(self) -> None:
@@ -345,7 +296,7 @@ class _Parser:
             return at + size
         if name in self.fields:
             raise ZvtError(f"{what} stands twice", offset=at)
-        self.fields[name] = _value(field, data, what, at)
+        self.fields[name] = decode_value(field, data, what, at)
         return at + size
 
     def _name(self, field: Bmp) -> str:
@@ -373,63 +324,6 @@ class _Parser:
                 f"{what} takes {end - at} bytes, {max(0, len(self._data) - at)} are left", offset=at
             )
         return self._data[at:end]
-
-
-def _value(field: Bmp, data: bytes, what: str, at: int) -> Value:
-    match field.kind:
-        case "byte":
-            return data[0]
-        case "number":
-            return _number(data, what, at, receipt=field.name == "receipt_no")
-        case "text":
-            text = decode_text(data).rstrip()
-            plain = text if "\ufffd" not in text else data.hex().upper()
-            return scrub_line(plain)
-        case "pan":
-            return _pan(data, what, at)
-        case "track":
-            number = data.hex().upper().partition("D")[0].replace("E", HIDDEN)
-            return (truncate(number) if len(number) <= 19 else "") + _SECRET
-        case "totals":
-            return _totals(data, what, at)
-        case "binary":
-            return scrub_hex(data.hex().upper())
-        case _:
-            return _SECRET
-
-
-def _number(data: bytes, what: str, at: int, *, receipt: bool = False) -> int | None:
-    """Packed digits. All F means that there is none; in a receipt number it is a value of its own."""
-    digits = data.hex()
-    if digits.isdecimal():
-        return int(digits)
-    if set(digits) == {"f"}:
-        return NO_RECEIPT if receipt else None
-    raise ZvtError(f"{what} is not in BCD", offset=at)
-
-
-def _pan(data: bytes, what: str, at: int) -> str:
-    """A card number with at most the first six and last four digits; E is a digit that the terminal hid."""
-    digits = data.hex().upper().rstrip("F").replace("E", HIDDEN)
-    if not set(digits) <= set("0123456789" + HIDDEN):
-        raise ZvtError(f"{what} is no card number", offset=at)
-    return truncate(digits)
-
-
-def _totals(data: bytes, what: str, at: int) -> dict[str, int]:
-    """`{"receipt_no_from", "receipt_no_to", "visa_count", "visa_minor", ..}`."""
-    rest = len(data) - 4
-    if rest < 0 or rest % _TOTAL_BYTES or rest // _TOTAL_BYTES > len(_TOTALS):
-        raise ZvtError(f"{what} has {len(data)} bytes of totals", offset=at)
-    values = {
-        "receipt_no_from": _number(data[:2], what, at),
-        "receipt_no_to": _number(data[2:4], what, at),
-    }
-    for i, name in enumerate(_TOTALS[: rest // _TOTAL_BYTES]):
-        start = 4 + i * _TOTAL_BYTES
-        values[f"{name}_count"] = data[start]
-        values[f"{name}_minor"] = _number(data[start + 1 : start + _TOTAL_BYTES], what, at + start)
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _receipts(objects: tuple[Tlv, ...]) -> list[int]:

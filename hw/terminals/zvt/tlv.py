@@ -13,8 +13,8 @@ import msgspec
 
 from edge.emv.hexdump import scrub_hex
 from edge.emv.pan import HIDDEN, is_pan
+from hw.terminals.zvt import tags
 from hw.terminals.zvt.errors import ZvtError
-from hw.terminals.zvt.tables import TLV_NAMES, TLV_PLAIN, TLV_SECRET, TLV_TEXT, TLV_VENDOR_PRIMITIVE
 from hw.terminals.zvt.text import decode_text, scrub_line
 
 #: Containers nest three deep in the specification.
@@ -97,19 +97,19 @@ def describe(objects: tuple[Tlv, ...]) -> tuple[Node, ...]:
 
 
 def _node(each: Tlv, chars: int | None) -> Node:
-    name, length = TLV_NAMES.get(each.tag), len(each.value)
+    name, length = tags.NAMES.get(each.tag), len(each.value)
     if each.children is not None:
         children = tuple(_node(child, chars) for child in each.children)
         return Node(tag=each.tag, name=name, length=length, children=children)
-    if each.tag in TLV_SECRET:
+    if each.tag in tags.SECRET:
         return Node(tag=each.tag, name=name, length=length, value=HIDDEN * 4, scrubbed=True)
-    if each.tag in TLV_TEXT:
+    if each.tag in tags.TEXT:
         plain = decode_text(each.value, chars)
         text = scrub_line(plain)
         value = each.value.hex().upper() if text == plain else HIDDEN * 4
         return Node(tag=each.tag, name=name, length=length, value=value, text=text, scrubbed=text != plain)
     plain_hex = each.value.hex().upper()
-    value = plain_hex if each.tag in TLV_PLAIN and not _is_number(plain_hex) else scrub_hex(plain_hex)
+    value = plain_hex if each.tag in tags.PLAIN and not _is_number(plain_hex) else scrub_hex(plain_hex)
     return Node(tag=each.tag, name=name, length=length, value=value, scrubbed=value != plain_hex)
 
 
@@ -130,7 +130,7 @@ def _objects(data: bytes, start: int, end: int, depth: int) -> tuple[Tlv, ...]:
         value_end = value_at + length
         if value_end > end:
             raise ZvtError(f"tag {tag} says {length} bytes, {end - value_at} are left", offset=at)
-        constructed = data[at] & _CONSTRUCTED and tag not in TLV_VENDOR_PRIMITIVE
+        constructed = data[at] & _CONSTRUCTED and tag not in tags.VENDOR_PRIMITIVE
         children = _objects(data, value_at, value_end, depth + 1) if constructed else None
         objects.append(Tlv(tag=tag, value=data[value_at:value_end], children=children))
         at = value_end

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from edge.emv.pan import luhn
 from hw.terminals.zvt import tlv
 from hw.terminals.zvt.errors import ZvtError
-from hw.terminals.zvt.message import bmp, parse, show
+from hw.terminals.zvt.message import parse, show
 from hw.terminals.zvt.packet import Packet, decode
 from hw.terminals.zvt.tables import BMPS, COMMANDS
+from hw.terminals.zvt.values import bmp
 
 PAN = "5598845555548074"
 
