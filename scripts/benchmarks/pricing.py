@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from itertools import accumulate
 from time import perf_counter
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -25,8 +26,8 @@ from edge.domain.pricing import (
     Accrual,
     ChargingState,
     CompiledTariff,
+    History,
     Interval,
-    Sample,
     begin,
     compile_tariff,
     extend,
@@ -86,12 +87,14 @@ def measure() -> Iterator[Figure]:
     """A whole session, the live price early and late in one, and what else the till asks while it charges."""
     tariff = load_tariff(DOCUMENT)
     compiled = compile_tariff(tariff, time_zone=ZONE)
-    samples = list(_samples(480))
-    accrual = extend_all(compiled, begin(compiled, at=START), samples)
+    history = _history(480)
+    accrual = extend_all(compiled, begin(compiled, at=START), history)
     yield Figure(
-        "straightforward reference, 480 periods", _best_us(lambda: _straightforward(tariff, samples), 20)
+        "straightforward reference, 480 periods", _best_us(lambda: _straightforward(tariff, history), 20)
     )
-    yield Figure("480 periods, all restrictions", _best_us(lambda: _session(compiled, samples)), 100)
+    yield Figure(
+        "480 periods in columns, all restrictions", _best_us(lambda: _session(compiled, history)), 100
+    )
     for count in (10, 10_000):
         grown = _grown(compiled, count)
         end = grown.ended_at + timedelta(seconds=1)
@@ -107,23 +110,30 @@ def measure() -> Iterator[Figure]:
     )
 
 
-def _session(compiled: CompiledTariff, samples: list[Sample]) -> int:
-    return payable_minor(compiled, extend_all(compiled, begin(compiled, at=START), samples))
+def _session(compiled: CompiledTariff, history: History) -> int:
+    return payable_minor(compiled, extend_all(compiled, begin(compiled, at=START), history))
 
 
 def _live(compiled: CompiledTariff, accrual: Accrual, interval: Interval) -> int:
     return payable_minor(compiled, extend(compiled, accrual, interval))
 
 
-def _samples(count: int) -> Iterator[Sample]:
+def _history(count: int) -> History:
     """Minutes of charging at about 11 kW, the last sixth of them parked."""
     start_us = int(START.timestamp()) * 1_000_000
-    for i in range(count):
-        end_us = start_us + (i + 1) * 60_000_000
-        if i < count * 5 // 6:
-            yield end_us, 180 + i * 7 % 11, "Charging", 10_800 + i % 60, 47_000 + i % 100
-        else:
-            yield end_us, 0, "SuspendedEV", 0, 0
+    charging = count * 5 // 6
+    parked = count - charging
+    return History(
+        end_us=tuple(start_us + (i + 1) * 60_000_000 for i in range(count)),
+        register_wh=tuple(accumulate(180 + i * 7 % 11 if i < charging else 0 for i in range(count))),
+        state=_states(charging, "Charging") + _states(parked, "SuspendedEV"),
+        power_w=tuple(10_800 + i % 60 for i in range(charging)) + (0,) * parked,
+        current_ma=tuple(47_000 + i % 100 for i in range(charging)) + (0,) * parked,
+    )
+
+
+def _states(count: int, state: ChargingState) -> tuple[ChargingState, ...]:
+    return (state,) * count
 
 
 def _grown(compiled: CompiledTariff, count: int) -> Accrual:
@@ -160,12 +170,14 @@ def _best_us(run: Callable[[], object], runs: int = 200, rounds: int = 9) -> flo
         gc.enable()
 
 
-def _straightforward(tariff: Tariff, samples: list[Sample]) -> Decimal:
+def _straightforward(tariff: Tariff, history: History) -> Decimal:
     """The tariff's price as one would write it down first."""
     zone = ZoneInfo(ZONE)
     total, energy, started, flat = Decimal(0), 0, START, False
     at = started
-    for end_us, added, state, power_w, current_ma in samples:
+    columns = (history.end_us, history.register_wh, history.state, history.power_w, history.current_ma)
+    for end_us, register, state, power_w, current_ma in zip(*columns, strict=True):
+        added = register - energy
         end = datetime.fromtimestamp(end_us / 1e6, tz=UTC)
         hours = Decimal((end - at).total_seconds()) / 3600
         duration_s = (at - started).total_seconds()

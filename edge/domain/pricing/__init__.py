@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 from edge.domain.plan import Grant
-from edge.domain.pricing.accrual import Sample, begin, extend, extend_all
+from edge.domain.pricing.accrual import begin, extend
 from edge.domain.pricing.bill import Bill, BillLine, BillPeriod, TaxAmount, payable_minor, settle
 from edge.domain.pricing.compiled import CompiledTariff, compile_tariff
 from edge.domain.pricing.exact import Exact, exact, rational
 from edge.domain.pricing.facts import Accrual, ChargingState, Interval, PricingError, Reservation
+from edge.domain.pricing.history import History, extend_all
 from edge.domain.pricing.invoice import Adjustment, Invoice, InvoiceLine, InvoiceTax
 from edge.domain.pricing.outlook import Remaining, next_boundary, quote, remaining
 
@@ -25,6 +26,7 @@ __all__ = [
     "CompiledTariff",
     "Exact",
     "Grant",
+    "History",
     "Interval",
     "Invoice",
     "InvoiceLine",
@@ -32,7 +34,6 @@ __all__ = [
     "PricingError",
     "Remaining",
     "Reservation",
-    "Sample",
     "TaxAmount",
     "begin",
     "compile_tariff",

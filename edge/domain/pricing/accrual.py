@@ -7,7 +7,6 @@ the result does not depend on how often the meter was read. Neighbours that are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
@@ -15,7 +14,7 @@ import msgspec
 from edge.domain.plan import Grant
 from edge.domain.pricing.compiled import CompiledTariff
 from edge.domain.pricing.cut import Cut
-from edge.domain.pricing.facts import Accrual, ChargingState, Interval, PricingError, Reservation
+from edge.domain.pricing.facts import Accrual, Interval, PricingError, Reservation
 from edge.domain.tariffs.wall import to_us
 
 
@@ -59,42 +58,4 @@ def extend(compiled: CompiledTariff, accrual: Accrual, interval: Interval) -> Ac
         return msgspec.structs.replace(accrual, ended_us=end_us, energy=energy + added)
     cut = Cut(compiled, accrual)
     cut.through(end_us, added, interval.state, interval.power_w, interval.current_ma)
-    return cut.accrual()
-
-
-#: An interval in plain numbers: end in microseconds since 1970 UTC, Wh of its own, state, W, mA over all
-#: phases.
-Sample = tuple[int, int, ChargingState, int | None, int | None]
-
-
-def extend_all(compiled: CompiledTariff, accrual: Accrual, samples: Iterable[Sample]) -> Accrual:
-    """The accrual with many intervals at once, the same as `extend` with each: for sessions that are
-    history.
-    """
-    by_power = compiled.session.selection.by_power
-    cut = Cut(compiled, accrual)
-    ended_us, room_wh = cut.at_us, cut.until_wh - cut.at_wh
-    state, until_us, power_from, power_to, current_from, current_to = cut.fences()
-    for end_us, added, sample_state, power_w, current_ma in samples:
-        try:
-            alike = (
-                ended_us <= end_us < until_us
-                and sample_state == state
-                and 0 <= added < room_wh
-                and (
-                    not by_power
-                    or (power_from <= power_w < power_to and current_from <= current_ma < current_to)  # type: ignore[operator]
-                )
-            )
-        except TypeError:  # power or current is not known
-            alike = False
-        if alike:
-            ended_us = end_us
-            room_wh -= added
-            continue
-        cut.at_us, cut.at_wh = ended_us, cut.until_wh - room_wh
-        cut.through(end_us, added, sample_state, power_w, current_ma)
-        ended_us, room_wh = cut.at_us, cut.until_wh - cut.at_wh
-        state, until_us, power_from, power_to, current_from, current_to = cut.fences()
-    cut.at_us, cut.at_wh = ended_us, cut.until_wh - room_wh
     return cut.accrual()

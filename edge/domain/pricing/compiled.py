@@ -156,7 +156,7 @@ class CompiledTariff:
 
     def is_included(self, slot: int) -> bool:
         """True for a slot that counts a plan's included units."""
-        return slot >= 0 and self._full_price[slot] != slot
+        return self.plan is not None and slot >= 0 and self._full_price[slot] != slot
 
     def full_price(self, slot: int) -> int:
         """The slot that counts what exceeds the included units of this one."""
@@ -169,6 +169,10 @@ class CompiledTariff:
                 return i
         self.taxes.append(stacked(rates))
         return len(self.taxes) - 1
+
+    def remember(self, tallies: tuple[Tally, ...], numbers: dict[int, Number]) -> None:
+        """Keep the numbers behind tallies, which will be asked for next."""
+        self._tallied = tallies, numbers
 
     def tallied(self, tallies: tuple[Tally, ...]) -> dict[int, Number]:
         """The numbers behind tallies. The last answer is kept: they only change when a run ends."""

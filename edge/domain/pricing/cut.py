@@ -41,7 +41,7 @@ class Cut:
         self.started_wh = rational(run.started_wh) if run else self.at_wh
         self.energy_slot = run.energy_slot if run else -1
         self.time_slot = run.time_slot if run else -1
-        self.bands = run.bands if run else 0
+        self.bands: int | None = run.bands if run else 0
         self.until_us: Number = run.until_us if run else 0
         self.until_wh: Number = run.until_wh if run else 0
         self.power_w: Number | None = None
@@ -63,7 +63,7 @@ class Cut:
         if end_us == self.at_us and not energy_wh:
             return
         self.power_w, self.current_ma = power_w, current_ma
-        self.bands = self.table.selection.bands(power_w, current_ma)
+        self.bands = None
         end_wh = self.at_wh + energy_wh
         while True:
             self._enter(state)
@@ -95,7 +95,9 @@ class Cut:
         if self.state is not None:
             run = Run(
                 self.state,
-                self.bands,
+                self.table.selection.bands(self.power_w, self.current_ma)
+                if self.bands is None
+                else self.bands,
                 exact(self.started_us),
                 exact(self.started_wh),
                 self.energy_slot,
@@ -103,6 +105,8 @@ class Cut:
                 ceil_div(self.until_us.numerator, self.until_us.denominator),
                 ceil_div(self.until_wh.numerator, self.until_wh.denominator),
             )
+        tallies = tuple([Tally(slot, exact(self.tallies[slot])) for slot in sorted(self.tallies)])
+        self.compiled.remember(tallies, dict(self.tallies))
         return Accrual(
             begun_us=self.base.begun_us,
             ended_us=int(self.at_us),
@@ -118,7 +122,7 @@ class Cut:
             left_us=exact(self.left_us),
             buys_pass=self.base.buys_pass,
             run=run,
-            tallies=tuple([Tally(slot, exact(self.tallies[slot])) for slot in sorted(self.tallies)]),
+            tallies=tallies,
             periods=tuple(self.periods),
         )
 
@@ -128,18 +132,21 @@ class Cut:
             return
         elapsed, energy = self.at_us - self.started_us, self.at_wh - self.started_wh
         if self.energy_slot >= 0 and energy:
-            self.tallies[self.energy_slot] = self.tallies.get(self.energy_slot, 0) + energy
+            self._count(self.energy_slot, energy)
             self.last_energy = self.energy_slot
-            self.left_wh -= energy if self.compiled.is_included(self.energy_slot) else 0
+            if self.compiled.is_included(self.energy_slot):
+                self.left_wh -= energy
         if self.time_slot >= 0 and elapsed:
-            self.tallies[self.time_slot] = self.tallies.get(self.time_slot, 0) + elapsed
-            self.left_us -= elapsed if self.compiled.is_included(self.time_slot) else 0
+            self._count(self.time_slot, elapsed)
+            if self.compiled.is_included(self.time_slot):
+                self.left_us -= elapsed
             if self.state == "Charging":
                 self.last_time = self.time_slot
             else:
                 self.last_parking = self.time_slot
-        self.charging_us += elapsed if self.state == "Charging" else 0
-        self.parking_us += elapsed if self.state == "SuspendedEV" else 0
+        if self.table.selection.by_state:
+            self.charging_us += elapsed if self.state == "Charging" else 0
+            self.parking_us += elapsed if self.state == "SuspendedEV" else 0
         self._keep(
             Period(
                 exact(self.started_us),
@@ -148,6 +155,10 @@ class Cut:
                 exact(elapsed) if self.state == "SuspendedEV" else 0,
             )
         )
+
+    def _count(self, slot: int, quantity: Number) -> None:
+        counted = self.tallies.get(slot)
+        self.tallies[slot] = quantity if counted is None else counted + quantity
 
     def _keep(self, period: Period) -> None:
         if len(self.periods) < PERIODS_MAX:
@@ -180,21 +191,22 @@ class Cut:
     def _active(self, state: ChargingState) -> tuple[int, Number, Number]:
         """The elements that apply here (bits), and the next instant and energy where others may."""
         rules = self.table.selection
-        duration_us = self.at_us - self.base.begun_us
-        active, until_us = rules.wall_mask(self.at_us)
-        until: Number = until_us
+        until: Number
+        active, until = rules.wall_mask(self.at_us)
         if rules.by_power:
             active &= rules.power_w.mask(self.power_w) & rules.current_ma.mask(self.current_ma)
         if rules.duration_us.cuts:
-            active &= rules.duration_us.mask(duration_us)
-            until = min(until, self.base.begun_us + rules.duration_us.next_cut(duration_us))
+            mask, limit = rules.duration_us.look(self.at_us - self.base.begun_us)
+            active &= mask
+            until = min(until, self.base.begun_us + limit)
         if rules.by_state:
             active, until = self._by_state(active, until, state)
         if self.state is not None:
             active &= rules.not_at_start
         if not rules.energy_wh.cuts:
             return active, until, NEVER
-        return active & rules.energy_wh.mask(self.at_wh), until, rules.energy_wh.next_cut(self.at_wh)
+        mask, until_wh = rules.energy_wh.look(self.at_wh)
+        return active & mask, until, until_wh
 
     def _by_state(self, active: int, until: Number, state: ChargingState) -> tuple[int, Number]:
         """What limits on charging time and idle time leave (OCPP 2.1)."""
@@ -202,12 +214,13 @@ class Cut:
         elapsed = self.at_us - self.started_us
         charging = self.charging_us + (elapsed if self.state == "Charging" else 0)
         parking = self.parking_us + (elapsed if self.state == "SuspendedEV" else 0)
-        active &= rules.charging_us.mask(charging) & rules.idle_us.mask(parking)
+        by_charging, next_charging = rules.charging_us.look(charging)
+        by_idle, next_idle = rules.idle_us.look(parking)
         if state == "Charging":
-            until = min(until, self.at_us + rules.charging_us.next_cut(charging) - charging)
+            until = min(until, self.at_us + next_charging - charging)
         elif state == "SuspendedEV":
-            until = min(until, self.at_us + rules.idle_us.next_cut(parking) - parking)
-        return active, until
+            until = min(until, self.at_us + next_idle - parking)
+        return active & by_charging & by_idle, until
 
     def _covered_energy(self, slot: int, until_wh: Number) -> tuple[int, Number]:
         """The slot of included units while some are left, and the energy at which they end."""

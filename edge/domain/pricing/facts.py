@@ -78,7 +78,8 @@ class Period(msgspec.Struct, frozen=True, array_like=True):
 class Accrual(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the price of a session follows from. Goes through JSON unchanged; its size is bounded.
 
-    `charging_us`, `parking_us`, `left_wh` and `left_us` (included units not used) are as of the run's start.
+    `left_wh` and `left_us` (included units not used) are as of the run's start, and so are `charging_us` and
+    `parking_us`, which only count where a price depends on them (OCPP 2.1).
     """
 
     begun_us: int

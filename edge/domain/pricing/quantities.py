@@ -143,12 +143,13 @@ def _reservation(compiled: CompiledTariff, reservation: Reservation) -> dict[int
     last, at = -1, begin
     while at < end or at == begin:
         active, until = rules.wall_mask(at)
-        active &= rules.energy_wh.mask(0) & rules.duration_us.mask(at - begin)
+        by_duration, next_duration = rules.duration_us.look(at - begin)
+        active &= rules.energy_wh.mask(0) & by_duration
         active &= rules.power_w.mask(None) & rules.current_ma.mask(None)
         active &= rules.charging_us.mask(0) & rules.idle_us.mask(0)
         if at > begin:
             active &= rules.not_at_start
-        until = min(end, until, begin + int(rules.duration_us.next_cut(at - begin)))
+        until = min(end, until, begin + int(next_duration))
         slots = [table.slot(active & kind, "TIME") for kind in kinds]
         slot = next((s for s in slots if s >= 0), -1)
         if slot >= 0 and until > at:

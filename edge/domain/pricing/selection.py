@@ -43,10 +43,10 @@ class Bands:
     def mask(self, value: Number | None) -> int:
         return self.unknown if value is None else self.masks[bisect_right(self.cuts, value)]
 
-    def next_cut(self, value: Number) -> Number:
-        """The first limit above `value`."""
+    def look(self, value: Number) -> tuple[int, Number]:
+        """The elements that a known value allows, and the first limit above it."""
         i = bisect_right(self.cuts, value)
-        return self.cuts[i] if i < len(self.cuts) else NEVER
+        return self.masks[i], self.cuts[i] if i < len(self.cuts) else NEVER
 
     def around(self, value: Number | None) -> tuple[Number, Number]:
         """The band of a value, from and to; an unknown value lies in none unless there are no limits at

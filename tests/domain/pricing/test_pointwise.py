@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from edge.domain.pricing import (
     Accrual,
     Bill,
+    History,
     Interval,
     begin,
     compile_tariff,
@@ -419,11 +420,14 @@ def test_an_accrual_goes_through_json_at_any_moment(tariff, session, at):
 def test_many_intervals_at_once_are_the_same_as_one_by_one(tariff, session, zone):
     start, intervals = session
     compiled = compile_tariff(tariff, time_zone=zone)
-    samples = [
-        ((i.end - EPOCH) // timedelta(microseconds=1), i.energy_wh, i.state, i.power_w, i.current_ma)
-        for i in intervals
-    ]
-    together = extend_all(compiled, begin(compiled, at=start), samples)
+    history = History(
+        end_us=tuple((i.end - EPOCH) // timedelta(microseconds=1) for i in intervals),
+        register_wh=tuple(itertools.accumulate(i.energy_wh for i in intervals)),
+        state=tuple(i.state for i in intervals),
+        power_w=tuple(i.power_w for i in intervals),
+        current_ma=tuple(i.current_ma for i in intervals),
+    )
+    together = extend_all(compiled, begin(compiled, at=start), history)
     assert settle(compiled, together) == settle(compiled, accrue(compiled, start, intervals))
 
 

@@ -11,12 +11,14 @@ import pytest
 
 from edge.domain.pricing import (
     Bill,
+    History,
     Interval,
     PricingError,
     Reservation,
     begin,
     compile_tariff,
     extend,
+    extend_all,
     rational,
     settle,
 )
@@ -501,3 +503,23 @@ def test_time_and_energy_do_not_run_backwards():
         extend(compiled, accrual, Interval(end=datetime(2026, 1, 1, 11, tzinfo=UTC), energy_wh=0))
     with pytest.raises(PricingError, match="negative"):
         extend(compiled, accrual, Interval(end=datetime(2026, 1, 1, 13, tzinfo=UTC), energy_wh=-1))
+
+
+@pytest.mark.parametrize(("ends", "register"), [((2, 1), (1, 2)), ((1, 2), (2, 1)), ((1, 2), (1,))])
+def test_a_history_does_not_run_backwards_either(ends, register):
+    with pytest.raises(PricingError):
+        History(
+            end_us=ends,
+            register_wh=register,
+            state=("Charging",) * 2,
+            power_w=(None,) * 2,
+            current_ma=(None,) * 2,
+        )
+
+
+def test_a_history_cannot_begin_before_what_is_known():
+    compiled = compile_tariff(load_tariff(tariff(element(ENERGY))), time_zone="UTC")
+    accrual = begin(compiled, at=datetime(2026, 1, 1, 12, tzinfo=UTC))
+    early = History(end_us=(5,), register_wh=(5,), state=("Charging",), power_w=(None,), current_ma=(None,))
+    with pytest.raises(PricingError):
+        extend_all(compiled, accrual, early)
