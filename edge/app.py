@@ -7,9 +7,7 @@ again, and recovery is the ordinary way to start.
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import socket
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
 from importlib import metadata
@@ -23,7 +21,7 @@ from edge.domain.instant import Instant
 from edge.domain.invoice import Place, Seller
 from edge.domain.ledger import facts
 from edge.domain.session.state import EvseState
-from edge.errors import HardwareError, TillError
+from edge.errors import ConfigError, HardwareError, LedgerError, TillError
 from edge.kiosk import Board, KioskOptions
 from edge.kiosk import serve as serve_kiosk
 from edge.payments.account import AccountPayment
@@ -32,6 +30,7 @@ from edge.runtime.controller import EvseController, Options, World
 from edge.runtime.offers import Offers, Sale
 from edge.runtime.plans import PlanBook
 from edge.runtime.taps import Taps
+from edge.runtime.watchdog import notify, watch
 from edge.store.keys import load_or_make
 from edge.store.store import Owner, Store, StoreClosed, StoreInUse
 from edge.store.transaction import Tx
@@ -44,6 +43,7 @@ from hw.bus.pool import BusPool
 
 #: At the end, for opening the contactors: some time-outs on a line that has trouble.
 _OPEN_MAX_S = 3.0
+_OPEN_TRIES = 3
 _OPEN_RETRY_S = 0.2
 
 #: After the stop was asked for, the uplink may send what waits for this long.
@@ -102,7 +102,7 @@ class Till:
         )
         async with AsyncExitStack() as stack:
             stack.callback(store.close)
-            states = {k: msgspec.json.decode(v, type=EvseState) for k, v in store.evse_states().items()}
+            states = _states(store, config)
             documents = _documents(store, states.values())
             self._plans = PlanBook(self._offered_plans, store.plan_balances(), store.plan_statements())
             booted = facts.DeviceBooted(version=version(), clean_stop=store.stopped_cleanly())
@@ -162,6 +162,7 @@ class Till:
         if config.kiosk is not None:
             work.append(("kiosk", serve_kiosk(self._board, cast("KioskOptions", config.kiosk))))
         work.append(("clock", self._watch_clock(store)))
+        work.append(("watchdog", watch(self._controllers, store)))
         return work
 
     def _controller(
@@ -272,8 +273,7 @@ class Till:
         await asyncio.Event().wait()
 
     async def _stopped(self, store: Store) -> None:
-        """Contactors first, then where each session stands, then the last word of this run."""
-        await self._open_all()
+        """Where each session stands, then the last word of this run. The contactors are open."""
         for controller in self._controllers:
             await controller.checkpoint()
         at = self._clock.now()
@@ -285,7 +285,7 @@ class Till:
             failure: Exception = TimeoutError("the charge point does not answer")
             try:
                 async with asyncio.timeout(_OPEN_MAX_S):
-                    while True:
+                    for _ in range(_OPEN_TRIES):
                         try:
                             await evse.revoke()
                         except HardwareError as e:
@@ -299,7 +299,8 @@ class Till:
                 failure = e
             log.error("evse.not_opened", error=failure)
 
-        await asyncio.gather(*(opened(evse) for evse in self._evses))
+        evses, self._evses = self._evses, []
+        await asyncio.gather(*(opened(evse) for evse in evses))
 
 
 def _documents(store: Store, states: Iterable[EvseState]) -> dict[str, str]:
@@ -317,16 +318,20 @@ def version() -> str:
     return metadata.version("chargetill")
 
 
-def notify(state: str) -> None:
-    """sd_notify(3): tell systemd, where it listens."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
-        s.connect(address)
-        s.sendall(state.encode())
+def _states(store: Store, config: Config) -> dict[str, EvseState]:
+    """Where each EVSE's last commit left it. Raises ConfigError for an open session that nobody would end (I2)."""
+    try:
+        states = {k: msgspec.json.decode(v, type=EvseState) for k, v in store.evse_states().items()}
+    except msgspec.DecodeError as e:
+        raise LedgerError(f"{config.database}: the state of an EVSE cannot be read: {e}") from e
+    configured = {e.section.id for e in config.evses}
+    left = sorted(k for k, v in states.items() if v.session is not None and k not in configured)
+    if left:
+        raise ConfigError(
+            tuple(f"{config.path}: evse {k!r} is missing, and has an open session" for k in left),
+            hint="configure it again until its session has ended",
+        )
+    return states
 
 
 def _known(errors: BaseExceptionGroup[BaseException]) -> TillError | None:

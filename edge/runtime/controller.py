@@ -116,6 +116,10 @@ class EvseController:
         """Wall time of the last good reading."""
         return self.state.meter_seen.utc if self.state.meter_seen is not None else None
 
+    def silent_s(self) -> float:
+        """Seconds since an event was last handled."""
+        return self._clock.now().seconds_since(self._progress)
+
     async def post(self, event: ev.Event) -> None:
         """Deliver an event; waits while the mailbox is full."""
         await self._mailbox.put(event)

@@ -1,0 +1,65 @@
+"""What systemd is told: that the till is ready, that it lives, that it stops (sd_notify(3)).
+
+The sign of life is sent only when events are being handled and the database takes a commit: a thread that ticks
+for itself would hide a till that hangs. When it stays away, systemd ends the process, and with it every permission
+to charge that is a lease of the kind `restart`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Sequence
+
+from edge.runtime.controller import EvseController
+from edge.store.store import Store
+
+#: A controller handles a tick every second; one that has handled nothing for this long hangs.
+_SILENCE_MAX_S = 10.0
+
+#: An empty commit waits behind at most a few others; one that takes longer is a disk that hangs.
+_COMMIT_MAX_S = 5.0
+
+
+def notify(state: str) -> None:
+    """Send one message to systemd, where it listens; nothing elsewhere."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.connect(address)
+        s.sendall(state.encode())
+
+
+def interval_s() -> float | None:
+    """How often systemd wants to hear from this process; None when it does not."""
+    wanted = os.environ.get("WATCHDOG_USEC", "")
+    meant = os.environ.get("WATCHDOG_PID", str(os.getpid()))
+    if not wanted.isdigit() or meant != str(os.getpid()):
+        return None
+    return int(wanted) / 1e6
+
+
+async def watch(
+    controllers: Sequence[EvseController], store: Store, *, send: Callable[[str], None] = notify
+) -> None:
+    """Tell systemd that the till lives, for as long as it does. Returns at once where nobody asks."""
+    wanted_s = interval_s()
+    if wanted_s is None:
+        return
+    while True:
+        await asyncio.sleep(wanted_s / 3)
+        if all(c.silent_s() <= _SILENCE_MAX_S for c in controllers) and await _commits(store):
+            send("WATCHDOG=1")
+
+
+async def _commits(store: Store) -> bool:
+    try:
+        async with asyncio.timeout(_COMMIT_MAX_S):
+            await store.tx(lambda _tx: None)
+    except TimeoutError:
+        return False
+    return True
