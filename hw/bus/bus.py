@@ -24,7 +24,6 @@ from hw.bus.line import Line, LineOptions, open_line
 SILENT_BEFORE_BACKOFF = 3  # single losses happen; three in a row mean a dead unit
 WAITING_MAX = 256  # 64 EVSEs with two requests each on one line, and as many again
 RECEIVED_MAX = 2048  # several frames with their echoes; more without a reply is noise
-DISTANCE = 3  # requests between two of one signature, where a span has as many counts
 ATTEMPTS = 2
 PLANS_MAX = 4096  # spans times units of a full line; whoever varies them without end pays with time
 
@@ -69,7 +68,7 @@ class _Mark:
     __slots__ = ("answered", "at", "turn")
 
     def __init__(self) -> None:
-        self.at, self.turn, self.answered = -1e9, -DISTANCE, True
+        self.at, self.turn, self.answered = -1e9, -1, True
 
 
 class _Unit:
@@ -89,7 +88,6 @@ class _Plan(msgspec.Struct, frozen=True):
 
     unit: _Unit
     variants: tuple[tuple[Request, _Mark], ...]
-    distance: int
 
 
 class Bus(Generic[T]):
@@ -178,7 +176,7 @@ class Bus(Generic[T]):
         first = requests[0]
         variants = tuple((r, self._mark(r.unit, r.function, r.count)) for r in requests)
         unit = self._units.setdefault(first.unit, _Unit())
-        return _Plan(unit, variants, min(len(requests) - 1, DISTANCE))
+        return _Plan(unit, variants)
 
     def _mark(self, unit: int, function: int, count: int) -> _Mark:
         return self._marks.setdefault((unit, function, count), _Mark())
@@ -186,29 +184,23 @@ class Bus(Generic[T]):
     def _choose(self, plan: _Plan) -> tuple[Request, _Mark]:
         """The variant that a stray reply is least likely to fit. Raises LineUnsettled when there is none.
 
-        A signature that went unanswered must rest, and one that was answered is not used again for a few
-        requests: a reply may come twice.
+        A signature that went unanswered must rest. Of the others the one is taken that was used longest ago, and
+        never the last one, as far as there are others: a reply may come twice.
         """
         first = plan.variants[0][0]
         if first.function > frames.READ_INPUT:
             return plan.variants[0]  # the reply to a write repeats it; and what matters is read back
-        time, asked = monotonic(), plan.unit.asked
-        best, best_turn = None, 0
-        for variant in plan.variants:
-            mark = variant[1]
-            turn = mark.turn
-            if mark.answered:
-                if asked - turn < plan.distance:
-                    continue
-            elif time - mark.at < self._timing.ghost_rest_s:
-                continue
-            elif time - mark.at < self._timing.ghost_s:
-                turn += asked + 1  # after all that were answered
-            if best is None or turn < best_turn:
-                best, best_turn = variant, turn
-        if best is None:
+        if len(plan.variants) == 1:
+            usable = [v for v in plan.variants if self._rested(v[1])]
+        else:
+            usable = [v for v in plan.variants if self._rested(v[1]) and v[1].turn != plan.unit.asked]
+        if not usable:
             raise LineUnsettled(f"{self.options.port} unit {first.unit}: a late reply may still come")
-        return best
+        haunted_since = monotonic() - self._timing.ghost_s
+        return min(usable, key=lambda v: (not v[1].answered and v[1].at > haunted_since, v[1].turn))
+
+    def _rested(self, mark: _Mark) -> bool:
+        return mark.answered or monotonic() - mark.at >= self._timing.ghost_rest_s
 
     async def _attempt(self, plan: _Plan, timeout_s: float, attempts: int) -> tuple[Reply, T]:
         for left in range(attempts - 1, -1, -1):

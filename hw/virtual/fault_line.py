@@ -13,8 +13,7 @@ from enum import Enum, auto
 
 from hw.virtual.modbus_server import RtuServer, crc16, rtu
 
-
-DOUBLE_PART = 0.2  # a copy comes sooner after its reply than a late reply after its request
+DOUBLE_PART = 0.1  # a copy comes sooner after its reply than a late reply after its request
 
 
 class LineFault(Enum):
@@ -62,6 +61,8 @@ class FaultScript:
         self.sequence = 0
         self.asked: dict[int, tuple[int, int]] = {}
         self.only: LineFault | None = None
+        self.numbered = False
+        """True where frames carry a transaction id."""
         self.counts: dict[LineFault, int] = dict.fromkeys(LineFault, 0)
         self._previous = b""
 
@@ -105,7 +106,9 @@ class FaultScript:
                 return reply
         return bytes([function, len(data)]) + data
 
-    def deliveries(self, fault: LineFault, frame: bytes, request: bytes) -> list[tuple[float, bytes]]:
+    def deliveries(  # noqa: PLR0911  # a table, one line per fault
+        self, fault: LineFault, frame: bytes, request: bytes
+    ) -> list[tuple[float, bytes]]:
         """When which bytes go out, for faults of timing and transport."""
         late_s = self.random.uniform(0, self.late_max_s)
         cut = self.random.randrange(1, len(frame))
@@ -117,6 +120,8 @@ class FaultScript:
             case LineFault.LATE_TORN:
                 return [(late_s, frame[:cut]), (late_s + 0.02, frame[cut:])]
             case LineFault.LOST:
+                return []
+            case LineFault.WRONG_NUMBER if not self.numbered:
                 return []
             case LineFault.DOUBLED:
                 return [(0, frame + frame)]
@@ -155,8 +160,6 @@ class FaultRtu(RtuServer):
         fault = self.script.pick()
         reply = self.script.distort(fault, self.script.good(pdu))
         frame = rtu(unit + (fault is LineFault.OTHER_UNIT), reply)
-        if fault is LineFault.WRONG_NUMBER:
-            return
         body = bytes([unit]) + pdu
         request = body + crc16(body).to_bytes(2, "little")
         loop = asyncio.get_running_loop()
@@ -172,6 +175,7 @@ class FaultTcp:
 
     def __init__(self, script: FaultScript) -> None:
         self.script = script
+        script.numbered = True
         self.address = ""
         self._server: asyncio.Server | None = None
         self._open: set[_Connection] = set()

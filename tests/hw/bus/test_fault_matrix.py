@@ -23,10 +23,10 @@ QUICK = Timing(
 )
 LATE_MAX_S = 0.25
 TIMEOUT_S = 0.05
-GAP_S = 0.01
+GAP_S = 0.02
 REQUESTS = 100
 LINES = 24
-BLOCK = Span(4, 0x10, 24, spare=6)
+BLOCK = Span(4, 0x10, 24, spare=6, step=2)  # four counts, as most profiles have
 
 
 def bus_to(server):
