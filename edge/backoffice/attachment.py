@@ -20,7 +20,7 @@ from edge.sync.link import (
     LinkFailed,
     Lost,
     ProtocolUnknown,
-    Sent,
+    Refused,
     Subscribed,
 )
 from edge.sync.retry import FullJitter
@@ -47,7 +47,6 @@ class Attachment:
         self._ready = False
         self._trouble = ""
         self._switched = False
-        self._in_flight: set[int] = set()
         #: how many connections there were: each starts with nothing at the broker
         self.visits = 0
 
@@ -82,17 +81,14 @@ class Attachment:
                     link.subscribe([everyone("tx"), everyone("state"), everyone("reply")])
                 case Subscribed():
                     self._ready = True
-                    self._in_flight.clear()
                     self.visits += 1
                     self._trouble = ""
                     self._backoff.reset()
                     log.event("backoffice.connected", broker=self.broker, protocol=link.protocol)
                 case Arrived():
                     yield link, event
-                case Sent(mid, refused):
-                    self._in_flight.discard(mid)
-                    if refused is not None:
-                        log.error("backoffice.publish_refused", broker=self.broker, reason=refused)
+                case Refused(reason):
+                    log.error("backoffice.publish_refused", broker=self.broker, reason=reason)
                 case Lost(error):
                     self._lose(error, now)
                     return
@@ -104,12 +100,12 @@ class Attachment:
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Where there is a connection; else it is lost, and whoever needs it asks again."""
         if self.link is not None:
-            self._in_flight.add(self.link.publish(topic, payload, retain=retain))
+            self.link.publish(topic, payload, retain=retain)
 
     @property
     def in_flight(self) -> int:
         """Messages that the broker has not taken yet."""
-        return len(self._in_flight)
+        return 0 if self.link is None else self.link.in_flight
 
     def close(self) -> None:
         if self._raw is not None:

@@ -40,6 +40,9 @@ HANDSHAKE_TIMEOUT_S = 4.0
 #: The kernel gives a connection up when what it sent stays unconfirmed for so long.
 SILENT_LINK_MS = 5000
 
+#: Reason codes from here on say no (MQTT 5, 2.4).
+_FAILURE = 0x80
+
 #: What paho calls an end without a reason (MQTT 5, 2.4).
 _UNSPECIFIED = 0x80
 
@@ -95,11 +98,10 @@ class Arrived(msgspec.Struct, frozen=True):
     retained: bool
 
 
-class Sent(msgspec.Struct, frozen=True):
-    """The broker took a message off our hands, or (MQTT 5) refused it."""
+class Refused(msgspec.Struct, frozen=True):
+    """The broker (MQTT 5) would not take a message."""
 
-    mid: int
-    refused: str | None
+    reason: str
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -108,7 +110,7 @@ class Lost(msgspec.Struct, frozen=True):
     error: SyncError
 
 
-LinkEvent = Connected | Subscribed | NotSubscribed | Arrived | Sent | Lost
+LinkEvent = Connected | Subscribed | NotSubscribed | Arrived | Refused | Lost
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +136,9 @@ class Link:
         self._events: deque[LinkEvent] = deque()
         self._log = _LastError()
         self._optional: set[int] = set()
+        self._in_flight: set[int] = set()
+        #: how many PUBACKs there were
+        self.taken = 0
         self._over = False
         self._answered = False
         self._client = self._make()
@@ -234,9 +239,14 @@ class Link:
         if not required and mid is not None:
             self._optional.add(mid)
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
-        """Hand a message over with QoS 1; its number comes back in `Sent`."""
-        return self._client.publish(topic, payload, qos=1, retain=retain).mid
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Hand a message over with QoS 1; it is `in_flight` until the broker's PUBACK, which promises nothing."""
+        self._in_flight.add(self._client.publish(topic, payload, qos=1, retain=retain).mid)
+
+    @property
+    def in_flight(self) -> int:
+        """Messages without PUBACK."""
+        return len(self._in_flight)
 
     def acknowledge(self, arrived: Arrived) -> None:
         """PUBACK: this message need not come again."""
@@ -313,7 +323,10 @@ class Link:
         self._events.append(Arrived(topic, bytes(message.payload), message.mid, message.qos, message.retain))
 
     def _on_publish(self, _client: Client, _data: Any, mid: int, code: ReasonCode, _props: Any) -> None:
-        self._events.append(Sent(mid, str(code) if code.is_failure else None))
+        self._in_flight.discard(mid)
+        self.taken += 1
+        if code.value >= _FAILURE:
+            self._events.append(Refused(str(code)))
 
     def _on_disconnect(self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, _props: Any) -> None:
         text = self._log.text or (str(code) if code.value != _UNSPECIFIED else "the connection ended")

@@ -62,7 +62,6 @@ class Sender:
         self._doubts: dict[str, tuple[int, str, float]] = {}
         self._needed_at: dict[str, float] = {}
         self._complained: set[tuple[str, str, int]] = set()
-        self._in_flight: set[int] = set()
         self._messages_max = options.messages_max
         self._bytes_max = options.batch_bytes
         self.lines: list[Line] = outbox.lines()
@@ -80,11 +79,6 @@ class Sender:
             # an epoch that turned out to be an old copy is closed now: what the back office has of it counts
             line.halted = False
         self.lines += [line for line in self._outbox.lines() if line.epoch not in known]
-
-    @property
-    def in_flight(self) -> int:
-        """Messages without PUBACK."""
-        return len(self._in_flight)
 
     @property
     def waiting(self) -> int:
@@ -111,21 +105,17 @@ class Sender:
 
     def attached(self, messages_max: int | None, bytes_max: int | None) -> None:
         """A new connection, with what its broker takes at once; nothing of the last one counts any more."""
-        self._in_flight.clear()
         self._messages_max = min(self._options.messages_max, messages_max or self._options.messages_max)
         # a PUBLISH adds its topic, lengths and number to the payload
         room = None if bytes_max is None else bytes_max - len(self._topic) - 32
         self._bytes_max = min(self._options.batch_bytes, room or self._options.batch_bytes)
         self._rewind()
 
-    def sent(self, mid: int, refused: str | None) -> None:
-        """A PUBACK: room for another message, or (MQTT 5) a refusal, which the resend timer answers."""
-        self._in_flight.discard(mid)
-        if refused is None:
-            return
+    def refused(self, reason: str) -> None:
+        """The broker (MQTT 5) would not take entries; the resend timer tries again."""
         if self.trouble is None:
-            log.error("sync.publish_refused", topic=self._topic, reason=refused)
-        self.trouble = f"the broker refuses to take entries: {refused}"
+            log.error("sync.publish_refused", topic=self._topic, reason=reason)
+        self.trouble = f"the broker refuses to take entries: {reason}"
 
     def pump(self, link: Link, now: float) -> None:
         """Send what is committed and not under way, oldest first, as far as the windows allow."""
@@ -137,7 +127,7 @@ class Sender:
 
     def _send(self, link: Link, line: Line) -> bool:
         """The next messages of a line, from one reading; False when there is no room or nothing to send."""
-        free = self._messages_max - len(self._in_flight)
+        free = self._messages_max - link.in_flight
         room = self._options.window - sum(each.under_way for each in self.lines)
         rows_max = min(room, free * self._options.batch, _READ_ROWS)
         if rows_max <= 0:
@@ -150,9 +140,9 @@ class Sender:
             log.error("sync.cannot_resend", error=e, epoch=line.epoch, after=line.sent)
             return False
         for message in messages(rows, rows_max=self._options.batch, bytes_max=self._bytes_max):
-            if len(self._in_flight) >= self._messages_max:
+            if link.in_flight >= self._messages_max:
                 break
-            self._in_flight.add(link.publish(self._topic, b"\n".join(message)))
+            link.publish(self._topic, b"\n".join(message))
             line.sent += len(message)
         return bool(rows)
 

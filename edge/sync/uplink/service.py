@@ -36,7 +36,7 @@ from edge.sync.link import (
     Lost,
     NotSubscribed,
     ProtocolUnknown,
-    Sent,
+    Refused,
     Subscribed,
 )
 from edge.sync.options import UplinkOptions
@@ -62,7 +62,10 @@ _GOOD_S = 10.0
 
 
 class UplinkStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How it goes. `trouble` is the last thing that went wrong, in words; None while all is well."""
+    """How it goes. `trouble` is the last thing that went wrong, in words; None while all is well.
+
+    `waiting` entries are not acknowledged; `under_way` of them are sent.
+    """
 
     connected: bool
     broker: str | None
@@ -70,7 +73,7 @@ class UplinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     last: int
     acknowledged: int
     waiting: int
-    in_flight: int
+    under_way: int
     rolled_back: bool
     trouble: str | None
 
@@ -95,6 +98,7 @@ class _Visit:
     heard_at: float
     deadline: float
     ready: bool = False
+    taken: int = 0
 
 
 class Uplink:
@@ -187,7 +191,7 @@ class Uplink:
             last=0 if newest is None else newest.last,
             acknowledged=0 if newest is None else newest.acked,
             waiting=sum(line.last - line.acked for line in lines),
-            in_flight=0 if sender is None else sender.in_flight,
+            under_way=sum(line.under_way for line in lines),
             rolled_back=self._rolled_back,
             trouble=(sender.trouble if sender is not None else None) or self._trouble,
         )
@@ -270,6 +274,8 @@ class Uplink:
             while not self._is_over(sender):
                 self._wait(visit, sender)
                 now = time.monotonic()
+                if link.taken != visit.taken:
+                    visit.taken, visit.heard_at = link.taken, now
                 for event in link.events():
                     visit.heard_at = now
                     self._happened(visit, sender, event, now)
@@ -303,8 +309,8 @@ class Uplink:
                 log.error("order.not_subscribed", broker=link.broker, reason=reason)
             case Arrived():
                 self._take(link, sender, event, now)
-            case Sent(mid, refused):
-                sender.sent(mid, refused)
+            case Refused(reason):
+                sender.refused(reason)
             case Lost(error):
                 if isinstance(error, ProtocolUnknown):
                     self._protocols[link.broker] = "3.1.1" if link.protocol == "5" else "5"
@@ -315,13 +321,13 @@ class Uplink:
     def _work(self, visit: _Visit, sender: Sender, now: float) -> None:
         """What a standing connection is for."""
         link = visit.link
-        if not sender.in_flight:
+        if not link.in_flight:
             visit.heard_at = now
         sender.tick(now)
         sender.pump(link, now)
         self._pass_on(link)
         self._say_if_due(link, sender, now)
-        if sender.in_flight and now - visit.heard_at > STALL_S and link.unsent_bytes() == 0:
+        if link.in_flight and now - visit.heard_at > STALL_S and link.unsent_bytes() == 0:
             raise LinkFailed(f"{link.broker}: no answer for {STALL_S:.0f} s")
 
     def _is_over(self, sender: Sender) -> bool:
@@ -333,7 +339,7 @@ class Uplink:
     def _wait(self, visit: _Visit, sender: Sender) -> None:
         """Until the socket, the bell or the clock has something for us."""
         link, now = visit.link, time.monotonic()
-        look_s = 0.1 if self._stopping.is_set() or self._untaken else 1.0 if sender.in_flight else _LOOK_S
+        look_s = 0.1 if self._stopping.is_set() or self._untaken else 1.0 if link.in_flight else _LOOK_S
         times = [now + look_s, None if visit.ready else visit.deadline, sender.next_at()]
         timeout = max(0.0, min(at for at in times if at is not None) - now)
         fd = link.fileno()
