@@ -15,7 +15,7 @@ import msgspec
 from edge.domain.pricing.compiled import CompiledTariff
 from edge.domain.pricing.cut import Cut
 from edge.domain.pricing.facts import Accrual, ChargingState, PricingError
-from edge.domain.pricing.selection import Number
+from edge.domain.pricing.selection import NEVER, Number
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +104,6 @@ def _first_outside(column: tuple[int | None, ...], low: Number, high: Number, be
 def _inside(values: tuple[int | None, ...], low: Number, high: Number) -> bool:
     known = cast("tuple[int, ...]", values)
     try:
-        return low <= min(known) and max(known) < high
+        return (low == -NEVER or low <= min(known)) and (high == NEVER or max(known) < high)
     except TypeError:  # an unknown value among them cannot be compared
         return False
