@@ -53,17 +53,17 @@ _PATH: Final = (
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`path` as nfcpy spells it: `usb`, `usb:054c:06c3`, `tty:AMA0:pn532`, `udp:127.0.0.1:54321`.
 
-    A serial line may also be named whole: `tty:/dev/reader0:pn532`. The udp field is not a device but anybody's
-    datagrams, so it takes `virtual = true` beside it, and this computer's own loopback address.
+    A serial line may also be named whole: `tty:/dev/reader0:pn532`. The udp field and a pseudo-terminal are no
+    devices but programs of this computer, so they take `virtual = true` beside them.
     """
 
     path: Annotated[str, Meta(pattern=_PATH, max_length=128)] = "usb"
     virtual: bool = False
 
     def __post_init__(self) -> None:
-        if self.path.startswith("udp") and not self.virtual:
+        if self.path.startswith(("udp", "tty:/dev/pts/")) and not self.virtual:
             raise ValueError(
-                "the udp field is for demonstrations and tests: set `virtual = true` if this is one"
+                "no device but a program: set `virtual = true` if this is a demonstration or a test"
             )
 
 

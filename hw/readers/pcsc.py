@@ -25,6 +25,9 @@ _GET_UID: Final = bytes.fromhex("FFCA000000")
 #: PC/SC part 3, 3.1.3.2.3: the historical bytes of a storage card's ATR, which has no APDUs of its own.
 _STORAGE: Final = bytes.fromhex("804F0CA000000306")
 
+#: How Debian's vsmartcard-vpcd and our own pcscd name its readers.
+_VPCD: Final = "Virtual PCD"
+
 #: A card that lies on the reader and cannot be read is tried again after this time.
 LOOK_AGAIN_S: Final = 0.3
 
@@ -33,22 +36,27 @@ _UID_LENGTHS: Final = (4, 7, 8, 10)
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`reader` is a part of the reader's name as `pcsc_scan` shows it; empty takes the only reader there is."""
+    """`reader` is a part of the reader's name as `pcsc_scan` shows it; empty takes the only reader there is.
+
+    Whoever reaches vpcd's port can hold a card to its readers, so they are left out unless `virtual` is true.
+    """
 
     reader: Annotated[str, Meta(max_length=128)] = ""
+    virtual: bool = False
 
 
 def create(options: Options, *, clock: Clock) -> CardReader:
     """A card reader that pcscd knows as `options.reader`; it is opened when its taps are asked for."""
     name = f"PC/SC reader {options.reader}".rstrip()
-    return TapStream(name, lambda: PcscCoupler(options.reader), clock=clock)
+    return TapStream(name, lambda: PcscCoupler(options.reader, virtual=options.virtual), clock=clock)
 
 
 class PcscCoupler:
     """PC/SC calls, on the reader's thread only."""
 
-    def __init__(self, wanted: str) -> None:
+    def __init__(self, wanted: str, *, virtual: bool = False) -> None:
         self._wanted = wanted
+        self._virtual = virtual
         self._reader = ""
         self._context: Any = None
         self._card: Any = None
@@ -66,7 +74,7 @@ class PcscCoupler:
                 hint="`systemctl status pcscd.socket`; on Debian 13 the service user needs the polkit rule",
             )
         code, names = s.SCardListReaders(self._context, [])
-        readers = list(names or ())
+        readers = [name for name in names or () if self._virtual or not name.startswith(_VPCD)]
         if code != s.SCARD_S_SUCCESS or not readers:
             raise ReaderGone("pcscd knows no reader", hint="`pcsc_scan` shows what pcscd sees")
         matching = [name for name in readers if self._wanted in name]

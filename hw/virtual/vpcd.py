@@ -93,7 +93,7 @@ class VpcdField:
 
     async def _serve(self, connection: socket.socket, card: VirtualCard) -> None:
         loop = asyncio.get_running_loop()
-        uid = card.enter()
+        uid = b""
         try:
             while True:
                 message = await _receive(loop, connection)

@@ -161,8 +161,8 @@ async def make(request: pytest.FixtureRequest, clock: HandClock) -> tuple[Field,
             return udp, nfc.create(nfc.Options(path=udp.path, virtual=True), clock=clock)
         case "pn532":
             board = await Pn532Field.start()
-            return board, nfc.create(nfc.Options(path=board.path), clock=clock)
+            return board, nfc.create(nfc.Options(path=board.path, virtual=True), clock=clock)
         case _:
             pcscd: Pcscd = request.getfixturevalue("pcscd")
             field = VpcdField(lambda: pcscd.connect(0))
-            return field, pcsc.create(pcsc.Options(reader="00 00"), clock=clock)
+            return field, pcsc.create(pcsc.Options(reader="00 00", virtual=True), clock=clock)

@@ -35,7 +35,7 @@ async def test_a_udp_field_that_nobody_runs_is_gone_and_can_be_opened_again(cloc
 
 async def test_a_board_that_is_unplugged_is_gone_and_its_successor_is_read(clock):
     board = await Pn532Field.start()
-    reader = nfc.create(nfc.Options(path=board.path), clock=clock)
+    reader = nfc.create(nfc.Options(path=board.path, virtual=True), clock=clock)
     await board.present(UidCard(CARD_A))
     taps = reader.taps()
     assert (await anext(taps)).uid == CARD_A
@@ -44,7 +44,7 @@ async def test_a_board_that_is_unplugged_is_gone_and_its_successor_is_read(clock
         await anext(taps)
     async with await Pn532Field.start() as again:
         await again.present(UidCard(CARD_A))
-        other = nfc.create(nfc.Options(path=again.path), clock=clock)
+        other = nfc.create(nfc.Options(path=again.path, virtual=True), clock=clock)
         assert (await anext(other.taps())).uid == CARD_A
         await other.close()
 
@@ -100,6 +100,7 @@ async def test_a_card_with_a_short_ats_has_a_uid_and_is_unreadable_beyond(clock,
     ("path", "virtual"),
     [
         ("udp:127.0.0.1:5000", False),
+        ("tty:/dev/pts/3:pn532", False),
         ("udp:192.168.0.7:5000", True),
         ("udp:0.0.0.0:5000", True),
         ("com:1:pn532", False),

@@ -18,7 +18,7 @@ CARD_B = bytes.fromhex("D0C1B2A3")
 
 
 def reader(clock, name: str = "00 00"):
-    return pcsc.create(pcsc.Options(reader=name), clock=clock)
+    return pcsc.create(pcsc.Options(reader=name, virtual=True), clock=clock)
 
 
 def slot(pcscd: Pcscd, number: int = 0) -> VpcdField:
@@ -41,6 +41,11 @@ async def test_a_reader_that_is_not_there_or_not_named_is_refused_with_the_choic
     with pytest.raises(HardwareError, match=says) as e:
         await anext(reader(clock, name).taps())
     assert "Virtual PCD 00 01" in e.value.hint
+
+
+async def test_a_production_configuration_does_not_see_the_virtual_readers(clock, pcscd):
+    with pytest.raises(HardwareError, match="knows no reader"):
+        await anext(pcsc.create(pcsc.Options(reader="00 00"), clock=clock).taps())
 
 
 async def test_a_pcscd_that_ends_takes_its_readers_along_and_brings_them_back(clock, pcscd):
