@@ -24,6 +24,12 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NAME = "1 to 64 characters of A-Z a-z 0-9 _ -"
 _REF = "#/$defs/{name}"
 
+#: What is not an entry.
+_MESSAGES = ("Ack", "State", "Order", "Reply")
+
+#: Fields that let this engine price a session again; their inside is no promise to anyone.
+_OPAQUE = {"accrual", "bill"}
+
 _RETAINED = {"state", "documents"}
 
 #: What is extra in an entry: strings that are numbers, and hashes (msgspec knows them as plain strings).
@@ -64,14 +70,33 @@ def schemas() -> dict[str, Any]:
         ]
     }
     for kind in kinds:
-        definitions[kind.TYPE] = definitions.pop(kind.__name__)
+        definition = definitions[kind.TYPE] = definitions.pop(kind.__name__)
+        for name in _OPAQUE & definition["properties"].keys():
+            definition["properties"][name] = {"description": "the pricing engine's own; keep it as it is"}
     document = {
         "$schema": _DIALECT,
         "title": "Chargetill: messages between a till and its back office",
-        "$defs": {"Entry": entry, **dict(sorted(definitions.items()))},
+        "$defs": {"Entry": entry, **_reached(entry, definitions)},
     }
     _dedent(document)
     return document
+
+
+def _reached(entry: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """The definitions that something refers to, sorted by name."""
+    found: dict[str, Any] = {}
+    waiting: list[Any] = [entry, *({"$ref": _REF.format(name=name)} for name in _MESSAGES)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            name = str(node.get("$ref", "")).removeprefix(_REF.format(name=""))
+            if name in definitions and name not in found:
+                found[name] = definitions[name]
+                waiting.append(found[name])
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
+    return dict(sorted(found.items()))
 
 
 def _dedent(node: Any) -> None:
