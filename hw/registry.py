@@ -13,6 +13,7 @@ import msgspec
 
 from edge.errors import CallError
 from edge.ports import CardReader, Clock, Evse, Meter
+from hw.bus.budget import Load
 from hw.bus.pool import BusPool
 
 Kind = Literal["meter", "evse", "reader", "terminal"]
@@ -59,6 +60,12 @@ def create_evse(name: str, options: msgspec.Struct, *, clock: Clock, buses: BusP
 
 def create_reader(name: str, options: msgspec.Struct, *, clock: Clock) -> CardReader:
     return cast("CardReader", _module("reader", name).create(options, clock=clock))
+
+
+def line_load(kind: Kind, name: str, options: msgspec.Struct) -> Load | None:
+    """What a device costs its Modbus line (see hw.bus.budget); None where it is on none."""
+    load = getattr(_module(kind, name), "load", None)
+    return None if load is None else cast("Load", load(options))
 
 
 def _module(kind: Kind, name: str) -> Any:

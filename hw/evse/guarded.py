@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from edge.errors import ConfigError
 from edge.ports import EvseStatus, Lease
+from hw.bus.budget import Load, read_characters, write_characters
 from hw.bus.line import Baudrate, LineOptions, Parity, Port
 from hw.evse.contactor import Contactor, GuardOptions
 
@@ -47,6 +48,17 @@ class GuardedOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if self.gap_ms is not None:
             return self.gap_ms / 1000
         return 0.0 if self.line().is_tcp else default_ms / 1000
+
+
+def load(options: GuardedOptions, *, name: str, gap_ms: int, registers: int) -> Load:
+    """What one look of `registers` and one renewed permission cost the line."""
+    return Load(
+        name=f"{name} unit {options.unit}",
+        line=options.line(),
+        exchanges=(read_characters(registers), write_characters(), read_characters(1)),
+        gap_s=options.gap_s(gap_ms),
+        timeout_s=options.timeout_s,
+    )
 
 
 class Controller(Protocol):

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from edge.domain.instant import Instant
 from edge.ports import Clock, EvseStatus, Lease, Pilot
+from hw.bus.budget import Load, read_characters, write_characters
 from hw.bus.bus import Bus
 from hw.bus.frames import Span
 from hw.bus.line import Baudrate, LineOptions, Parity, Port
@@ -27,6 +28,7 @@ ENERGY = Span(4, 17, 2)
 WATCHDOG_MS, STANDBY, LOCK, CURRENT_DA, FAILSAFE_DA = 257, 258, 259, 261, 262
 _BEHIND = {WATCHDOG_MS: 2, STANDBY: 1, LOCK: 0, CURRENT_DA: 1, FAILSAFE_DA: 0}  # registers that follow
 STANDBY_OFF, UNLOCKED = 4, 1
+GAP_MS = 20
 CURRENT_MIN_A, CURRENT_MAX_A = 6, 16  # IEC 61851-1 lower limit; the wallbox is an 11 kW one
 
 #: Register 5: odd numbers are "allowed", even ones "not allowed"; 8 is derating, 9-11 faults.
@@ -47,14 +49,33 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     gap_ms: Annotated[int, Meta(ge=0, le=1000)] | None = None
 
 
-def create(options: Options, *, clock: Clock, buses: BusPool) -> Heidelberg:
-    """The wallbox on its line. Opens nothing yet. Raises LineConflict."""
-    line = LineOptions(
+def line_options(options: Options) -> LineOptions:
+    """The line that these options name."""
+    return LineOptions(
         port=options.port, baudrate=options.baudrate, parity=options.parity, stopbits=options.stopbits
     )
-    default_gap_ms = 0 if line.is_tcp else 20
-    gap_ms = default_gap_ms if options.gap_ms is None else options.gap_ms
-    return Heidelberg(buses.bus(line, gap_s=gap_ms / 1000), options, clock=clock)
+
+
+def gap_s(options: Options) -> float:
+    """The gap between frames: as given, else 20 ms on a serial line."""
+    default_gap_ms = 0 if line_options(options).is_tcp else GAP_MS
+    return (default_gap_ms if options.gap_ms is None else options.gap_ms) / 1000
+
+
+def load(options: Options) -> Load:
+    """What one look and one renewed permission cost the line."""
+    return Load(
+        name=f"Heidelberg unit {options.unit}",
+        line=line_options(options),
+        exchanges=(read_characters(STATES.count + STATES.spare), write_characters(), read_characters(2)),
+        gap_s=gap_s(options),
+        timeout_s=options.timeout_s,
+    )
+
+
+def create(options: Options, *, clock: Clock, buses: BusPool) -> Heidelberg:
+    """The wallbox on its line; opens nothing yet. Raises LineConflict."""
+    return Heidelberg(buses.bus(line_options(options), gap_s=gap_s(options)), options, clock=clock)
 
 
 class Heidelberg:

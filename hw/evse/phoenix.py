@@ -12,8 +12,10 @@ from typing import Annotated, Literal, cast
 from msgspec import Meta
 
 from edge.ports import Clock, EvseStatus, Pilot
+from hw.bus.budget import Load
 from hw.bus.frames import Span
 from hw.bus.pool import BusPool
+from hw.evse import guarded
 from hw.evse.controls import Controls
 from hw.evse.errors import EvseNotSafe
 from hw.evse.guarded import CURRENT_MIN_A, Guarded, GuardedOptions
@@ -29,6 +31,11 @@ class Options(GuardedOptions, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     model: Literal["charx", "ev_cc"]
     connector: Annotated[int, Meta(ge=1, le=12)] = 1
+
+
+def load(options: Options) -> Load:
+    """What one poll costs the line."""
+    return guarded.load(options, name=f"Phoenix {options.model}", gap_ms=GAP_MS, registers=3)
 
 
 def create(options: Options, *, clock: Clock, buses: BusPool) -> Guarded:

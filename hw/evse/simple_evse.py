@@ -7,8 +7,10 @@ EVSE-WB/DIN manual, register table: 1000 current in A (0 is off), 1002 vehicle s
 from __future__ import annotations
 
 from edge.ports import Clock, EvseStatus, Pilot
+from hw.bus.budget import Load
 from hw.bus.frames import Span
 from hw.bus.pool import BusPool
+from hw.evse import guarded
 from hw.evse.controls import Controls
 from hw.evse.errors import EvseNotSafe
 from hw.evse.guarded import Guarded, GuardedOptions
@@ -21,6 +23,11 @@ _PILOT: dict[int, Pilot] = {1: "A", 2: "B", 3: "C", 4: "D", 5: "E"}
 
 class Options(GuardedOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`driver = "simple_evse"`. The vendor's line is 9600 Bd 8N1."""
+
+
+def load(options: Options) -> Load:
+    """What one poll costs the line."""
+    return guarded.load(options, name="EVSE-DIN", gap_ms=GAP_MS, registers=STATE.count + STATE.spare)
 
 
 def create(options: Options, *, clock: Clock, buses: BusPool) -> Guarded:

@@ -13,6 +13,7 @@ from edge.domain.energy import MeterIdentity, MeterValue
 from edge.domain.instant import Instant
 from edge.metering.reading import Limits
 from edge.ports import Clock
+from hw.bus.budget import Load, read_characters
 from hw.bus.bus import Answer, Bus
 from hw.bus.errors import BackingOff, BusError, LineDown, NoAnswer, Refused
 from hw.bus.frames import Span
@@ -55,13 +56,29 @@ def line_options(options: Options) -> LineOptions:
     )
 
 
+def gap_s(options: Options) -> float:
+    """The gap between frames: as given, else the model's own on a serial line."""
+    if options.gap_ms is not None:
+        return options.gap_ms / 1000
+    return 0.0 if line_options(options).is_tcp else profiles.load(options.profile).gap_ms / 1000
+
+
+def load(options: Options) -> Load:
+    """What one poll costs the line. Raises CallError for an unknown profile."""
+    profile = profiles.load(options.profile)
+    return Load(
+        name=f"{profile.model} unit {options.unit}",
+        line=line_options(options),
+        exchanges=tuple(read_characters(block.count + block.spare) for block in profile.blocks),
+        gap_s=gap_s(options),
+        timeout_s=options.timeout_s,
+    )
+
+
 def create(options: Options, *, clock: Clock, buses: BusPool) -> RegisterMeter:
     """The meter on its line; opens nothing yet. Raises CallError: unknown profile, conflicting line."""
+    bus = buses.bus(line_options(options), gap_s=gap_s(options))
     profile = profiles.load(options.profile)
-    line = line_options(options)
-    default_gap_ms = 0 if line.is_tcp else profile.gap_ms
-    gap_ms = default_gap_ms if options.gap_ms is None else options.gap_ms
-    bus = buses.bus(line, gap_s=gap_ms / 1000)
     return RegisterMeter(profile, bus, unit=options.unit, timeout_s=options.timeout_s, clock=clock)
 
 
