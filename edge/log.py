@@ -79,6 +79,7 @@ def setup(form: Format = "plain", level: Level = "info", *, stream: TextIO | Non
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     _LOGGER.setLevel(level.upper())
+    logging.getLogger("nfc").setLevel(logging.CRITICAL)  # it tells of every misread; the driver raises what matters
     logging.captureWarnings(capture=True)
     sys.excepthook = _uncaught
     threading.excepthook = _uncaught_in_thread

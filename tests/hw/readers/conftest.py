@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import inspect
 import os
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +19,7 @@ from edge.ports import CardReader, Tap
 from hw.readers import nfc, pcsc
 from hw.virtual.cards import VirtualCard
 from hw.virtual.nfc_udp import UdpField
-from hw.virtual.pcscd import SOCKET_VARIABLE, Pcscd
+from hw.virtual.pcscd import SOCKET_VARIABLE, Pcscd, PcscdMissing
 from hw.virtual.pn532 import Pn532Field
 from hw.virtual.vpcd import VpcdField
 
@@ -66,9 +67,26 @@ def clock() -> HandClock:
 @pytest.fixture(scope="session")
 def pcscd():
     """One for the whole process: libpcsclite looks once where it is."""
-    with Pcscd() as pcscd:
-        os.environ[SOCKET_VARIABLE] = pcscd.address
-        yield pcscd
+    if importlib.util.find_spec("smartcard") is None:
+        missing(
+            "pyscard is not installed (apt install gcc python3-dev libpcsclite-dev; pip install '.[pcsc]')"
+        )
+    pcscd = Pcscd()
+    try:
+        pcscd.start()
+    except PcscdMissing as e:
+        missing(str(e))
+    os.environ[SOCKET_VARIABLE] = pcscd.address
+    yield pcscd
+    pcscd.close()
+
+
+def missing(what: str) -> None:
+    """A part of the tests cannot run: said loudly, and a failure where nothing may be skipped."""
+    say = f"PC/SC readers are not tested: {what}"
+    if os.environ.get("CI"):
+        pytest.fail(say)
+    pytest.skip(say)
 
 
 class Field(Protocol):
