@@ -149,7 +149,8 @@ def next_step(held: Held, journal: Journal) -> Step:
 
 
 def _running(held: Running, charge: Charge | None, *, done: bool) -> Step:
-    forgotten = held.session_id is None and charge is not None and charge.begun
+    nameless = held.session_id is None and not held.has_begin
+    forgotten = nameless and charge is not None and charge.begun
     ours = charge is not None and held.session_id == charge.session_id
     if charge is None or done or charge.closing or not (ours or forgotten):
         return End()
