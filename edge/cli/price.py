@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, cast
@@ -102,7 +102,7 @@ def _price(session: Mapping[str, Any]) -> dict[str, Any]:
         plan = None
     compiled = compile_tariff(tariff, time_zone=time_zone, plan=plan)
     if at is None:
-        at = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+        at = datetime(2000, 1, 1, tzinfo=UTC)  # nothing happens then
     accrual = begin(compiled, at=at, reservation=reservation, grant=_grant(plan, at, compiled.time_zone))
     for i, interval in enumerate(intervals):
         try:

@@ -15,6 +15,7 @@ from edge.domain.tariffs import freeze, words
 from edge.domain.tariffs.languages import LANGUAGES
 from edge.domain.tariffs.lint import PROFILES, Profile, lint_document
 from edge.domain.tariffs.loading import DOCUMENT_BYTES_MAX
+from edge.domain.tariffs.wall import YEARS
 from edge.errors import CallError, InputError
 
 
@@ -69,6 +70,8 @@ def _moment(text: str | None, zone: tzinfo) -> datetime:
         at = datetime.fromisoformat(text)
     except ValueError as e:
         raise CallError(f"{text[:40]!r} is no time", hint="such as 2026-12-24T18:00") from e
+    if at.year not in YEARS:
+        raise CallError(f"no price can be told for the year {at.year}")
     return at if at.tzinfo else at.replace(tzinfo=zone)
 
 

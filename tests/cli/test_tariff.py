@@ -103,6 +103,7 @@ def test_show_as_json_has_the_hash_that_a_session_freezes(call):
     [
         ("{", ("show",), 2),
         (SOUND, ("show", "--at", "noon"), 2),
+        (SOUND, ("show", "--at", "0001-01-01T00:00"), 2),
         (SOUND, ("show", "--time-zone", "Mars"), 2),
         (SOUND, ("show", "--lang", "xx"), 2),
         (SOUND, ("lint", "--profile", "xx"), 2),

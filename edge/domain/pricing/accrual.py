@@ -14,8 +14,8 @@ import msgspec
 from edge.domain.plan import Grant
 from edge.domain.pricing.compiled import CompiledTariff
 from edge.domain.pricing.cut import Cut
-from edge.domain.pricing.facts import Accrual, Interval, PricingError, Reservation
-from edge.domain.tariffs.wall import to_us
+from edge.domain.pricing.facts import SESSION_US_MAX, Accrual, Interval, PricingError, Reservation
+from edge.domain.tariffs.wall import YEARS, to_us
 
 
 def begin(
@@ -26,10 +26,17 @@ def begin(
     grant: Grant | None = None,
 ) -> Accrual:
     """Start a session: `begin(compiled, at=now)`. A `grant` is what the plan reserved for it."""
+    if at.year not in YEARS:
+        raise PricingError(f"a session cannot begin in the year {at.year}")
     us = to_us(at)
     covers = compiled.plan is not None and grant is not None
     if reservation is not None and reservation.end < reservation.begin:
         raise PricingError("the reservation ends before it begins")
+    if reservation is not None and not (
+        reservation.begin.year in YEARS
+        and to_us(reservation.end) - to_us(reservation.begin) <= SESSION_US_MAX
+    ):
+        raise PricingError("the reservation lasts longer than a year")
     return Accrual(
         begun_us=us,
         ended_us=us,

@@ -6,7 +6,15 @@ from fractions import Fraction
 
 from edge.domain.pricing.compiled import CompiledTariff
 from edge.domain.pricing.exact import ceil_div, exact, rational
-from edge.domain.pricing.facts import Accrual, ChargingState, Period, PricingError, Run, Tally
+from edge.domain.pricing.facts import (
+    SESSION_US_MAX,
+    Accrual,
+    ChargingState,
+    Period,
+    PricingError,
+    Run,
+    Tally,
+)
 from edge.domain.pricing.selection import NEVER, Number
 
 #: Periods kept for the CDR (about 60 bytes each in a checkpoint); the last ones merge beyond. No price uses
@@ -58,6 +66,8 @@ class Cut:
         """Walk to the end of an interval, ending a run wherever the choice of prices changes."""
         if end_us < self.at_us:
             raise PricingError("an interval ends before it begins")
+        if end_us - self.base.begun_us > SESSION_US_MAX:
+            raise PricingError("a session lasts longer than a year")
         if energy_wh < 0:
             raise PricingError("an interval has negative energy")
         if end_us == self.at_us and not energy_wh:
@@ -186,7 +196,8 @@ class Cut:
             self.close()
             self.state, self.energy_slot, self.time_slot = state, energy_slot, time_slot
             self.started_us, self.started_wh = self.at_us, self.at_wh
-        self.until_us, self.until_wh = until_us, until_wh
+        self.until_us = min(until_us, self.base.begun_us + SESSION_US_MAX + 1)
+        self.until_wh = until_wh
 
     def _active(self, state: ChargingState) -> tuple[int, Number, Number]:
         """The elements that apply here (bits), and the next instant and energy where others may."""

@@ -17,6 +17,10 @@ from edge.errors import CallError
 ChargingState = Literal["Charging", "SuspendedEV", "SuspendedEVSE"]
 
 
+#: A year and a day: longer is a clock that jumped, and would be cut at hundreds of midnights.
+SESSION_US_MAX = 366 * 86_400_000_000
+
+
 class PricingError(CallError):
     """Intervals or quantities that cannot be priced."""
 

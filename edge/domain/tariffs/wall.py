@@ -15,6 +15,8 @@ from edge.domain.tariffs.model import Restrictions
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY_US = 86_400_000_000
+#: Local time before 1970, and in the years near 9999, cannot be told in every zone.
+YEARS = range(1970, 9000)
 _SECOND_US = 1_000_000
 #: No zone changes its offset twice within six hours.
 _PROBE_US = 6 * 3600 * _SECOND_US

@@ -523,3 +523,29 @@ def test_a_history_cannot_begin_before_what_is_known():
     early = History(end_us=(5,), register_wh=(5,), state=("Charging",), power_w=(None,), current_ma=(None,))
     with pytest.raises(PricingError):
         extend_all(compiled, accrual, early)
+
+
+def test_a_session_lasts_no_longer_than_a_year_with_or_without_rules_by_time():
+    start = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    for document in (tariff(element(ENERGY)), tariff(element(ENERGY, end_time="17:00"))):
+        compiled = compile_tariff(load_tariff(document), time_zone="Europe/Berlin")
+        accrual = extend(
+            compiled, begin(compiled, at=start), Interval(end=start + timedelta(hours=1), energy_wh=1)
+        )
+        with pytest.raises(PricingError, match="year"):
+            extend(compiled, accrual, Interval(end=start + timedelta(days=367), energy_wh=1))
+
+
+def test_a_clock_that_was_never_set_still_meters_a_tariff_without_times():
+    compiled = compile_tariff(load_tariff(tariff(element(ENERGY))), time_zone="America/Los_Angeles")
+    start = datetime(1970, 1, 1, tzinfo=UTC)
+    accrual = extend(
+        compiled, begin(compiled, at=start), Interval(end=start + timedelta(hours=1), energy_wh=4000)
+    )
+    assert settle(compiled, accrual).lines[0].quantity == 4000
+
+
+def test_no_session_begins_before_there_were_computers_to_meter_it():
+    compiled = compile_tariff(load_tariff(tariff(element(ENERGY))), time_zone="UTC")
+    with pytest.raises(PricingError, match="1969"):
+        begin(compiled, at=datetime(1969, 12, 31, tzinfo=UTC))
