@@ -29,7 +29,7 @@ from edge.ports import Evse
 from edge.runtime.controller import EvseController, Options, World
 from edge.runtime.offers import Offers, Sale
 from edge.runtime.plans import PlanBook
-from edge.runtime.taps import Taps
+from edge.runtime.taps import ScreenActions, Taps
 from edge.runtime.watchdog import notify, watch
 from edge.store.keys import load_or_make
 from edge.store.store import Owner, Store, StoreClosed, StoreInUse
@@ -160,7 +160,9 @@ class Till:
             self._taps.append(taps)
             work.append((driver.name, taps.run()))
         if config.kiosk is not None:
-            work.append(("kiosk", serve_kiosk(self._board, cast("KioskOptions", config.kiosk))))
+            options = cast("KioskOptions", config.kiosk)
+            actions = ScreenActions(self._controllers, self._taps)
+            work.append(("kiosk", serve_kiosk(self._board, options, actions=actions)))
         work.append(("clock", self._watch_clock(store)))
         work.append(("watchdog", watch(self._controllers, store)))
         return work

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import assert_never
+from typing import Literal, assert_never
 
 import msgspec
 
@@ -106,6 +106,7 @@ class EvseController:
         self._progress: Instant = clock.now()
         self._notice: tuple[Notice, Instant] | None = None
         self._notices = 0
+        self._choosing = False
 
     @property
     def evse_id(self) -> str:
@@ -124,9 +125,18 @@ class EvseController:
         """Deliver an event; waits while the mailbox is full."""
         await self._mailbox.put(event)
 
+    async def request_stop(self, reason: Literal["remote", "screen"]) -> None:
+        """End the running session."""
+        await self.post(ev.StopRequested(at=self._clock.now(), reason=reason))
+
     def tell(self, code: str) -> None:
         """A passing word on this EVSE's screen."""
         self._note(code, self._clock.now())
+        self._show()
+
+    def offer_choice(self, *, on: bool) -> None:
+        """Whether a tap waits for its driver to choose this EVSE or another one on the screen."""
+        self._choosing = on
         self._show()
 
     def _note(self, code: str, at: Instant) -> None:
@@ -336,6 +346,7 @@ class EvseController:
             now,
             online=self._online(),
             notice=self._notice and self._notice[0],
+            choosing=self._choosing,
         )
         self._display.show(self.shown)
 

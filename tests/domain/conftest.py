@@ -286,6 +286,7 @@ class Charger:
                 session_id=f"{number:032x}",
                 payment_ref=f"{number:016x}",
                 salt=b"s" * 16,
+                stop_code="1234",
             )
         )
 

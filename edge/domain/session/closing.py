@@ -19,6 +19,7 @@ from edge.domain.session.state import (
     Charging,
     EvseState,
     Finished,
+    LastSession,
     Measured,
     Outcome,
     Resuming,
@@ -166,7 +167,7 @@ def answered(state: EvseState, session: Session, event: ev.PaymentAnswered, term
         case Reversed() if payment.status == "reversing":
             finished = _finished(session, event.at, settling.outcome, settling.reason)
             return Step(
-                state=replace(state, session=None, finished=finished),
+                state=_idle(state, session, finished),
                 records=(
                     facts.PaymentReversed(session_id=session.session_id, payment_ref=payment.ref),
                     *membership.cancel(session, terms),
@@ -189,9 +190,15 @@ def seal_if_dated(state: EvseState, session: Session, at: Instant, terms: Terms)
     ended_fact = facts.SessionEnded(session_id=session.session_id, outcome="invoiced", reason=waiting.reason)
     finished = _finished(session, at, "invoiced", waiting.reason)
     return Step(
-        state=replace(state, session=None, finished=finished),
+        state=_idle(state, session, finished),
         records=(_draft(session, waiting.reason, terms), ended_fact),
     )
+
+
+def _idle(state: EvseState, session: Session, finished: Finished) -> EvseState:
+    """The EVSE after the session; its own card may ask for the receipt once more."""
+    last = None if session.measured is None else LastSession(token=session.token, finished=finished)
+    return replace(state, session=None, finished=finished, last=last)
 
 
 def _finished(session: Session, at: Instant, outcome: Outcome, reason: str) -> Finished:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from edge.domain.energy import MeterIdentity, MeterValue
@@ -27,6 +29,7 @@ class CardTapped(Base, frozen=True, kw_only=True):
     session_id: str
     payment_ref: str
     salt: bytes
+    stop_code: str
 
 
 class PilotChanged(Base, frozen=True, kw_only=True):
@@ -81,7 +84,9 @@ class ClockBecameTrusted(Base, frozen=True, kw_only=True):
 
 
 class StopRequested(Base, frozen=True, kw_only=True):
-    """Somebody with the right to do so ends the session."""
+    """Somebody with the right to do so ends the session: the operator, or the driver with the code on the screen."""
+
+    reason: Literal["remote", "screen"] = "remote"
 
 
 class CheckpointDue(Base, frozen=True, kw_only=True):

@@ -68,18 +68,25 @@ def step(state: EvseState, event: ev.Event, terms: Terms) -> Step:  # noqa: PLR0
         case ev.CheckpointDue():
             return charging.committed(state, event.at, terms)
         case ev.InvoiceNumbered(number=number):
-            finished = state.finished and replace(state.finished, invoice_number=number)
-            return Step(state=replace(state, finished=finished))
+            return Step(state=_numbered(state, number))
         case ev.Ticked():
             return _ticked(state, event, terms)
         case _:
             assert_never(event)
 
 
+def _numbered(state: EvseState, number: str) -> EvseState:
+    finished, last = state.finished, state.last
+    if finished is not None:
+        finished = replace(finished, invoice_number=number)
+        last = last and replace(last, finished=finished)
+    return replace(state, finished=finished, last=last)
+
+
 def _pilot(state: EvseState, event: ev.PilotChanged, terms: Terms) -> Step:
     before, state = state, replace(state, pilot=event.pilot)
-    if event.pilot == "A" and state.finished is not None:
-        state = replace(state, finished=None)
+    if before.pilot == "A" and event.pilot != "A" and state.last is not None:
+        state = replace(state, last=replace(state.last, replugged=True))
     session = state.session
     if session is None:
         return Step(state=state)
@@ -164,9 +171,9 @@ def _stop_requested(state: EvseState, event: ev.StopRequested, terms: Terms) -> 
         return Step(state=state)
     match session.state:
         case Charging() | Resuming():
-            return closing.stop(state, session, event.at, "remote", terms)
+            return closing.stop(state, session, event.at, event.reason, terms)
         case AwaitingPlug() | Preparing():
-            return closing.give_back(state, session, event.at, outcome="no_energy", reason="remote")
+            return closing.give_back(state, session, event.at, outcome="no_energy", reason=event.reason)
         case _:
             return Step(state=state)
 

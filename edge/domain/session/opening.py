@@ -26,6 +26,9 @@ from edge.domain.session.terms import Terms
 #: A card that stays near the reader, or is put back at once, must not stop what it just started.
 _SAME_CARD_IGNORED_S = 5
 
+#: After a session its own card asks for the receipt rather than for a new session.
+_RECEIPT_S = 300
+
 
 def out_of_order(state: EvseState, terms: Terms, at: Instant) -> str | None:
     """Why nothing is sold here at this moment, as a code, or None. The first that applies, worst first."""
@@ -47,6 +50,8 @@ def tapped(state: EvseState, event: ev.CardTapped, terms: Terms) -> Step:
     session = state.session
     if session is not None:
         return _tapped_again(state, session, event, terms)
+    if (shown := _last_receipt(state, event)) is not None:
+        return shown
     if event.member is None:
         return Step(state=state, effects=(Tell(code="card_unknown"),))
     if event.member.blocked:
@@ -54,6 +59,20 @@ def tapped(state: EvseState, event: ev.CardTapped, terms: Terms) -> Step:
     if out_of_order(state, terms, event.at) is not None:
         return Step(state=state, effects=(Tell(code="not_available"),))
     return _open(state, event, event.member.account, min(terms.hold_minor, event.member.limit_minor), terms)
+
+
+def _last_receipt(state: EvseState, event: ev.CardTapped) -> Step | None:
+    """The card of the session before, and no car plugged in since: its receipt, and only then a new session."""
+    last = state.last
+    if last is None or last.token != event.token or last.replugged:
+        return None
+    if event.at.seconds_since(last.finished.at) > _RECEIPT_S:
+        return None
+    if last.asked is not None and event.at.seconds_since(last.asked) >= _SAME_CARD_IGNORED_S:
+        return None
+    shown = replace(last.finished, at=event.at)
+    last = replace(last, asked=last.asked or event.at)
+    return Step(state=replace(state, finished=shown, last=last))
 
 
 def _tapped_again(state: EvseState, session: Session, event: ev.CardTapped, terms: Terms) -> Step:
@@ -85,11 +104,12 @@ def _open(state: EvseState, event: ev.CardTapped, account: str, amount_minor: in
         grant=grant,
         token=event.token,
         account=account,
+        stop_code=event.stop_code,
         payment=payment,
         dated=terms.clock_trusted,
     )
     return Step(
-        state=replace(state, session=session, finished=None),
+        state=replace(state, session=session, finished=None, last=None),
         records=(
             FreezeTariff(hash=terms.tariff_hash, document=terms.tariff_document),
             facts.SessionOpened(

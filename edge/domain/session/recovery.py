@@ -26,7 +26,7 @@ from edge.domain.session.terms import Terms
 
 def booted(state: EvseState, event: ev.Booted, terms: Terms) -> Step:
     """What was under way goes on where its last commit left it; what devices said is asked again."""
-    state = EvseState(evse_id=state.evse_id, session=state.session, booted=event.at)
+    state = EvseState(evse_id=state.evse_id, session=state.session, last=state.last, booted=event.at)
     session = state.session
     if session is None:
         return Step(state=state, effects=(OpenContactor(),))

@@ -34,6 +34,10 @@ _STARTING = {"meter_unknown": "meter_silent", "evse_unknown": "evse_failed"}
 _START_MAX_S = 30
 
 
+#: The code to stop with is shown to who started the session, not to who passes by later.
+_CODE_SHOWN_S = 60
+
+
 def view(
     state: EvseState,
     terms: Terms,
@@ -41,8 +45,12 @@ def view(
     *,
     online: bool | None,
     notice: Notice | None,
+    choosing: bool,
 ) -> View:
-    """One EVSE's screen now."""
+    """One EVSE's screen now. `choosing`: a tap waits for its driver to choose an EVSE.
+
+    What a tap reserves is not shown before: a member's account holds nothing back.
+    """
     blank = View(
         evse_id=state.evse_id,
         label=terms.place.label,
@@ -51,7 +59,6 @@ def view(
         price=dict(terms.price),
         currency=terms.currency,
         exponent=exponent(terms.currency),
-        hold_minor=terms.hold_minor,
         online=online,
         notice=notice,
     )
@@ -61,7 +68,7 @@ def view(
         return _finished(blank, state.finished)
     reason = opening.out_of_order(state, terms, now)
     if reason is None:
-        return blank
+        return replace(blank, choosing=choosing)
     if reason in _STARTING and (state.booted is None or now.seconds_since(state.booted) < _START_MAX_S):
         return replace(blank, kind="starting_up", reason=reason)
     return replace(blank, kind="out_of_order", reason=_STARTING.get(reason, reason))
@@ -88,12 +95,14 @@ def _running(blank: View, state: EvseState, session: Session, now: Instant, term
             return replace(blank, kind="authorizing")
         case AwaitingPlug(since=since):
             left = terms.rules.plug_timeout_s - int(now.seconds_since(since))
-            return replace(blank, kind="plug_in", seconds_left=max(0, left))
+            return replace(blank, kind="plug_in", seconds_left=max(0, left), stop_code=session.stop_code)
         case Preparing() | Resuming():
-            return replace(blank, kind="preparing")
+            return replace(blank, kind="preparing", stop_code=session.stop_code)
         case Charging() as running:
             kind = charging.charging_state(state, running)
-            blank = replace(blank, power_w=state.power_w, stoppable=True)
+            began = session.measured.began if session.measured is not None else now
+            code = session.stop_code if now.seconds_since(began) < _CODE_SHOWN_S else None
+            blank = replace(blank, power_w=state.power_w, stoppable=True, stop_code=code)
             match kind:
                 case "Charging":
                     return replace(blank, kind="charging")

@@ -20,6 +20,7 @@ StopReason = Literal[
     "unplugged",
     "limit",  # the hold is used up
     "remote",
+    "screen",  # the code that was shown at the start
     "evse_fault",
     "meter_silent",
     "meter_halted",
@@ -122,6 +123,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     grant: Grant | None = None
     token: IdToken
     account: str | None
+    stop_code: str
     payment: Payment
     dated: bool
     shift_us: int = 0
@@ -143,6 +145,18 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     estimated: bool = False
 
 
+class LastSession(msgspec.Struct, frozen=True, kw_only=True):
+    """The session before, for its own card: tapped again at an idle charger it shows its receipt once more.
+
+    `asked`: the card has done so. `replugged`: a car was plugged in since, so the card wants to charge.
+    """
+
+    token: IdToken
+    finished: Finished
+    replugged: bool = False
+    asked: Instant | None = None
+
+
 class EvseState(msgspec.Struct, frozen=True, kw_only=True):
     """One EVSE. What devices say is not kept over a restart: it is asked again."""
 
@@ -150,6 +164,7 @@ class EvseState(msgspec.Struct, frozen=True, kw_only=True):
     booted: Instant | None = None
     session: Session | None = None
     finished: Finished | None = None
+    last: LastSession | None = None
     pilot: Pilot | None = None
     identity: MeterIdentity | None = None
     register_wh: int | None = None

@@ -238,17 +238,15 @@ def tariffs(draw) -> Tariff:
 @st.composite
 def sessions(draw):
     """Around both nights of 2026 on which Berlin's and New York's clocks change, and anywhere in the year."""
-    night = draw(
-        st.sampled_from(
-            [
-                datetime(2026, 3, 28, 20),
-                datetime(2026, 10, 24, 20),
-                datetime(2026, 3, 8, 3),
-                datetime(2026, 4, 4, 12),
-            ]
-        )
-    )
-    start = night.replace(tzinfo=UTC) + timedelta(seconds=draw(st.integers(0, 6 * 3600)))
+    nights = [
+        datetime(2026, 3, 28, 20),
+        datetime(2026, 10, 24, 20),
+        datetime(2026, 3, 8, 3),
+        datetime(2026, 4, 4, 12),
+    ]
+    quarter = st.integers(0, 365 * 96 - 1).map(lambda q: datetime(2026, 1, 1) + timedelta(minutes=15 * q))
+    evening = draw(st.one_of(st.sampled_from(nights), quarter))
+    start = evening.replace(tzinfo=UTC) + timedelta(seconds=draw(st.integers(0, 6 * 3600)))
     intervals, at = [], start
     for _ in range(draw(st.integers(1, 6))):
         at += timedelta(

@@ -42,7 +42,7 @@ def charging(charger, *args, seconds=400, **kwargs):
 
 
 def shown(till):
-    return view(till.state, till.terms(), till.now(), online=None, notice=None)
+    return view(till.state, till.terms(), till.now(), online=None, notice=None, choosing=False)
 
 
 def last_invoice(till):
@@ -303,6 +303,9 @@ def test_a_halted_meter_ends_the_session_and_sells_nothing_until_it_reads_again(
     till.deliver()
     till.deliver()
     till.pilot_to("A")
+    assert shown(till).kind == "paid"
+    till.pass_time(61)
+    till.send(ev.Ticked(at=till.now()))
     assert shown(till).kind == "out_of_order"
     till.sample()
     assert shown(till).kind == "idle"
@@ -562,3 +565,82 @@ def test_a_state_that_is_read_back_is_the_state_that_was_kept(charger):
 def test_the_rules_of_the_house_are_bounded():
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"plug_timeout_s": 0}, Rules)
+
+
+# --- after the session
+
+
+def paid(charger):
+    till = charging(charger)
+    till.tap()
+    till.deliver()
+    till.deliver()
+    assert shown(till).kind == "paid"
+    return till
+
+
+def test_the_total_stays_when_the_driver_unplugs_at_once(charger):
+    till = paid(charger)
+    till.pilot_to("A")
+    assert shown(till).kind == "paid"
+    till.wait(61)
+    assert shown(till).kind == "idle"
+
+
+def test_the_same_card_at_an_idle_charger_sees_its_receipt_before_it_starts_anew(charger):
+    till = paid(charger)
+    till.pilot_to("A")
+    till.wait(90)
+    till.tap()
+    assert shown(till).kind == "paid"
+    assert shown(till).invoice_number == last_invoice(till).number
+    till.tap()  # the reader bounces
+    assert till.state.session is None
+    till.wait(10)
+    till.tap()
+    assert state_of(till) is not None
+
+
+def test_a_card_whose_car_is_plugged_in_anew_charges_at_once(charger):
+    till = paid(charger)
+    till.pilot_to("A")
+    till.wait(30)
+    till.pilot_to("C")
+    till.tap()
+    assert state_of(till) is not None
+
+
+def test_another_card_never_sees_the_receipt(charger):
+    till = paid(charger)
+    till.pilot_to("A")
+    till.wait(90)
+    till.tap("B")
+    assert shown(till).kind == "authorizing"
+
+
+def test_an_old_receipt_is_not_shown_any_more(charger):
+    till = paid(charger)
+    till.pilot_to("A")
+    till.wait(301)
+    till.tap()
+    assert state_of(till) is not None
+
+
+def test_the_code_is_shown_at_the_start_and_not_to_who_passes_by(charger):
+    till = charger()
+    till.tap()
+    till.deliver()
+    assert shown(till).stop_code == "1234"
+    till.plug()
+    till.deliver()
+    assert shown(till).stop_code == "1234"
+    till.wait(61)
+    assert (shown(till).stop_code, shown(till).stoppable) == (None, True)
+
+
+def test_a_stop_on_the_screen_is_named_on_the_invoice(charger):
+    till = charging(charger)
+    till.send(ev.StopRequested(at=till.now(), reason="screen"))
+    till.deliver()
+    till.deliver()
+    assert last_invoice(till).draft.ended_by == "screen"
