@@ -113,6 +113,11 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parity: Literal["N", "E", "O"] = "N"
     note: str = ""
 
+    def fields(self) -> tuple[Field, ...]:
+        """The fields that are polled: the energy first, and neighbors of different lengths."""
+        others = (self.voltage, self.power, self.current)
+        return (self.energy_import, *self.energy_more, *(field for field in others if field is not None))
+
     def block_of(self, field: Field) -> Block:
         """The block that holds a field. Raises ValueError when none does."""
         for block in self.blocks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from enum import Enum
 from fractions import Fraction
 from typing import Annotated, Literal
 
@@ -29,7 +30,7 @@ from hw.meters.errors import (
     MeterSilent,
     MeterUnreachable,
 )
-from hw.meters.profile import Block, Field, IdentityField, Profile
+from hw.meters.profile import FUNCTIONS, Block, Field, IdentityField, Profile
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,6 +83,17 @@ def create(options: Options, *, clock: Clock, buses: BusPool) -> RegisterMeter:
     return RegisterMeter(profile, bus, unit=options.unit, timeout_s=options.timeout_s, clock=clock)
 
 
+class _Shape(Enum):
+    """How a block is read, from the safest on."""
+
+    SPARE = 0
+    EXACT = 1
+    FIELDS = 2
+
+
+_NO_SUCH_REGISTERS = {2, 3}  # Modbus exceptions: illegal data address, illegal data value
+
+
 class RegisterMeter:
     """Implements edge.ports.Meter. `limits` bounds what the validated reading believes."""
 
@@ -91,7 +103,7 @@ class RegisterMeter:
         self.profile = profile
         self.limits = Limits(rated_power_w=profile.rated_power_w, rollover_wh=profile.rollover_wh)
         self._bus, self._unit, self._timeout_s, self._clock = bus, unit, timeout_s, clock
-        self._narrow: set[Block] = set()
+        self._shapes: dict[Block, _Shape] = {}
         energy = profile.block_of(profile.energy_import)
         self._energy_first = sorted(profile.blocks, key=lambda block: block != energy)
 
@@ -107,16 +119,38 @@ class RegisterMeter:
         return decode(self.profile, data, at)
 
     async def _block(self, block: Block) -> Answer[Instant]:
-        """One block, with spare registers unless this meter's firmware turned out not to have them."""
-        if block in self._narrow:
-            return await self._read(msgspec.structs.replace(block.span, spare=0))
-        try:
-            return await self._read(block.span)
-        except MeterRefused:
-            if not block.spare:
-                raise
-            self._narrow.add(block)
-            return await self._block(block)
+        """One block: with spare registers, else exactly, else field by field, as this meter's firmware allows."""
+        while True:
+            shape = self._shapes.get(block, _Shape.SPARE if block.spare else _Shape.EXACT)
+            try:
+                match shape:
+                    case _Shape.SPARE:
+                        return await self._read(block.span)
+                    case _Shape.EXACT:
+                        return await self._read(msgspec.structs.replace(block.span, spare=0))
+                    case _Shape.FIELDS:
+                        return await self._fields(block)
+            except MeterRefused as e:
+                cause = e.__cause__
+                known = isinstance(cause, Refused) and cause.exception in _NO_SUCH_REGISTERS
+                if shape is _Shape.FIELDS or not known:
+                    raise
+                self._shapes[block] = _Shape(shape.value + 1)
+
+    async def _fields(self, block: Block) -> Answer[Instant]:
+        """The registers of the block's fields; those between them stay 0, and are none of ours."""
+        data = bytearray(2 * block.count)
+        at: Instant | None = None
+        for field in self.profile.fields():
+            if self.profile.block_of(field) != block:
+                continue
+            span = Span(FUNCTIONS[block.function], field.address, field.last - field.address + 1)
+            answer = await self._read(span)
+            start = 2 * (field.address - block.address)
+            data[start : start + len(answer.data)] = answer.data
+            at = at or answer.at
+        assert at is not None
+        return Answer(bytes(data), at)
 
     async def identify(self) -> MeterIdentity:
         """Who answers. What the meter refuses to tell stays None. Raises MeterError when it is silent."""

@@ -10,7 +10,7 @@ from edge.domain.instant import Instant
 from hw.bus.pool import BusPool
 from hw.meters import profile, register
 from hw.virtual.meter import Fault, VirtualMeter
-from hw.virtual.modbus_server import Registers, TcpServer
+from hw.virtual.modbus_server import ILLEGAL_ADDRESS, Refusal, Registers, TcpServer
 from hw.virtual.outlet import Car, Outlet
 
 GOOD = """
@@ -105,3 +105,20 @@ def test_a_profile_that_cannot_be_right_is_refused(change, message):
     assert profile.parse(GOOD).model == "M"
     with pytest.raises((ValidationError, ValueError), match=message):
         profile.parse(GOOD.replace(*change))
+
+
+class Sparse(Registers):
+    """Firmware that refuses every register that its map does not name."""
+
+    def read(self, function, address, count):
+        if not all(a in self.tables[function] for a in range(address, address + count)):
+            raise Refusal(ILLEGAL_ADDRESS)
+        return super().read(function, address, count)
+
+
+def test_firmware_that_refuses_the_gaps_of_its_map_is_read_field_by_field():
+    words = dict.fromkeys((*range(6), *range(6, 12), 52, 53), 17254)
+    words |= {0x48: 0x4120, 0x49: 0}
+    value, _ = read(Sparse(inputs=words), "eastron_sdm630", count=3)
+    assert value.energy_wh == 10_000
+    assert len(value.voltage_mv) == len(value.current_ma) == 3
