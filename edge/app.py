@@ -10,6 +10,7 @@ import asyncio
 import signal
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from importlib import metadata
 from typing import cast
 
@@ -17,6 +18,7 @@ import msgspec
 
 from edge import inventory, log
 from edge.config import Config, EvseSection
+from edge.domain.identity import IdToken
 from edge.domain.instant import Instant
 from edge.domain.invoice import Place, Seller
 from edge.domain.ledger import facts
@@ -24,7 +26,7 @@ from edge.domain.session.state import EvseState
 from edge.errors import ConfigError, HardwareError, LedgerError, TillError
 from edge.kiosk import Board, KioskOptions
 from edge.kiosk import serve as serve_kiosk
-from edge.payments.account import AccountPayment
+from edge.payments.account import AccountPayment, Caution
 from edge.ports import Evse
 from edge.runtime.controller import EvseController, Options, World
 from edge.runtime.offers import Offers, Sale
@@ -179,7 +181,7 @@ class Till:
         world = World(
             meter=meter,
             evse=self._evses[number],
-            payments={"account": AccountPayment(self._members)},
+            payments={"account": self._account(store)},
             offers=self._offers(section, meter.limits.rated_power_w, documents),
             plans=self._plans,
             store=store,
@@ -195,6 +197,18 @@ class Till:
             evse_stale_s=section.stale_s,
         )
         return EvseController(options, world, state=state)
+
+    def _account(self, store: Store) -> AccountPayment:
+        said = self._config.membership
+
+        async def recent(token: IdToken) -> int:
+            since = self._clock.now().utc - timedelta(days=1)
+            return await store.tx(lambda tx: tx.sessions_since(token, since))
+
+        caution = Caution(
+            uid_limit_minor=said.uid_limit_minor, uid_sessions_per_day=said.uid_sessions_per_day
+        )
+        return AccountPayment(self._members, caution=caution, recent=recent)
 
     def _offers(self, section: EvseSection, rated_power_w: int, documents: dict[str, str]) -> Offers:
         config = self._config

@@ -73,13 +73,16 @@ class InvoiceSection(Table, frozen=True, kw_only=True):
 class Membership(Table, frozen=True, kw_only=True):
     """The local list, and the operator's key that turns a UID into a token (a file of 64 hex digits, mode 0600).
 
-    `plans` names a JSON list of plans, as edge/sync/README.md describes them.
+    `plans` names a JSON list of plans, as edge/sync/README.md describes them. A UID can be copied: what a card may
+    cost that is only known by it, and how many sessions it may open in 24 hours, is capped.
     """
 
     list: str
     key: str
     key_id: Name
     plans: str | None = None
+    uid_limit_minor: Annotated[int, Meta(ge=1, le=100_000_000)] | None = None
+    uid_sessions_per_day: Annotated[int, Meta(ge=1, le=1000)] = 24
 
 
 class LogSection(Table, frozen=True, kw_only=True):

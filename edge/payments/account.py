@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
 from edge.domain.identity import IdToken
 from edge.domain.payment import Authorized, Captured, Declined, Reversed
 from edge.ports import MemberList
+
+#: How many sessions a token has opened in the last 24 hours, the one that asks included.
+Recent = Callable[[IdToken], Awaitable[int]]
+
+
+class Caution(msgspec.Struct, frozen=True, kw_only=True):
+    """What a card may do that is only known by its UID: anyone can copy one.
+
+    `uid_limit_minor` caps a session below the member's own limit; None leaves that.
+    """
+
+    uid_limit_minor: int | None = None
+    uid_sessions_per_day: int = 24
 
 
 class AccountPayment:
     """Implements edge.ports.PaymentMethod. Nothing leaves the device: the journal itself is the booking."""
 
-    def __init__(self, members: MemberList) -> None:
+    def __init__(self, members: MemberList, *, caution: Caution, recent: Recent) -> None:
         self._members = members
+        self._caution = caution
+        self._recent = recent
 
     async def preauthorize(
         self, ref: str, *, amount_minor: int, currency: str, token: IdToken
@@ -24,7 +43,13 @@ class AccountPayment:
             return Declined(ref=ref, reason="card_blocked")
         if member.currency != currency:
             return Declined(ref=ref, reason="currency")
-        return Authorized(ref=ref, hold_minor=min(amount_minor, member.limit_minor))
+        hold_minor = min(amount_minor, member.limit_minor)
+        if token.kind == "uid":
+            if await self._recent(token) > self._caution.uid_sessions_per_day:
+                return Declined(ref=ref, reason="limit_reached")
+            if self._caution.uid_limit_minor is not None:
+                hold_minor = min(hold_minor, self._caution.uid_limit_minor)
+        return Authorized(ref=ref, hold_minor=hold_minor)
 
     async def capture(self, ref: str, *, amount_minor: int, currency: str) -> Captured:  # noqa: ARG002  (its own)
         return Captured(ref=ref, amount_minor=amount_minor)

@@ -100,6 +100,7 @@ def _first(db: Database) -> None:
         {"session_id": str, "salt": bytes, "token": str, "key_id": str},
         pk="session_id",
     )
+    db.table("personal").create_index(["token"])
 
 
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first,)

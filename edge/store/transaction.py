@@ -12,6 +12,8 @@ from edge.domain.ledger.signature import checkpoint_message
 from edge.store.projections import project
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from edge.domain.identity import IdToken
     from edge.domain.instant import Instant
     from edge.domain.invoice import Invoice, InvoiceDraft
@@ -86,6 +88,14 @@ class Tx:
             "INSERT INTO personal (session_id, salt, token, key_id) VALUES (?, ?, ?, ?)",
             (session_id, salt, token.value, token.key_id),
         )
+
+    def sessions_since(self, token: IdToken, since: datetime) -> int:
+        """How many sessions a token has opened since then."""
+        (count,) = self.connection.execute(
+            "SELECT COUNT(*) FROM personal JOIN session USING (session_id) WHERE token = ? AND opened_at >= ?",
+            (token.value, since.isoformat()),
+        ).fetchone()
+        return int(count)
 
     def set_watermark(self, epoch: str, upto: int, head: str, at: Instant) -> None:
         """What the back office has acknowledged of an epoch; it only rises."""
