@@ -203,11 +203,13 @@ def _measured(state: State, sample: Sample, *, moved: int | None) -> tuple[State
 
 
 def _integral(earlier: Sample | None, later: Sample) -> int | None:
-    """Watt-nanoseconds between two samples by the trapezoid rule; None when a power is unknown."""
+    """Watt-nanoseconds between two samples by the trapezoid rule; None when the power was not known all along."""
     if earlier is None or earlier.power_w is None or later.power_w is None:
         return None
-    power_w2 = max(0, earlier.power_w) + max(0, later.power_w)
-    return power_w2 * max(0, later.at_ns - earlier.at_ns) // 2
+    elapsed_ns = later.at_ns - earlier.at_ns
+    if elapsed_ns > STALE_S * NS:
+        return None  # the contactor may have been open in between
+    return (max(0, earlier.power_w) + max(0, later.power_w)) * max(0, elapsed_ns) // 2
 
 
 def _doubt(state: State, sample: Sample) -> tuple[State, Verdict]:

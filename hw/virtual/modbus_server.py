@@ -20,7 +20,7 @@ _PDU_MAX = 253
 _SILENCE_S = 0.05  # an RTU request that is not complete after this is dropped; frames arrive whole on a pty
 
 
-class Refusal(Exception):  # noqa: N818  # becomes a Modbus exception reply, not an error of ours
+class Refusal(Exception):  # becomes a Modbus exception reply, not an error of ours
     """A unit does not do what it was asked; `code` is the Modbus exception."""
 
     def __init__(self, code: int) -> None:

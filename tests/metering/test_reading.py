@@ -164,6 +164,14 @@ def test_silence_turns_stale_and_the_next_good_value_covers_the_gap():
     assert verdict == Accepted(energy + 120)
 
 
+def test_power_that_was_not_watched_over_a_gap_says_nothing_about_the_energy():
+    state, at, energy = charging(5)
+    state, verdict = judge(state, sample(at + 1800, energy, power_w=0))
+    assert verdict == Accepted(energy)
+    state, verdict = judge(state, sample(at + 3600, energy + 1, power_w=POWER_W))
+    assert verdict == Accepted(energy + 1)
+
+
 def test_wild_values_do_not_keep_a_reading_fresh():
     state, at, _ = charging(5)
     wild = [sample(at + 1 + i, 50_000_000 if i % 2 else 7) for i in range(15)]
