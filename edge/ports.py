@@ -5,8 +5,8 @@ A driver implements one of these and imports nothing else of the till but errors
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Literal, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -14,9 +14,11 @@ from edge.domain.energy import MeterIdentity, MeterValue
 from edge.domain.identity import IdToken, Member
 from edge.domain.instant import Instant
 from edge.domain.payment import Authorized, Captured, Declined, Reversed
+from edge.domain.terminal import Answer, Done, OpenReceipts, Presented, TerminalState
 from edge.domain.view import View
+from edge.metering.ocmf.record import SignedRecord
 from edge.metering.reading import Limits
-from edge.metering.signing import Held, SignedRecord, SignedSession
+from edge.metering.signing import Held, SignedSession
 
 
 class Clock(Protocol):
@@ -50,6 +52,7 @@ class Meter(Protocol):
     async def close(self) -> None: ...
 
 
+@runtime_checkable
 class SignedMeter(Meter, Protocol):
     """A meter that signs a session's begin and end. Which call comes when: edge.metering.signing.next_step.
 
@@ -141,6 +144,77 @@ class Evse(Protocol):
 
     async def revoke(self) -> None:
         """Open the contactor now."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class CardTerminal(Protocol):
+    """A terminal that says who stands before it."""
+
+    async def read_card(self, *, within_s: int) -> Presented:
+        """Wait up to `within_s` (1 to 255) seconds for a card. Raises HardwareError."""
+        ...
+
+    async def abort(self) -> None:
+        """Ask for the end of the command under way, which then answers; nothing happens where none is."""
+        ...
+
+
+class HoldTerminal(Protocol):
+    """A terminal that holds money. Amounts in minor units of its one currency.
+
+    Raises HardwareError only where nothing was sent; from then on every outcome is an Answer.
+    """
+
+    async def reserve(
+        self, *, amount_minor: int, reference: str, noted: Callable[[Done], Awaitable[None]]
+    ) -> Answer:
+        """Hold money on the card that is presented. `noted` is awaited as soon as the terminal names the
+        receipt, before it is told that it was heard: the number is journaled there.
+        """
+        ...
+
+    async def capture(self, receipt_no: int, *, hold_minor: int, amount_minor: int) -> Answer:
+        """Take `amount_minor` (1 to `hold_minor`) of a hold and release the rest. Ends the hold."""
+        ...
+
+    async def reverse(self, receipt_no: int) -> Answer:
+        """Release a hold whole. Ends it."""
+        ...
+
+    async def refund(self, *, amount_minor: int) -> Answer:
+        """Pay back to the card that is presented."""
+        ...
+
+
+class LedgerTerminal(Protocol):
+    """A terminal that can be asked what it has on its books."""
+
+    async def open_receipts(self) -> OpenReceipts:
+        """The holds it still has. Needed after every reconnection, before it takes a new one. Raises
+        HardwareError.
+        """
+        ...
+
+    async def last_receipt(self) -> Answer:
+        """The result of its last money command once more."""
+        ...
+
+    async def end_of_day(self) -> Answer:
+        """Hand the day's captures to the network. Declined as `holds_open` while any hold is open."""
+        ...
+
+
+class PaymentTerminal(CardTerminal, HoldTerminal, LedgerTerminal, Protocol):
+    """A certified payment terminal. One command at a time: another one raises HardwareError."""
+
+    async def status(self) -> TerminalState:
+        """What it says of itself. Raises HardwareError."""
+        ...
+
+    async def show(self, lines: tuple[str, ...], *, for_s: int) -> None:
+        """Up to eight lines on its display, for up to 255 seconds; 0 until the next. Raises HardwareError."""
         ...
 
     async def close(self) -> None: ...

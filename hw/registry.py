@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from edge.errors import CallError
-from edge.ports import CardReader, Clock, Evse, Meter
+from edge.ports import CardReader, Clock, Evse, Meter, PaymentTerminal
 from hw.bus.budget import Load
 from hw.bus.pool import BusPool
 
@@ -32,7 +32,7 @@ _DRIVERS: dict[Kind, dict[str, str]] = {
         "simple_evse": "hw.evse.simple_evse",
     },
     "reader": {"nfc": "hw.readers.nfc", "pcsc": "hw.readers.pcsc"},
-    "terminal": {},
+    "terminal": {"zvt": "hw.terminals.zvt.driver"},
 }
 
 
@@ -66,6 +66,10 @@ def line_load(kind: Kind, name: str, options: msgspec.Struct) -> Load | None:
     """What a device costs its Modbus line (see hw.bus.budget); None where it is on none."""
     load = getattr(_module(kind, name), "load", None)
     return None if load is None else cast("Load", load(options))
+
+
+def create_terminal(name: str, options: msgspec.Struct, *, clock: Clock) -> PaymentTerminal:
+    return cast("PaymentTerminal", _module("terminal", name).create(options, clock=clock))
 
 
 def _module(kind: Kind, name: str) -> Any:

@@ -42,7 +42,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     fields: dict[str, Value]
     tlv: tuple[Tlv, ...] = ()
 
-    def packed(self, name: str) -> int | None:
+    def number(self, name: str) -> int | None:
         """A field that is an integer; None where it is missing."""
         value = self.fields.get(name)
         return value if isinstance(value, int) else None

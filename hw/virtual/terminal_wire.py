@@ -1,0 +1,84 @@
+"""The lower end of a virtual payment terminal: packets over a connection, whole, in fragments or merged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Literal
+
+from hw.terminals.zvt.packet import ACK, NAK, Fault, Packet, RawFraming, SerialFraming, block, encode
+
+Shape = Literal["whole", "fragments", "merged"]
+
+#: How long the till may take to answer a packet (ZVT T3).
+ANSWER_S: Final = 5.0
+
+#: What a till may send unasked before it is cut off.
+_WAITING_MAX: Final = 64
+
+
+class Gone(Exception):
+    """The till is not there any more, or the terminal has hung up."""
+
+
+class Wire:
+    """One connection with a till. `shape`: how packets become writes."""
+
+    def __init__(self, write: Callable[[bytes], None], hang_up: Callable[[], None], *, serial: bool) -> None:
+        self._write = write
+        self._hang_up = hang_up
+        self._serial = serial
+        self._framing = SerialFraming() if serial else RawFraming()
+        self._packets: asyncio.Queue[Packet | None] = asyncio.Queue(_WAITING_MAX + 1)
+        self._held = b""
+        self.shape: Shape = "whole"
+        self.open = True
+
+    def feed(self, data: bytes) -> None:
+        """Bytes came from the till."""
+        for piece in self._framing.feed(data):
+            if isinstance(piece, Packet):
+                if self._serial:
+                    self._write(bytes((ACK,)))
+                if self._packets.qsize() < _WAITING_MAX:
+                    self._packets.put_nowait(piece)
+            elif isinstance(piece, Fault) and self._serial:
+                self._write(bytes((NAK,)))
+
+    def ended(self) -> None:
+        """The till has hung up."""
+        if self.open:
+            self.open = False
+            self._packets.put_nowait(None)
+
+    def hang_up(self) -> None:
+        """The terminal hangs up."""
+        if self.open:
+            self._held = b""
+            self.ended()
+            self._hang_up()
+
+    async def receive(self, within_s: float | None = None) -> Packet:
+        """The next packet. Raises Gone, TimeoutError."""
+        async with asyncio.timeout(within_s):
+            packet = await self._packets.get()
+        if packet is None:
+            self._packets.put_nowait(None)
+            raise Gone
+        return packet
+
+    async def send(self, packet: Packet, *, more: bool = False) -> None:
+        """Send a packet; with `more` a merging terminal keeps it for one write with the next."""
+        if not self.open:
+            raise Gone
+        data = encode(packet)
+        data = self._held + (block(data) if self._serial else data)
+        self._held = b""
+        if self.shape == "merged" and more:
+            self._held = data
+        elif self.shape == "fragments":
+            for byte in data:
+                self._write(bytes((byte,)))
+                await asyncio.sleep(0)
+        else:
+            self._write(data)
