@@ -175,9 +175,7 @@ def billing_period(plan: Plan, local_day: date) -> str:
 
 
 def balance_on(plan: Plan, balance: PlanBalance | None, local_day: date) -> PlanBalance:
-    """The balance as of a local day: a new billing period starts with all included units and nothing
-    reserved.
-    """
+    """The balance on a local day: a new billing period has all included units and nothing reserved."""
     period = billing_period(plan, local_day)
     if balance is not None and balance.period == period:
         return balance
@@ -192,9 +190,7 @@ def balance_on(plan: Plan, balance: PlanBalance | None, local_day: date) -> Plan
 def reserve(
     plan: Plan, balance: PlanBalance | None, *, at: datetime, local_day: date
 ) -> tuple[Grant, PlanBalance]:
-    """At the start of a session: everything that is left goes to it, and a day pass is bought if none is
-    valid.
-    """
+    """At the start of a session: all that is left goes to it, and a day pass if none is valid."""
     current = balance_on(plan, balance, local_day)
     buys = plan.day_pass is not None and (current.pass_until is None or current.pass_until <= at)
     until = at + timedelta(seconds=plan.day_pass.duration_s) if plan.day_pass and buys else current.pass_until
@@ -236,9 +232,7 @@ def cancel_grant(plan: Plan, balance: PlanBalance, grant: Grant) -> PlanBalance:
 
 
 def correct(balance: PlanBalance, *, period: str, energy_wh: int, time_s: int) -> PlanBalance:
-    """Upstream says what is left of a period after all settled sessions; running ones keep what they
-    reserved.
-    """
+    """Upstream says what settled sessions left of a period; running ones keep what they reserved."""
     if period != balance.period:
         return balance
     return msgspec.structs.replace(

@@ -259,8 +259,8 @@ def _invoice(compiled: CompiledTariff, billed: Quantities, target: Target) -> In
 def _target(compiled: CompiledTariff, billed: Quantities, totals: Totals, before: int, after: int) -> Target:
     """What the invoice must come to, given what its rounded lines and taxes come to.
 
-    Where prices include tax, or a gross limit binds, the gross is due. A limit that only the rounding of lines
-    would pass binds too.
+    Where prices include tax, or a gross limit binds, the gross is due. A limit that only the rounding of
+    lines would pass binds too.
     """
     gross = _half_up(totals.gross, totals.over) if totals.fixed_gross else None
     if totals.reason is not None:

@@ -17,8 +17,7 @@ from edge.domain.pricing.facts import (
 )
 from edge.domain.pricing.selection import NEVER, Number
 
-#: Periods kept for the CDR (about 60 bytes each in a checkpoint); the last ones merge beyond. No price uses
-#: them.
+#: Periods kept for the CDR, about 60 bytes each in a checkpoint; no price uses them, the last ones merge.
 PERIODS_MAX = 96
 
 
@@ -92,8 +91,8 @@ class Cut:
         self.at_us, self.at_wh = end_us, end_wh
 
     def fences(self) -> tuple[ChargingState | None, Number, Number, Number, Number, Number]:
-        """What the next interval must have to be priced as the open run, beside its energy: the state, its end
-        before an instant, and power and current from one value to below another.
+        """What the next interval must have to be priced as the open run, beside its energy: the state, its
+        end before an instant, and power and current from one value to below another.
         """
         rules = self.table.selection
         power, current = rules.power_w.around(self.power_w), rules.current_ma.around(self.current_ma)

@@ -28,8 +28,7 @@ class PricingError(CallError):
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened since the last interval: `energy_wh` of its own, the state, and what the meter said
-    meanwhile.
+    """What happened since the last interval: its own `energy_wh`, the state, what the meter said meanwhile.
 
     `current_ma` is the sum over the phases; None where it is not known. An interval without length may carry
     energy (the register after a power cut).

@@ -1,7 +1,7 @@
 """Sessions that are history: many intervals at once, the same as one by one but much faster.
 
-Readings stand in columns of plain integers, so that stretches which are priced alike are found by searching the
-columns, not by looking at each reading.
+Readings stand in columns of plain integers, so that stretches which are priced alike are found by searching
+the columns, not by looking at each reading.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The figures to pay: the one place where a price is rounded, so that the invoice's arithmetic closes (EN
-16931).
+"""The figures to pay: the one place where a price is rounded, so that the invoice's arithmetic closes
+(EN 16931).
 
 Net amounts are rounded half-up once per line, taxes once per VAT category on the sum of its lines. Minimum
 and maximum prices become document allowances or charges, split over the categories so that net and gross both
@@ -60,9 +60,7 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Invoice(msgspec.Struct, frozen=True, kw_only=True):
-    """lines - allowances + charges = before taxes; + taxes = after taxes; + rounding = payable. Minor
-    units.
-    """
+    """In minor units: lines - allowances + charges = before taxes, + taxes = after, + rounding = payable."""
 
     lines: tuple[InvoiceLine, ...] = ()
     taxes: tuple[InvoiceTax, ...] = ()
@@ -169,9 +167,9 @@ def _bracket(
 ) -> tuple[list[Taxes], list[int], int]:
     """Categories, bases and the amount due that give `net` and `gross`, no base negative.
 
-    The two categories whose rates lie around the wanted one share the net; an untaxed category stands in where
-    every rate is above it. Where every rate is below it no invoice has that much tax: a maximum then leaves the
-    net and asks for less, a minimum asks for more net, so that both limits hold.
+    The two categories whose rates lie around the wanted one share the net; an untaxed category stands in
+    where every rate is above it. Where every rate is below it no invoice has that much tax: a maximum then
+    leaves the net and asks for less, a minimum asks for more net, so that both limits hold.
     """
     highest = max(range(len(categories)), key=lambda i: categories[i].factor)
     factor = categories[highest].factor

@@ -1,6 +1,4 @@
-"""Looking ahead with the same engine: what a session would cost, how far an amount goes, when prices may
-change.
-"""
+"""Looking ahead with the same engine: quotes, how far an amount goes, when prices may change."""
 
 from __future__ import annotations
 
@@ -47,8 +45,9 @@ def quote(
 
 
 def next_boundary(compiled: CompiledTariff, at: datetime) -> datetime | None:
-    """The next instant after `at` at which the wall clock changes the choice of prices; None within a
-    week.
+    """The next instant after `at` at which the wall clock changes the choice of prices.
+
+    None where it does not within a week.
     """
     rules = compiled.session.selection
     now = to_us(at)
@@ -88,9 +87,7 @@ def remaining(
 
 
 class _Ahead:
-    """The session continued in thought. Between two changes of prices the price only rises, so halving finds
-    it.
-    """
+    """The session continued in thought; between two changes of prices its price only rises."""
 
     def __init__(
         self,
@@ -125,9 +122,7 @@ class _Ahead:
         return payable_minor(self.compiled, self.after(us)) <= self.amount_minor
 
     def bracket(self) -> tuple[int, int | None]:
-        """A stretch without a change of prices at whose start the amount holds and at whose end it does
-        not.
-        """
+        """A stretch without a change of prices; the amount holds at its start, not at its end."""
         at = 0
         while at < _HORIZON_US:
             later = self._next_change(at)

@@ -1,5 +1,6 @@
-"""Which price components apply: per dimension the first element whose restrictions all hold (OCPI
-mod_tariffs).
+"""Which price components apply: for each dimension the first element whose restrictions all hold.
+
+The rule is that of OCPI mod_tariffs, Tariff object.
 
 Every restriction becomes a table from a band of its quantity to the elements that it allows (bits), so that
 the choice at an instant is a few look-ups and an AND.
@@ -49,9 +50,7 @@ class Bands:
         return self.masks[i], self.cuts[i] if i < len(self.cuts) else NEVER
 
     def around(self, value: Number | None) -> tuple[Number, Number]:
-        """The band of a value, from and to; an unknown value lies in none unless there are no limits at
-        all.
-        """
+        """The band of a value, from and to. An unknown value lies in none, if there are limits at all."""
         if not self.cuts:
             return -NEVER, NEVER
         if value is None:
@@ -91,9 +90,7 @@ class Selection:
         return self.power_w.band(power_w) * 65_536 + self.current_ma.band(current_ma)
 
     def wall_mask(self, us: Number) -> tuple[int, int]:
-        """What the wall clock allows at `us`, and until when this is so (at most to the end of the UTC
-        day).
-        """
+        """What the wall clock allows at `us`, and until when, looking no further than the UTC day."""
         if self.wall is None:
             return -1, NEVER
         number = int(us // DAY_US)

@@ -104,9 +104,7 @@ def _restrictions(r: Restrictions, place: str) -> Iterator[Problem]:
 
 
 def _limits(tariff: Tariff) -> Iterator[Problem]:
-    """Net and gross limits that no tax rate of the tariff connects cannot both be met by an honest
-    invoice.
-    """
+    """No honest invoice meets a net and a gross limit that no tax rate of the tariff connects."""
     factors = {
         stacked(c.taxes).factor
         for e in tariff.elements

@@ -57,9 +57,7 @@ def freeze(tariff_document: bytes) -> FrozenTariff:
 
 
 def parse(document: bytes, *, bytes_max: int = DOCUMENT_BYTES_MAX) -> Any:
-    """JSON with numbers as exact Decimals; repeated names, NaN and oversize are refused. Raises
-    ValueError.
-    """
+    """JSON with exact numbers. Repeated names, NaN and oversize are refused. Raises ValueError."""
     if len(document) > bytes_max:
         raise ValueError(f"is larger than {bytes_max} bytes")
     try:

@@ -23,9 +23,7 @@ EvseKind = Literal["AC", "DC"]
 
 
 class TaxRate(msgspec.Struct, frozen=True, kw_only=True):
-    """One tax. `percent` applies to the net price plus every tax of a lower `stack` (OCPP 2.1
-    TaxRateType).
-    """
+    """One tax: `percent` of the net price plus every tax of a lower `stack` (OCPP 2.1 TaxRateType)."""
 
     name: str
     percent: Decimal
@@ -96,9 +94,7 @@ class TariffElement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PriceLimit(msgspec.Struct, frozen=True, kw_only=True):
-    """A least or greatest price of a session, in major units; each side binds on its own where it is
-    given.
-    """
+    """A least or greatest price of a session in major units; each side that is given binds on its own."""
 
     before_taxes: Decimal | None = None
     after_taxes: Decimal | None = None

@@ -43,9 +43,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Reader:
-    """One object of a document. Every field is asked for once; `close` reports those that nobody asked
-    for.
-    """
+    """One object of a document: fields are asked for by name, and `close` reports all others."""
 
     def __init__(self, value: Mapping[str, Any], place: str, problems: list[Problem]) -> None:
         self._value = value
@@ -102,9 +100,7 @@ class Reader:
     def number(
         self, name: str, *, required: bool = False, at_most: Decimal = NUMBER_MAX, negative: bool = False
     ) -> Decimal | None:
-        """An exact number, given as JSON number or string. Negative numbers, NaN and absurd sizes are
-        wrong.
-        """
+        """An exact number, from a JSON number or string; negative, NaN and absurd sizes are wrong."""
         value = self._get(name, required=required)
         if value is None:
             return None

@@ -69,9 +69,7 @@ def words(tariff: Tariff, *, at: datetime, time_zone: str, language: str = "en")
 def price_lines(
     tariff: Tariff, *, at: datetime, time_zone: str, language: str = "en"
 ) -> tuple[PriceLine, ...]:
-    """The same as one list: the lines of now, then those of the next price that differ, noted with when it
-    starts.
-    """
+    """The same as one list: the lines of now, then what differs in the next price, with its start."""
     sections = words(tariff, at=at, time_zone=time_zone, language=language)
     now = sections[0].lines
     later = [
