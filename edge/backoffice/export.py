@@ -10,10 +10,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from edge.store.connection import open_reader, translated
+from edge.backoffice.schema import read_books
+from edge.store.connection import translated
 
-Table = Literal["entries", "sessions", "payments", "invoices", "meter_values"]
+Table = Literal["entries", "sessions", "payments", "invoices", "meter_values", "settlements"]
 
+#: `settlements`: what the back office authorized itself and now settles with whoever stands behind the account.
 #: The columns of each table that mean something outside this database, and their order.
 _QUERIES: dict[Table, str] = {
     "entries": "SELECT raw FROM entries WHERE seq <= (SELECT upto FROM line WHERE line.line_id = entries.line_id) "
@@ -27,6 +29,9 @@ _QUERIES: dict[Table, str] = {
     "ORDER BY site, device, series, sequence",
     "meter_values": "SELECT site, device, session_id, at, context, register_wh FROM meter_values "
     "ORDER BY site, device, session_id, at",
+    "settlements": "SELECT p.site, p.device, p.session_id, p.payment_ref, s.account, p.currency, p.captured_minor, "
+    "s.ended_at, s.energy_wh, s.invoice_number FROM payments p JOIN session s USING (device_id, session_id) "
+    "WHERE p.method = 'upstream' AND p.status = 'captured' ORDER BY s.ended_at, p.site, p.device, p.payment_ref",
 }
 
 
@@ -35,7 +40,7 @@ def export(path: Path, table: Table, form: Literal["ndjson", "csv"]) -> Iterator
 
     Raises StoreError.
     """
-    db = open_reader(path)
+    db = read_books(path)
     try:
         with translated("read", path):
             cursor = db.execute(_QUERIES[table])

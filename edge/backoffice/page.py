@@ -17,10 +17,11 @@ from urllib.parse import quote
 import msgspec
 from microdot import Microdot, Request, Response
 
+from edge.backoffice.schema import read_books
 from edge.backoffice.stats import collect
 from edge.domain.money import from_minor
 from edge.errors import CallError, TillError
-from edge.store.connection import open_reader, translated
+from edge.store.connection import translated
 from edge.sync.options import host_port
 
 #: Rows per page; the newest first.
@@ -150,7 +151,7 @@ def _query(database: Path, sql: str, request: Request) -> list[tuple[Any, ...]]:
 
 
 def _rows(database: Path, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
-    db: sqlite3.Connection = open_reader(database)
+    db: sqlite3.Connection = read_books(database)
     try:
         with translated("read", database):
             return db.execute(sql, values).fetchall()

@@ -9,12 +9,17 @@ import sqlite3
 from pathlib import Path
 
 from edge.errors import StoreError
-from edge.store.connection import open_writer, translated
+from edge.store.connection import open_reader, open_writer, translated
 
 
 class BooksTooNew(StoreError):
     code = "backoffice.too_new"
     hint = "this database was written by a newer version of chargetill: install that version or a later one"
+
+
+class BooksForeign(StoreError):
+    code = "backoffice.no_books"
+    hint = "`chargetill backoffice run` makes and updates them; is this the back office's database?"
 
 
 _FIRST = """
@@ -201,3 +206,24 @@ def open_books(path: Path) -> sqlite3.Connection:
                 db.execute(f"PRAGMA user_version = {number}")
             db.execute("COMMIT")
     return db
+
+
+def read_books(path: Path) -> sqlite3.Connection:
+    """A read-only connection to books of this version. Raises StoreError, BooksForeign, BooksTooNew."""
+    db = open_reader(path)
+    try:
+        _require_books(db, path)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _require_books(db: sqlite3.Connection, path: Path) -> None:
+    with translated("read", path):
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        known = db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'line'").fetchone()
+    if version > len(MIGRATIONS):
+        raise BooksTooNew(f"{path} has schema {version}, this version knows {len(MIGRATIONS)}")
+    if known is None or version < len(MIGRATIONS):
+        raise BooksForeign(f"{path} has no books of this version")

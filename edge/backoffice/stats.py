@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from edge.store.connection import open_reader, translated
+from edge.backoffice.schema import read_books
+from edge.store.connection import translated
 
 
 class EpochStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +52,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
 
 def collect(path: Path) -> Stats:
     """Raises StoreError."""
-    db = open_reader(path)
+    db = read_books(path)
     try:
         with translated("read", path):
             db.execute("BEGIN")

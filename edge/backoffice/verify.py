@@ -12,11 +12,12 @@ from pathlib import Path
 
 import msgspec
 
+from edge.backoffice.schema import read_books
 from edge.domain.ledger.envelope import GENESIS, digest, open_envelope, read_fact
 from edge.domain.ledger.facts import LedgerCheckpoint, LedgerOpened
 from edge.domain.ledger.signature import checkpoint_message, key_id_of, verifies
 from edge.errors import LedgerError
-from edge.store.connection import open_reader, translated
+from edge.store.connection import translated
 
 #: So many problems are listed; a broken disk would list every entry.
 PROBLEMS_MAX = 1000
@@ -41,7 +42,7 @@ class _Count:
 
 def verify(path: Path) -> Findings:
     """Raises StoreError."""
-    db = open_reader(path)
+    db = read_books(path)
     count = _Count()
     problems: list[str] = []
     try:

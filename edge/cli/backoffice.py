@@ -107,7 +107,7 @@ def verify(call: Call, db_here: Path | None, config_here: Path | None) -> None:
 @click.option(
     "--table",
     "table_name",
-    type=click.Choice(["entries", "sessions", "payments", "invoices", "meter_values"]),
+    type=click.Choice(["entries", "sessions", "payments", "invoices", "meter_values", "settlements"]),
     default="entries",
     show_default=True,
 )

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 from edge.backoffice.arrival import Message
+from edge.backoffice.export import export
 from edge.backoffice.stats import Total, collect
 from edge.backoffice.verify import verify
 from edge.domain.energy import MeterIdentity
@@ -18,6 +19,9 @@ from edge.domain.ledger.facts import (
     EnergyBegan,
     EnergyEnded,
     InvoiceSealed,
+    PaymentAuthorized,
+    PaymentCaptured,
+    PaymentRequested,
     SessionEnded,
     SessionOpened,
     TariffFrozen,
@@ -118,6 +122,22 @@ def test_totals_are_sums_per_currency(journal, receive, database) -> None:
         Total(currency="SEK", invoices=1, payable_minor=700),
     )
     assert verify(database).problems == ()
+
+
+def test_what_upstream_authorized_is_listed_for_settlement(journal, receive, database) -> None:
+    journal.add(*sold("S1", 1, 490))
+    journal.add(
+        PaymentRequested(
+            session_id="S1", payment_ref="P1", method="upstream", amount_minor=5000, currency="EUR"
+        ),
+        PaymentAuthorized(session_id="S1", payment_ref="P1", hold_minor=5000),
+        PaymentCaptured(session_id="S1", payment_ref="P1", amount_minor=490),
+    )
+    journal.pay("S1", "P2", 700)
+    receive()
+    (line,) = export(database, "settlements", "ndjson")
+    settled = json.loads(line)
+    assert (settled["payment_ref"], settled["captured_minor"], settled["account"]) == ("P1", 490, "A-1")
 
 
 def test_a_number_that_is_missing_or_used_twice_shows(journal, receive, database) -> None:

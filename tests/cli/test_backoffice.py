@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -81,6 +82,15 @@ def test_a_wrong_call_says_what_to_do(arguments, code, exit_code) -> None:
     assert done.stdout == ""
 
 
+def test_a_database_of_somebody_else_is_named_as_such(tmp_path: Path) -> None:
+    file = tmp_path / "other.db"
+    sqlite3.connect(file).execute("CREATE TABLE t (a)").connection.commit()
+    for what in ("stats", "verify", "export"):
+        done = call("backoffice", what, "--db", file, "--json")
+        assert done.returncode == 3
+        assert json.loads(done.stderr)["error"]["code"] == "backoffice.no_books"
+
+
 def test_an_option_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     config = tmp_path / "backoffice.toml"
     config.write_text('db = "x"\nbrokers = ["127.0.0.1:1883"]\nspeed = 9\n')
@@ -105,6 +115,7 @@ def test_entries_leave_as_they_came_and_tables_as_json_or_csv(database, tmp_path
     assert call("backoffice", "export", "--db", database).stdout == entry.raw.decode() + "\n"
     payments = call("backoffice", "export", "--db", database, "--table", "payments").stdout
     assert json.loads(payments)["requested_minor"] == 500
+    assert call("backoffice", "export", "--db", database, "--table", "settlements").stdout == ""
     out = tmp_path / "payments.csv"
     call("backoffice", "export", "--db", database, "--table", "payments", "--format", "csv", "--out", out)
     heading, row = out.read_text().splitlines()

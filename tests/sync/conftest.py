@@ -19,6 +19,7 @@ from edge.backoffice.stats import Stats, collect
 from edge.domain.instant import Instant
 from edge.domain.ledger import facts
 from edge.domain.ledger.envelope import Head
+from edge.errors import StoreError
 from edge.store.keys import load_or_make
 from edge.store.store import Owner, Store
 from edge.sync.contract.messages import StateFields
@@ -182,9 +183,10 @@ def eventually(condition: Callable[[], object], what: str = "it") -> None:
 
 def booked(database: Path) -> int:
     """How many entries the back office has without a gap, over all epochs."""
-    if not database.exists():
+    try:
+        return sum(e.upto for d in collect(database).devices for e in d.epochs)
+    except StoreError:  # the receiver was killed before it made its tables
         return 0
-    return sum(e.upto for d in collect(database).devices for e in d.epochs)
 
 
 @pytest.fixture

@@ -71,6 +71,10 @@ def test_messages_fit_their_schema_and_come_back_as_they_were() -> None:
         assert read(payload) == message
 
 
+def test_a_receiver_may_write_its_numbers_as_strings() -> None:
+    assert read_ack(json.dumps({"epoch": "E1", "upto": "3", "head": "ab" * 32}).encode()).upto == 3
+
+
 @pytest.mark.parametrize(
     "payload", [b"", b"{}", b"null", b"\xff", b'{"epoch":"a b","upto":1,"head":"x"}', b" " * 70_000]
 )

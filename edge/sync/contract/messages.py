@@ -106,7 +106,8 @@ class MessageInvalid(SyncError):
 
 T = TypeVar("T")
 
-_ack = msgspec.json.Decoder(Ack)
+#: A receiver in another language may write its numbers as strings.
+_ack = msgspec.json.Decoder(Ack, strict=False)
 _state = msgspec.json.Decoder(State)
 
 

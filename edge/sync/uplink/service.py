@@ -216,6 +216,8 @@ class Uplink:
             self._watermark.write(time.monotonic(), whatever=True)
         finally:
             outbox.close()
+            self._bell.close()
+            self._ringer.close()
 
     def _roll_back(self, what: RolledBack) -> None:
         self._rolled_back = True
