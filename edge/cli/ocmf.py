@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -70,9 +71,10 @@ def verify(call: Call, files: tuple[str, ...], public_key: str | None) -> None:
     del call
     given = None if public_key is None else _given_key(public_key)
     all_valid = True
-    for file in files:
+    for path in files:
+        file = os.fsencode(path).decode("utf-8", "replace")  # a name may hold bytes that JSON cannot
         try:
-            checked = _check(file, _read(file), given)
+            checked = _check(file, _read(path), given)
         except TillError as e:
             click.echo(encode({"file": file, "error": e.as_json()}))
             all_valid = False
@@ -100,10 +102,17 @@ def _read(file: str) -> bytes:
             data = stream.read(FILE_BYTES_MAX + 1)
     except (OSError, ValueError) as e:
         reason = e.strerror if isinstance(e, OSError) else str(e)
-        raise FileUnreadable(f"{file}: {reason}") from e
+        raise FileUnreadable(f"{_short(file)}: {reason}") from e
     if len(data) > FILE_BYTES_MAX:
-        raise FileUnreadable(f"{file}: more than {FILE_BYTES_MAX} bytes", hint="check fewer records at once")
+        raise FileUnreadable(
+            f"{_short(file)}: more than {FILE_BYTES_MAX} bytes", hint="check fewer records at once"
+        )
     return data
+
+
+def _short(file: str) -> str:
+    """A path in a message: printable, and no longer than a line."""
+    return os.fsencode(file).decode("utf-8", "replace")[-100:]
 
 
 def _check(file: str, data: bytes, given: Key | None) -> list[Checked]:
@@ -120,7 +129,7 @@ def _check(file: str, data: bytes, given: Key | None) -> list[Checked]:
         return checked
     records = split(data)
     if not records:
-        raise ContainerUnreadable(f"{file}: no OCMF record")
+        raise ContainerUnreadable(f"{_short(file)}: no OCMF record")
     source: Literal["given"] | None = None if given is None else "given"
     return [
         _check_record(Line(file=file, record=number, status="invalid", key_source=source), raw, given)
@@ -134,7 +143,7 @@ def _check_value(file: str, number: int, value: Value, given: Key | None) -> Che
     try:
         raw = value.record()
         if raw is None:
-            line.status, line.reason = "unsupported", f"{value.format or 'this'} is not OCMF"
+            line.status, line.reason = "unsupported", f"{(value.format or 'this')[:40]} is not OCMF"
             return Checked(line)
         key = given
         if given is not None:

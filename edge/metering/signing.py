@@ -36,18 +36,6 @@ class SignedSession(msgspec.Struct, frozen=True, kw_only=True):
     tariff_text: str = ""
 
 
-class SignedRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A record as the meter gave it. `public_key` is DER; `verified` whether it verifies the record.
-
-    A record that does not verify is kept all the same: it is what the meter said.
-    """
-
-    ocmf: bytes
-    public_key: bytes
-    session_id: str | None
-    verified: bool
-
-
 class Idle(msgspec.Struct, frozen=True):
     """The meter has no session. `can_end`: it would sign an end reading nevertheless, for a begin that we hold."""
 

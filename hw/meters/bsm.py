@@ -16,9 +16,9 @@ from msgspec import Meta
 
 from edge.domain.energy import MeterIdentity, MeterValue
 from edge.domain.instant import Instant
-from edge.metering.ocmf.record import Record
+from edge.metering.ocmf.record import Record, SignedRecord
 from edge.metering.reading import Limits
-from edge.metering.signing import Held, Idle, Ready, Running, SignedRecord, SignedSession, marked_text
+from edge.metering.signing import Held, Idle, Ready, Running, SignedSession, marked_text
 from edge.ports import Clock
 from hw.bus.bus import Answer
 from hw.bus.line import Baudrate, Parity

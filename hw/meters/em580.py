@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from edge.domain.energy import MeterIdentity, MeterValue
+from edge.metering.ocmf.record import SignedRecord
 from edge.metering.reading import Limits
 from edge.metering.signing import (
     Corrupted,
@@ -16,7 +17,6 @@ from edge.metering.signing import (
     Idle,
     Ready,
     Running,
-    SignedRecord,
     SignedSession,
     marked_session,
     marked_text,

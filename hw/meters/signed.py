@@ -14,8 +14,8 @@ from edge.domain.instant import Instant
 from edge.errors import CallError
 from edge.metering.ocmf import keys, signature
 from edge.metering.ocmf.errors import KeyUnreadable, RecordMalformed
-from edge.metering.ocmf.record import Record, parse
-from edge.metering.signing import SignedRecord, marked_session
+from edge.metering.ocmf.record import Record, SignedRecord, parse
+from edge.metering.signing import marked_session
 from edge.ports import Clock
 from hw.bus.bus import Answer, Bus
 from hw.bus.errors import BusError

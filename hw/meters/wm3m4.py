@@ -18,9 +18,9 @@ from edge.domain.energy import MeterIdentity, MeterValue
 from edge.metering.ocmf import der, keys
 from edge.metering.ocmf.algorithms import algorithm
 from edge.metering.ocmf.keys import PublicKey
-from edge.metering.ocmf.record import sanitized
+from edge.metering.ocmf.record import SignedRecord, sanitized
 from edge.metering.reading import Limits
-from edge.metering.signing import Held, Idle, Ready, Running, SignedRecord, SignedSession, marked_text
+from edge.metering.signing import Held, Idle, Ready, Running, SignedSession, marked_text
 from edge.ports import Clock
 from hw.bus.line import Baudrate
 from hw.bus.pool import BusPool

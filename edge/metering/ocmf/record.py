@@ -57,6 +57,18 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return self.gateway_serial, self.meter_serial
 
 
+class SignedRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A record as the meter gave it. `public_key` is DER; `verified` whether it verifies the record.
+
+    A record that does not verify is kept all the same: it is what the meter said.
+    """
+
+    ocmf: bytes
+    public_key: bytes
+    session_id: str | None
+    verified: bool
+
+
 def parse(raw: bytes) -> Record:
     """The record in these bytes; white space around it does not belong to it. Raises RecordMalformed."""
     raw = raw.removeprefix(b"\xef\xbb\xbf").strip()
