@@ -126,7 +126,7 @@ def end(state: State, first: Sample, second: Sample) -> tuple[int, bool]:
     for sample in (first, second):
         state, verdict = judge(state, sample)
     confirmed = confirm(state.limits, first, second) is not None
-    return state.energy_wh, not (confirmed and isinstance(verdict, Accepted))
+    return state.energy_wh, not (confirmed and isinstance(verdict, Accepted | Held))
 
 
 def halt(state: State, reason: HaltReason) -> tuple[State, Verdict]:

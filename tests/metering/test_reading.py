@@ -189,6 +189,11 @@ def test_begin_and_end_need_two_reads_that_agree():
     assert end(state, sample(at + 1, energy + 1), sample(at + 2, energy + 900_000)) == (energy + 1, True)
 
 
+def test_a_register_that_trembles_at_the_end_is_no_estimate():
+    state, at, energy = charging(5)
+    assert end(state, sample(at + 1, energy - 1, 0), sample(at + 2, energy - 1, 0)) == (energy, False)
+
+
 def test_another_meter_halts_from_outside():
     state, _, energy = charging(5)
     state, verdict = halt(state, "identity")
