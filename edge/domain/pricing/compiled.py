@@ -244,9 +244,9 @@ def compile_tariff(
 ) -> CompiledTariff:
     """Make a tariff ready: `compile_tariff(load_tariff(document), time_zone="Europe/Berlin")`.
 
-    Wall-clock rules hold in the IANA zone. A plan that brings its own tariff replaces the one given. An
-    element for AC or DC applies where the EVSE's kind is known to be that. Raises TariffError for an unknown
-    zone, PlanError for a day pass in another currency.
+    Wall-clock rules hold in the IANA zone. A plan that brings its own tariff replaces the one given. Raises
+    TariffError for an unknown zone, and where prices depend on AC or DC and the EVSE's kind is not told;
+    PlanError for a day pass in another currency.
     """
     try:
         zone = ZoneInfo(time_zone)
@@ -254,9 +254,12 @@ def compile_tariff(
         raise TariffError(
             f"{time_zone[:60]!r} is no time zone", hint="use an IANA name such as Europe/Berlin"
         ) from e
+    paid = member_tariff(tariff, plan)
+    if evse_kind is None and any(e.restrictions.evse_kind is not None for e in paid.elements):
+        raise TariffError("has prices for AC or for DC only, and the kind of the EVSE is not known")
     if plan is not None and plan.day_pass is not None and plan.currency not in (None, tariff.currency):
         raise PlanError(f"the day pass costs {plan.currency}, the tariff {tariff.currency}")
-    return CompiledTariff(member_tariff(tariff, plan), zone=zone, plan=plan, evse_kind=evse_kind)
+    return CompiledTariff(paid, zone=zone, plan=plan, evse_kind=evse_kind)
 
 
 #: Why a limit is met, on which side of it totals must not lie, and its net and gross in whole minor units.

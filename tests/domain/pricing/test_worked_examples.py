@@ -23,6 +23,7 @@ from edge.domain.pricing import (
     settle,
 )
 from edge.domain.tariffs import load_tariff
+from edge.errors import TariffError
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -549,3 +550,19 @@ def test_no_session_begins_before_there_were_computers_to_meter_it():
     compiled = compile_tariff(load_tariff(tariff(element(ENERGY))), time_zone="UTC")
     with pytest.raises(PricingError, match="1969"):
         begin(compiled, at=datetime(1969, 12, 31, tzinfo=UTC))
+
+
+def test_prices_for_ac_and_dc_need_the_kind_of_the_evse():
+    document = {
+        "tariffId": "o",
+        "currency": "EUR",
+        "energy": {"prices": [{"priceKwh": 0.4, "conditions": {"evseKind": "AC"}}, {"priceKwh": 0.6}]},
+    }
+    with pytest.raises(TariffError, match="AC"):
+        compile_tariff(load_tariff(document), time_zone="UTC")
+    for kind, price in (("AC", "0.4"), ("DC", "0.6")):
+        compiled = compile_tariff(load_tariff(document), time_zone="UTC", evse_kind=kind)
+        accrual = extend(
+            compiled, begin(compiled, at=MONDAY), Interval(end=MONDAY + timedelta(hours=1), energy_wh=1000)
+        )
+        assert settle(compiled, accrual).lines[0].unit_price == Decimal(price)
