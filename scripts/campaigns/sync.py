@@ -57,6 +57,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """What one trial did and found. `committed` is what the till's process said before it died."""
 
     seed: int
+    brokers: int
     faults: dict[str, int]
     committed: int
     journal: int
@@ -266,6 +267,7 @@ def run(seed: int, brokers: int) -> Trial:
         problems = verify(world.books).problems
     return Trial(
         seed=seed,
+        brokers=brokers,
         faults=done,
         committed=committed,
         journal=journal,
@@ -299,7 +301,7 @@ def main() -> None:
     )
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--brokers", type=int, default=1)
+    parser.add_argument("--brokers", type=int, default=0, help="how many; default: one and two in turn")
     parser.add_argument(
         "--state", type=Path, help="keep each trial's line here, and go on after the last one"
     )
@@ -308,6 +310,7 @@ def main() -> None:
     parser.add_argument("--quiet", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("addresses", nargs="*", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what a trial started ends with it
     if arguments.till is not None:
         till(arguments.till, arguments.addresses, quiet=arguments.quiet)
         return
@@ -315,7 +318,7 @@ def main() -> None:
     if arguments.state is not None and arguments.state.exists():
         trials = [msgspec.json.decode(line, type=Trial) for line in arguments.state.read_bytes().splitlines()]
     for number in range(len(trials), arguments.trials):
-        trial = run(arguments.seed * 1_000_000 + number, arguments.brokers)
+        trial = run(arguments.seed * 1_000_000 + number, arguments.brokers or 1 + number % 2)
         trials.append(trial)
         line = msgspec.json.encode(trial).decode()
         if arguments.state is not None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a user would pick instead, in an outage: how many of the messages that were taken are lost.
 
-    .venv/bin/python scripts/campaigns/peers.py --messages 20000 --json
+    .venv/bin/python scripts/comparisons/peers.py --messages 20000 --json
 
 The way to the back office is down; a publisher hands its messages over and is told that they are safe; then whoever
 holds them is killed (SIGKILL) and started again, and the way opens. Lost is what never arrives.
@@ -167,7 +167,7 @@ def _publisher(far: Mosquitto, messages: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _till(folder: Path, port: int, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, str(_HERE / "sync.py"), "--till", str(folder), *options]
+    command = [sys.executable, str(_HERE.parent / "campaigns" / "sync.py"), "--till", str(folder), *options]
     process = subprocess.Popen([*command, f"127.0.0.1:{port}"], stdout=subprocess.PIPE)
     try:
         yield process
