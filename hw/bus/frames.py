@@ -1,6 +1,6 @@
 """Modbus frames: requests as bytes, and the judgment whether bytes that came are the reply to one request.
 
-Pure. Requests and checksums are pymodbus'; the judgment is ours, because pymodbus accepts replies with
+Pure. Requests are pymodbus'; the judgment is ours, because pymodbus accepts replies with
 another function code or another number of registers. A reply fits only when unit, function, count and
 length are exactly those of the request (MODBUS Application Protocol V1.1b3, sections 6 and 7; MODBUS over
 Serial Line V1.02, 2.5).
@@ -22,6 +22,8 @@ from pymodbus.pdu.register_message import (
     WriteMultipleRegistersRequest,
     WriteSingleRegisterRequest,
 )
+
+from hw.bus.crc import crc16
 
 READ_COILS, READ_DISCRETE, READ_HOLDING, READ_INPUT = 1, 2, 3, 4
 WRITE_COIL, WRITE_REGISTER, WRITE_REGISTERS = 5, 6, 16
@@ -195,7 +197,7 @@ def _judge_rtu_at(request: Request, data: bytes) -> Judgment:
         judgment = Misfit(f"{data[2]} bytes of data instead of {length - 5}", count=data[2] // 2)
     elif len(data) > length:
         judgment = Misfit("more bytes than the reply has")
-    elif len(data) == length and not FramerRTU.check_CRC(data[:-2], int.from_bytes(data[-2:], "big")):
+    elif len(data) == length and crc16(data[:-2]) != int.from_bytes(data[-2:], "little"):
         judgment = Misfit("a damaged frame (CRC)")
     elif len(data) == length:
         judgment = _judge_pdu(request, data[1:-2])

@@ -3,8 +3,10 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pymodbus.framer.rtu import FramerRTU
 
 from hw.bus import frames
+from hw.bus.crc import crc16
 from hw.bus.frames import ExceptionReply, Misfit, Reply, request
 from hw.virtual.modbus_server import rtu
 
@@ -107,3 +109,8 @@ def test_addresses_beyond_the_protocol_are_refused():
         request(1, 4, 0xFFFF, 2)
     with pytest.raises(ValueError):
         request(1, 4, 0, 126)
+
+
+@given(st.binary(max_size=300))
+def test_the_checksum_is_pymodbus_own(data):
+    assert crc16(data).to_bytes(2, "little") == FramerRTU.compute_CRC(data).to_bytes(2, "big")
