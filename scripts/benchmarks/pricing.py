@@ -105,6 +105,7 @@ def measure() -> Iterator[Figure]:
     amount_minor = payable_minor(compiled, accrual) + 1000
     ahead = partial(remaining, compiled, accrual, amount_minor=amount_minor, power_w=11_000)
     yield Figure("how far a hold goes", _best_us(ahead, 20))
+    yield Figure("whether a hold lasts for two minutes", _best_us(partial(ahead, within_s=120), 200))
     yield Figure(
         "load and compile", _best_us(lambda: compile_tariff(load_tariff(DOCUMENT), time_zone=ZONE), 50)
     )

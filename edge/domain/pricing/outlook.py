@@ -14,16 +14,16 @@ from edge.domain.pricing.compiled import CompiledTariff
 from edge.domain.pricing.exact import rational
 from edge.domain.pricing.facts import Accrual, ChargingState, Interval
 from edge.domain.pricing.selection import NEVER, Number
-from edge.domain.tariffs.wall import DAY_US, from_us, to_us
+from edge.domain.tariffs.wall import from_us, to_us
 
 #: Weekdays repeat after a week; a session that has not reached an amount by then never will.
-HORIZON_DAYS = 8
-_HORIZON_US = HORIZON_DAYS * DAY_US
+HORIZON_S = 8 * 86_400
+_HORIZON_US = HORIZON_S * 1_000_000
 _US_PER_H = 3_600_000_000
 
 
 class Remaining(msgspec.Struct, frozen=True, kw_only=True):
-    """How far an amount goes: whole Wh and whole seconds; None where nothing within a week reaches it."""
+    """How far an amount goes: whole Wh and whole seconds; None where nothing within the time reaches it."""
 
     energy_wh: int | None
     seconds: int | None
@@ -68,13 +68,15 @@ def remaining(
     power_w: int,
     state: ChargingState = "Charging",
     current_ma: int | None = None,
+    within_s: int = HORIZON_S,
 ) -> Remaining:
     """The most whole Wh, and the most whole seconds, for which the live price stays within `amount_minor`.
 
     Looks ahead at constant power in one state: `remaining(compiled, accrual, amount_minor=4000,
-    power_w=11000)`. One Wh or one second more would pass the amount. 0 where it has been passed already.
+    power_w=11000)`. One Wh or one second more would pass the amount. 0 where it has been passed already. Who
+    only asks whether the amount lasts for a while says so with `within_s`: that is much cheaper.
     """
-    ahead = _Ahead(compiled, accrual, amount_minor, power_w, state, current_ma)
+    ahead = _Ahead(compiled, accrual, amount_minor, power_w, state, current_ma, within_s * 1_000_000)
     if payable_minor(compiled, accrual) > amount_minor:
         return Remaining(energy_wh=0, seconds=0)
     low, high = ahead.bracket()
@@ -97,6 +99,7 @@ class _Ahead:
         power_w: int,
         state: ChargingState,
         current_ma: int | None,
+        horizon_us: int,
     ) -> None:
         self.compiled = compiled
         self.accrual = accrual
@@ -104,6 +107,7 @@ class _Ahead:
         self.power_w = power_w
         self.state: ChargingState = state
         self.current_ma = current_ma
+        self.horizon_us = horizon_us
 
     def after(self, us: Number) -> Accrual:
         """The accrual this many microseconds later. Rounds the clock down, never the energy."""
@@ -124,7 +128,7 @@ class _Ahead:
     def bracket(self) -> tuple[int, int | None]:
         """A stretch without a change of prices; the amount holds at its start, not at its end."""
         at = 0
-        while at < _HORIZON_US:
+        while at < self.horizon_us:
             later = self._next_change(at)
             if not self.within(at + 1):
                 return at, at + 1
@@ -141,7 +145,7 @@ class _Ahead:
         if self.power_w > 0 and run.until_wh < NEVER:
             missing = run.until_wh - rational(accrual.energy)
             limit = min(limit, us + 1 + int(Fraction(missing) * _US_PER_H / self.power_w))
-        return max(us + 2, min(limit, _HORIZON_US))
+        return max(us + 2, min(limit, self.horizon_us))
 
     def last_within(self, low: int, high: int, unit_us: Fraction) -> int:
         """The most whole units (of `unit_us` microseconds) at which the amount still holds."""

@@ -131,3 +131,13 @@ def test_equal_neighbours_are_one_period():
     for i in range(1, 100):
         accrual = extend(NIGHT, accrual, Interval(end=at + timedelta(minutes=i), energy_wh=100))
     assert len(settle(NIGHT, accrual).periods) == 1
+
+
+@settings(deadline=None)
+@given(st.integers(0, 24 * 60), st.integers(0, 4000), st.integers(1, 20_000))
+def test_looking_ahead_for_a_while_sees_what_lies_in_it(minute, amount_minor, within_s):
+    at = datetime(2026, 11, 24, tzinfo=UTC) + timedelta(minutes=minute)
+    accrual = extend(NIGHT, begin(NIGHT, at=at), Interval(end=at + timedelta(minutes=20), energy_wh=3000))
+    far = remaining(NIGHT, accrual, amount_minor=amount_minor, power_w=11_000)
+    near = remaining(NIGHT, accrual, amount_minor=amount_minor, power_w=11_000, within_s=within_s)
+    assert near == far if far.seconds < within_s else near.seconds is None
