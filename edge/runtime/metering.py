@@ -75,7 +75,7 @@ class MeterWatch:
         if self._state is None:
             self._state = await self._first(value)
             return
-        self._state, verdict = reading.judge(self._state, _sample(value))
+        self._state, verdict = reading.judge(_after_silence(self._state, value), _sample(value))
         match verdict:
             case reading.Accepted(energy_wh=energy_wh) | reading.Held(energy_wh=energy_wh):
                 await self._post(
@@ -179,6 +179,14 @@ class MeterWatch:
         if self._failing is not None:
             log.event("meter.recovered", evse_id=self._name)
         self._failing = None
+
+
+def _after_silence(state: reading.State, value: MeterValue) -> reading.State:
+    """A power that was measured before a silence says nothing about the time in it: the contactor may have opened."""
+    previous = state.previous
+    if previous is None or value.at.monotonic_ns - previous.at_ns <= reading.STALE_S * reading.NS:
+        return state
+    return replace(state, previous=None)
 
 
 def _sample(value: MeterValue) -> Sample:

@@ -1,0 +1,108 @@
+"""The whole charger for a test: virtual hardware on real protocols, a broker, the back office, the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import urllib.request
+
+import pytest
+
+from edge.cli.demo import books
+from edge.cli.demo.player import Player
+from edge.cli.demo.stage import Stage
+from edge.cli.demo.story import Scene, Story, Then
+
+#: What a busy two-core machine may need for something that takes a second.
+PATIENCE_S = 60.0
+
+
+class Show:
+    """A stage with its player, for tests that act on more than a story can say."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.world = stage.world
+        self.player = Player(stage)
+
+    async def do(self, **scene) -> None:
+        """One thing that a story knows, now."""
+        await self.player.act(Scene(at_s=0, **scene))
+
+    async def session(self, card: str = "card A", *, gained_wh: int = 100) -> None:
+        """A tap once the screen invites to it, a cable, and some energy."""
+        await self.ready()
+        await self.do(tap=card)
+        await self.do(plug="car that takes 11 kW")
+        await self.charging(gained_wh=gained_wh)
+
+    async def ready(self) -> None:
+        """Wait until the screen invites to a tap."""
+
+        def idle() -> bool:
+            try:
+                with urllib.request.urlopen(f"{self.stage.screen}state", timeout=20) as answer:
+                    return re.search(rb'"kind": ?"idle"', answer.read()) is not None
+            except OSError:
+                return False
+
+        ends = asyncio.get_running_loop().time() + PATIENCE_S
+        while not await asyncio.to_thread(idle):
+            assert asyncio.get_running_loop().time() < ends, "the charger does not get ready"
+            await asyncio.sleep(0.05)
+
+    async def until(self, true, what: str) -> None:
+        """Wait until something holds."""
+        ends = asyncio.get_running_loop().time() + PATIENCE_S
+        while not true():
+            assert asyncio.get_running_loop().time() < ends, what
+            await asyncio.sleep(0.05)
+
+    async def charging(self, *, gained_wh: int = 100) -> None:
+        """Wait until the car has taken so much more."""
+        before_wh = self.world.register_wh
+        await self.until(lambda: self.world.register_wh >= before_wh + gained_wh, "the car takes no energy")
+
+    async def ended(self) -> tuple[int, str]:
+        """Wait for the daemon's end: its exit code and its last words."""
+        process = self.stage.till._process
+        async with asyncio.timeout(PATIENCE_S):
+            await process.wait()
+            await self.stage.till._reading
+        return process.returncode, self.stage.till._lines[-1].rstrip("\n")
+
+    def pid(self) -> int:
+        return self.stage.till._process.pid
+
+    async def settle(self) -> dict:
+        """Everything at rest, and what each side holds."""
+        await self.player.settled()
+        return await asyncio.to_thread(books.collect, self.stage)
+
+
+@pytest.fixture
+def show(tmp_path, free_port):
+    """`async with show(speed=..) as it:` gives a Show; everything that it started ends with it."""
+
+    @contextlib.asynccontextmanager
+    async def make(**story):
+        told = Story(name="test", when=(), then=Then(), **{"speed": 100, **story})
+        stage = await Stage.build(tmp_path / "stage", told, mosquitto=False, screen_port=free_port)
+        try:
+            yield Show(stage)
+        finally:
+            await stage.close()
+
+    return make
+
+
+@pytest.fixture
+def agree():
+    """The books of all sides agree; names what does not."""
+
+    def check(found: dict) -> None:
+        wrong = [f"{c.name}: {c.found}" for c in found["checks"] if not c.ok]
+        assert found["agree"], wrong
+
+    return check
