@@ -162,11 +162,14 @@ def _check_value(file: str, number: int, value: Value, given: Key | None) -> Che
 def _check_record(line: Line, raw: bytes, key: Key | None) -> Checked:
     from edge.metering.ocmf import chain, reading, record, signature
     from edge.metering.ocmf.errors import RecordMalformed
+    from edge.metering.ocmf.keys import ForeignKey
 
     try:
         found = record.parse(raw)
     except RecordMalformed as e:
         line.reason = e.message
+        if isinstance(key, ForeignKey):
+            line.status, line.reason = "unsupported", f"{e.message}, and {key.kind}"
         return Checked(line)
     verdict = signature.verify(found, key)
     line.status, line.reason = verdict.status, verdict.reason

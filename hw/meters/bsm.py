@@ -69,7 +69,7 @@ class Options(Line, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def create(options: Options, *, clock: Clock, buses: BusPool) -> Bsm:
     """The meter on its line; opens nothing yet. Raises CallError."""
-    return Bsm(signed.registers(options, buses), options, clock)
+    return Bsm(signed.registers(options, clock=clock, buses=buses), options, clock)
 
 
 class Bsm:

@@ -61,7 +61,7 @@ def create(options: Options, *, clock: Clock, buses: BusPool) -> Em580:
         clock=clock,
         buses=buses,
     )
-    return Em580(plain, signed.registers(options, buses), options, clock)
+    return Em580(plain, signed.registers(options, clock=clock, buses=buses), options, clock)
 
 
 class Em580:

@@ -18,7 +18,7 @@ from edge.metering.ocmf.record import Record, SignedRecord, parse
 from edge.metering.signing import marked_session
 from edge.ports import Clock
 from hw.bus.bus import Answer, Bus
-from hw.bus.errors import BusError
+from hw.bus.errors import BusError, Refused
 from hw.bus.frames import Span
 from hw.bus.line import Baudrate, LineOptions, Parity, Port
 from hw.bus.pool import BusPool
@@ -27,9 +27,9 @@ from hw.meters.register import translate
 
 SIGN_MAX_S = 15.0  # what the makers allow for a signature (Bauer, Iskra)
 POLL_S = 0.1  # a signature takes a tenth of a second to some seconds
-FETCH_ATTEMPTS = (
-    3  # a record that fails to verify three times is what the meter signed, not what the line did
-)
+READ_ATTEMPTS = 3
+REST_S = 1.6  # twice this is longer than a reply may be late
+FETCH_ATTEMPTS = 3  # a record that does not verify three times is not the line's fault
 _CHUNK_MAX = 110  # below every meter's limit, with room for counts that differ
 _WRITE_MAX = 120  # Iskra takes no more in one request, the protocol 123
 _SPARE = 6  # a chunk that was lost is asked for again in other lengths
@@ -74,18 +74,24 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Registers:
     """The registers of one unit, as bytes. Raises MeterError."""
 
-    def __init__(self, bus: Bus[Instant], options: Line) -> None:
+    def __init__(self, bus: Bus[Instant], options: Line, clock: Clock) -> None:
         self._bus, self._unit, self._timeout_s = bus, options.unit, options.timeout_s
+        self._clock = clock
 
     async def read(
         self, function: Literal[3, 4], address: int, count: int = 1, spare: int = 0
     ) -> Answer[Instant]:
-        try:
-            return await self._bus.read(
-                self._unit, Span(function, address, count, spare), timeout_s=self._timeout_s
-            )
-        except BusError as e:
-            raise translate(e) from e
+        """One request. A lost reply is waited out: until it cannot come any more, the bus does not ask again."""
+        for left in range(READ_ATTEMPTS - 1, -1, -1):
+            try:
+                return await self._bus.read(
+                    self._unit, Span(function, address, count, spare), timeout_s=self._timeout_s
+                )
+            except BusError as e:
+                if not left or isinstance(e, Refused):
+                    raise translate(e) from e
+            await self._clock.sleep(REST_S)
+        raise AssertionError
 
     async def number(self, function: Literal[3, 4], address: int, spare: int = 0) -> int:
         """One register, unsigned."""
@@ -123,12 +129,12 @@ class Registers:
             raise translate(e) from e
 
 
-def registers(options: Line, buses: BusPool) -> Registers:
+def registers(options: Line, *, clock: Clock, buses: BusPool) -> Registers:
     """The unit's registers on its line. Raises CallError when the line is described in two ways."""
     line = LineOptions(
         port=options.port, baudrate=options.baudrate, parity=options.parity, stopbits=options.stopbits
     )
-    return Registers(buses.bus(line, gap_s=options.line_gap_ms / 1000), options)
+    return Registers(buses.bus(line, gap_s=options.line_gap_ms / 1000), options, clock)
 
 
 async def wait_for(

@@ -55,7 +55,7 @@ class Options(Line, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def create(options: Options, *, clock: Clock, buses: BusPool) -> Wm3m4:
     """The meter on its line; opens nothing yet. Raises CallError."""
-    return Wm3m4(signed.registers(options, buses), options, clock)
+    return Wm3m4(signed.registers(options, clock=clock, buses=buses), options, clock)
 
 
 class Wm3m4:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from edge.__main__ import main
 
@@ -196,6 +196,20 @@ def test_values_of_an_xml_file_that_are_not_ours_to_judge(verify, tmp_path):
     assert [line["status"] for line in lines] == ["unsupported", "invalid", "invalid"]
     assert [line["key_source"] for line in lines] == [None, None, "file"]
     assert all(line["reason"] for line in lines)
+
+
+def test_rsa_is_unsupported_whatever_it_signed(verify, tmp_path):
+    public = rsa.generate_private_key(65537, 2048).public_key()
+    der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    path = tmp_path / "rsa.xml"
+    path.write_text(
+        '<values><value><encodedData format="OCMF" encoding="hex">3082034F060A</encodedData>'
+        f'<publicKey encoding="hex">{der.hex()}</publicKey></value></values>'
+    )
+    code, (line,), _ = verify(path)
+    assert (code, line["status"], line["key_source"]) == (1, "unsupported", "file")
+    code, (line,), _ = verify(DATA / "em580.ocmf", "--public-key", der.hex())
+    assert (code, line["status"]) == (1, "unsupported")
 
 
 def test_a_valid_record_that_the_meter_objects_to_says_so(verify, tmp_path):
