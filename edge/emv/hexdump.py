@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from edge.emv import tags, tlv
-from edge.emv.pan import HIDDEN, is_pan, truncate
+from edge.emv.pan import HIDDEN, PAN_MAX, PAN_MIN, is_pan, truncate
 
 #: Longer hex than any card's answer is not card data; it is cut before it is scanned.
 _SCANNED_MAX: Final = 2 * tlv.DATA_MAX
@@ -27,6 +27,9 @@ _DIGITS: Final = re.compile(r"\d{13,}")
 #: ASCII digits, one a byte.
 _ASCII: Final = re.compile(r"(?:3\d){13,}")
 
+#: A run of decimal digits in hex that is longer than this is a number in decimal.
+_RUN_MAX: Final = 48
+
 #: How long schemes' numbers are; in longer runs of digits only these are looked for.
 _USUAL_LENGTHS: Final = (16, 19, 15, 18, 14, 13)
 
@@ -44,6 +47,8 @@ def scrub_hex(text: str) -> str:
     if _DIGEST.fullmatch(text):
         return text
     text = _ASCII.sub(_ascii_digits, text)
+    if text.isdecimal():
+        return _counted(text)
     return _DIGITS.sub(_bcd_digits, text)
 
 
@@ -58,7 +63,7 @@ def shown(tag: str, value: bytes) -> str:
         return _track_start(value.decode("ascii", "replace").lstrip("%B").partition("^")[0])
     if tag in tags.SECRET:
         return HIDDEN * 4
-    return scrub_hex(plain)
+    return _DIGITS.sub(_bcd_digits, scrub_hex(plain))  # inside a card's answer, digits are rather a card's
 
 
 def _track_start(number: str) -> str:
@@ -153,10 +158,21 @@ def _ascii_digits(found: re.Match[str]) -> str:
     return found[0] if hidden == digits else "".join(c if c == HIDDEN else "3" + c for c in hidden)
 
 
+def _counted(text: str) -> str:
+    """ISO 8583 in digits: a number behind its own length (LLVAR). Other long numbers are not ours."""
+    for begin in range(0, len(text) - PAN_MIN - 1, 2):
+        end = begin + 2 + int(text[begin : begin + 2])
+        if PAN_MIN <= end - begin - 2 <= PAN_MAX and is_pan(text[begin + 2 : end]) and end <= len(text):
+            return text[: begin + 2] + truncate(text[begin + 2 : end]) + _counted(text[end:])
+    return text
+
+
 def _bcd_digits(found: re.Match[str] | str) -> str:
     run = found if isinstance(found, str) else found[0]
     if is_pan(run):
         return truncate(run)
+    if len(run) > _RUN_MAX:
+        return run
     for length in _USUAL_LENGTHS:
         for start in range(len(run) - length + 1):
             if is_pan(run[start : start + length]):

@@ -26,6 +26,9 @@ NDEF_MAX: Final = 256
 #: One command's worth, below what the smallest frames of a reader hold.
 _READ_BYTES: Final = 0xF0
 
+#: A card that gives less at a time than this allows for keeps its driver waiting.
+_READS_MAX: Final = 32
+
 #: URI record type, 3.2.2: what the first byte stands for.
 _PREFIXES: Final = ("", "http://www.", "https://www.", "http://", "https://")
 
@@ -42,7 +45,9 @@ def read_uri() -> Generator[bytes, bytes, str | None]:
             return None
     content = b""
     length = NDEF_MAX
-    while len(content) < min(length + 2, NDEF_MAX):
+    for _ in range(_READS_MAX):
+        if len(content) >= min(length + 2, NDEF_MAX):
+            return _uri(content[2 : 2 + length])
         wanted = min(_READ_BYTES, min(length + 2, NDEF_MAX) - len(content))
         answer = yield b"\x00\xb0" + len(content).to_bytes(2, "big") + bytes((wanted,))
         if answer[-2:] != _OK or not 2 < len(answer) <= wanted + 2:
@@ -51,7 +56,7 @@ def read_uri() -> Generator[bytes, bytes, str | None]:
         if len(content) < 2:
             return None
         length = int.from_bytes(content[:2], "big")
-    return _uri(content[2 : 2 + length])
+    return None
 
 
 def _uri(message: bytes) -> str | None:

@@ -17,14 +17,25 @@ from edge.emv.pan import HIDDEN, PAN_MAX, PAN_MIN, is_pan, truncate
 
 #: Twelve digits with at most a separator between each are needed before anything can be a card number, a
 #: printed list of byte values, or hex that holds one. Most lines have nothing like it.
-_SUSPECT: Final = re.compile(r"\d(?:[ .\-]?\d){11}|(?:[0-9A-Fa-f]{2}[ :]?){8}|\\x|(?:\d{1,3}, ?){7}")
+_SUSPECT: Final = re.compile(r"\d(?:[ .\-\u00a0]?\d){11}|(?:[0-9A-Fa-f]{2}[ :]?){8}|\\x|(?:\d{1,3}, ?){7}")
 
 _TRACK_1: Final = re.compile(r"%?B(\d{13,19})\^[^\^\r\n]{2,26}\^[^?\s]*\??")
 _TRACK_2: Final = re.compile(r";?(?<![0-9A-Fa-f])(\d{13,19})[=Dd](\d{4,})[0-9Ff]*\??")
-_UUID: Final = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")
+_OTHERS: Final = re.compile(
+    r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
+    r"|(?<![0-9A-Za-z])(?P<iban>[A-Z]{2}\d\d(?: ?[0-9A-Z]{4}){2,7}(?: ?[0-9A-Z]{1,3})?)(?![0-9A-Za-z])"
+)
 
-#: A run of digits with single separators between them, bounded by neither letters nor further digits.
-_GROUPED: Final = re.compile(r"(?<![0-9A-Za-z])\d+(?:[ .\-]\d+)*(?![0-9A-Za-z])")
+#: A run of digits with single separators between them, bounded by neither letters nor further digits; not the
+#: fraction of a decimal number. Longer ones are tables, not card numbers.
+_GROUPED: Final = re.compile(
+    r"(?<![0-9A-Za-z])(?<!\d[.,])\d{1,19}(?:[ .\-\u00a0]\d{1,19}){0,63}(?![0-9A-Za-z])"
+)
+
+#: American Express, Diners Club, and numbers split after the issuer's part.
+_SCHEME_GROUPS: Final = frozenset(
+    ((4, 6, 5), (4, 6, 4), (4, 5, 6), (4, 4, 5), (4, 4, 4, 7), (6, 10), (6, 9), (6, 13))
+)
 _GROUP: Final = re.compile(r"\d+")
 
 _HEX: Final = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{14,}(?![0-9A-Za-z])")
@@ -46,7 +57,7 @@ def scrub(text: str) -> str:
     text = _BYTE_LIST.sub(_byte_list, text)
     text = _TRACK_1.sub(lambda m: truncate(m[1]) + HIDDEN * 4, text)
     text = _TRACK_2.sub(_track_2, text)
-    text = _outside_uuids(text)
+    text = _outside_others(text)
     text = _SPACED_HEX.sub(_spaced_hex, text)
     return _HEX.sub(lambda m: scrub_hex(m[0]), text)
 
@@ -62,15 +73,23 @@ def _track_2(found: re.Match[str]) -> str:
     return truncate(found[1]) + HIDDEN * 4
 
 
-def _outside_uuids(text: str) -> str:
-    """Card numbers in decimal, but not those that a UUID happens to hold."""
+def _outside_others(text: str) -> str:
+    """Card numbers in decimal, but not those that a UUID or an IBAN happens to hold."""
     parts: list[str] = []
     at = 0
-    for uuid in _UUID.finditer(text):
-        parts += (_GROUPED.sub(_grouped, text[at : uuid.start()]), uuid[0])
-        at = uuid.end()
+    for other in _OTHERS.finditer(text):
+        if other["iban"] and not _is_iban(other["iban"]):
+            continue
+        parts += (_GROUPED.sub(_grouped, text[at : other.start()]), other[0])
+        at = other.end()
     parts.append(_GROUPED.sub(_grouped, text[at:]))
     return "".join(parts)
+
+
+def _is_iban(text: str) -> bool:
+    """ISO 13616: the check digits make the rearranged number 1 modulo 97."""
+    plain = text.replace(" ", "")
+    return int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1
 
 
 def _grouped(found: re.Match[str]) -> str:
@@ -78,36 +97,45 @@ def _grouped(found: re.Match[str]) -> str:
     text = found[0]
     if len(text) < PAN_MIN:
         return text
-    groups = list(_GROUP.finditer(text))
+    groups = [g[0] for g in _GROUP.finditer(text)]
+    separators = [text[g.end()] for g in list(_GROUP.finditer(text))[:-1]] + [""]
+    out = ""
     first = 0
-    out, at = "", 0
     while first < len(groups):
-        last = _pan_from(text, groups, first)
+        last = _pan_from(groups, separators, first)
         if last is None:
+            out += groups[first] + separators[first]
             first += 1
-            continue
-        begin, end = groups[first].start(), groups[last].end()
-        out += text[at:begin] + truncate("".join(g[0] for g in groups[first : last + 1]))
-        at, first = end, last + 1
-    return out + text[at:]
+        else:
+            out += truncate("".join(groups[first : last + 1])) + separators[last]
+            first = last + 1
+    return out
 
 
-def _pan_from(text: str, groups: list[re.Match[str]], first: int) -> int | None:
+def _pan_from(groups: list[str], separators: list[str], first: int) -> int | None:
     """The last group of the longest card number that starts with group `first`; one separator throughout."""
     digits, best = "", None
-    separator = ""
+    if first > 0 and separators[first - 1] == ".":
+        return None  # the fraction of a decimal number
     for last in range(first, len(groups)):
-        if last > first:
-            between = text[groups[last].start() - 1]
-            separator = separator or between
-            if between != separator:
-                break
-        digits += groups[last][0]
+        if last > first and separators[last - 1] != separators[first]:
+            break
+        digits += groups[last]
         if len(digits) > PAN_MAX:
             break
-        if is_pan(digits) and (separator != "." or last - first > 1):
+        if len(digits) >= PAN_MIN and is_pan(digits) and _printed(groups, first, last):
             best = last
     return best
+
+
+def _printed(groups: list[str], first: int, last: int) -> bool:
+    """Are card numbers printed in such groups? By fours, as schemes print them, or as somebody spells them out."""
+    lengths = tuple(len(g) for g in groups[first : last + 1])
+    size, whole = lengths[0], first == 0 and last == len(groups) - 1
+    if len(lengths) == 1 or lengths in _SCHEME_GROUPS:
+        return True
+    even = all(n == size for n in lengths[:-1]) and lengths[-1] <= size
+    return even and (size in {4, 8} or (size in {1, 2, 3} and whole))
 
 
 def _spaced_hex(found: re.Match[str]) -> str:
