@@ -31,6 +31,7 @@ from edge.ports import Evse
 from edge.runtime.controller import EvseController, Options, World
 from edge.runtime.offers import Offers, Sale
 from edge.runtime.plans import PlanBook
+from edge.runtime.recognition import Recognition, TokenKey
 from edge.runtime.taps import ScreenActions, Taps
 from edge.runtime.watchdog import notify, watch
 from edge.store.keys import load_or_make
@@ -62,6 +63,7 @@ class Till:
         self._evses: list[Evse] = []
         self._tariff = inventory.load_tariff(config.tariff_file)
         self._token_key = inventory.load_operator_key(config.members_key_file)
+        self._sun_keys = inventory.load_sun_keys(config.sun_keys_file)
         self._members = inventory.load_members(config, self._tariff.tariff.currency)
         self._offered_plans = inventory.offered_plans(config, self._tariff.tariff.currency)
         self._plans = PlanBook((), {}, {})
@@ -149,14 +151,14 @@ class Till:
         work: list[tuple[str, Coroutine[None, None, None]]] = [
             (c.evse_id, c.run()) for c in self._controllers
         ]
+        recognition = self._recognition(store)
         for driver in config.readers:
             reader = registry.create_reader(driver.name, driver.options, clock=self._clock)
             taps = Taps(
                 reader,
                 self._controllers,
                 members=self._members,
-                key=self._token_key,
-                key_id=config.membership.key_id,
+                recognition=recognition,
                 clock=self._clock,
             )
             self._taps.append(taps)
@@ -197,6 +199,14 @@ class Till:
             evse_stale_s=section.stale_s,
         )
         return EvseController(options, world, state=state)
+
+    def _recognition(self, store: Store) -> Recognition:
+        async def raise_counter(token: IdToken, counter: int) -> bool:
+            at = self._clock.now()
+            return await store.tx(lambda tx: tx.raise_sun_counter(token, counter, at))
+
+        key = TokenKey(key=self._token_key, key_id=self._config.membership.key_id)
+        return Recognition(key, sun_keys=self._sun_keys, raise_counter=raise_counter)
 
     def _account(self, store: Store) -> AccountPayment:
         said = self._config.membership

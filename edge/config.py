@@ -73,14 +73,16 @@ class InvoiceSection(Table, frozen=True, kw_only=True):
 class Membership(Table, frozen=True, kw_only=True):
     """The local list, and the operator's key that turns a UID into a token (a file of 64 hex digits, mode 0600).
 
-    `plans` names a JSON list of plans, as edge/sync/README.md describes them. A UID can be copied: what a card may
-    cost that is only known by it, and how many sessions it may open in 24 hours, is capped.
+    `plans` names a JSON list of plans, as edge/sync/README.md describes them; `sun_keys` the keys of cards that prove
+    themselves (TOML with meta_read, file_read and system in hex; mode 0600). A UID can be copied: what a card may cost
+    that is only known by it, and how many sessions it may open in 24 hours, is capped.
     """
 
     list: str
     key: str
     key_id: Name
     plans: str | None = None
+    sun_keys: str | None = None
     uid_limit_minor: Annotated[int, Meta(ge=1, le=100_000_000)] | None = None
     uid_sessions_per_day: Annotated[int, Meta(ge=1, le=1000)] = 24
 
@@ -164,6 +166,7 @@ class Config:
     members_file: Path
     members_key_file: Path
     plans_file: Path | None
+    sun_keys_file: Path | None
     mqtt: msgspec.Struct | None
     kiosk: msgspec.Struct | None
     log: LogSection
@@ -326,6 +329,7 @@ class _Reader:
             members_file=folder / file.membership.list,
             members_key_file=folder / file.membership.key,
             plans_file=None if file.membership.plans is None else folder / file.membership.plans,
+            sun_keys_file=None if file.membership.sun_keys is None else folder / file.membership.sun_keys,
             mqtt=mqtt,
             kiosk=kiosk,
             log=file.log,

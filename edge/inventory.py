@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from edge import config as configuration
 from edge.config import Config
 from edge.domain.plan import FrozenPlan
 from edge.domain.tariffs import FrozenTariff, freeze
+from edge.emv.sun import SunKeys
 from edge.errors import CallError, ConfigError
 from edge.kiosk import KioskOptions
 from edge.payments.members import FileMembers
@@ -19,6 +23,13 @@ from edge.runtime.plans import load_plans
 from edge.sync.options import UplinkOptions
 from hw import registry
 from hw.bus.pool import BusPool
+
+
+class _SunFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    meta_read: str
+    file_read: str
+    system: str
+
 
 #: What an operator's key has: 32 bytes, as many as HMAC-SHA256 uses.
 _KEY_BYTES = 32
@@ -55,6 +66,7 @@ def check(path: Path) -> Config:
         priced,
         lambda: load_members(config, currency),
         lambda: offered_plans(config, currency),
+        lambda: load_sun_keys(config.sun_keys_file),
     ]
     for evse in config.evses:
         point, meter = evse.charge_point, evse.meter
@@ -115,17 +127,47 @@ def offered_plans(config: Config, currency: str) -> tuple[FrozenPlan, ...]:
 
 def load_operator_key(path: Path) -> bytes:
     """The operator's token key: 64 hex digits in a file that only the service may read. Raises ConfigError."""
+    text = _secret(path, hint="membership.key names the operator's key")
     try:
-        mode = path.stat().st_mode
-        key = bytes.fromhex(path.read_text().strip())
-    except OSError as e:
-        raise ConfigError((f"{path}: {e.strerror}",), hint="membership.key names the operator's key") from e
+        key = bytes.fromhex(text.strip())
     except ValueError as e:
         raise ConfigError(
             (f"{path}: not hexadecimal",), hint="64 hex digits, as the operator hands out"
         ) from e
     if len(key) != _KEY_BYTES:
         raise ConfigError((f"{path}: has {len(key)} bytes, must have {_KEY_BYTES}",))
+    return key
+
+
+def load_sun_keys(path: Path | None) -> SunKeys | None:
+    """The keys of cards that prove themselves, from TOML with three hex texts. Raises ConfigError."""
+    if path is None:
+        return None
+    text = _secret(path, hint="membership.sun_keys names the keys of SUN cards")
+    try:
+        table = msgspec.convert(tomllib.loads(text), _SunFile)
+        return SunKeys(
+            meta_read=bytes.fromhex(table.meta_read),
+            file_read=bytes.fromhex(table.file_read),
+            system=bytes.fromhex(table.system),
+        )
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, ValueError) as e:
+        # the parsers quote what they read: nothing of a key file may come out
+        problem = f"{path}: not three keys in hex: meta_read, file_read, system ({type(e).__name__})"
+        raise ConfigError(
+            (problem,), hint="two keys of 16 bytes, and a system identifier of 2 to 16"
+        ) from None
+
+
+def _secret(path: Path, *, hint: str) -> str:
+    """A file that only the service may read. Raises ConfigError."""
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text()
+    except OSError as e:
+        raise ConfigError((f"{path}: {e.strerror}",), hint=hint) from e
+    except UnicodeDecodeError as e:
+        raise ConfigError((f"{path}: not text",), hint=hint) from e
     if mode & 0o077:
         raise ConfigError((f"{path}: readable by others",), hint=f"chmod 600 {path}")
-    return key
+    return text

@@ -50,6 +50,12 @@ def uid_token(uid: bytes, *, key: bytes, key_id: str) -> IdToken:
     return IdToken(kind="uid", value=digest, key_id=key_id)
 
 
+def sun_token(uid: bytes, *, key: bytes, key_id: str) -> IdToken:
+    """The token of a card that proved itself (SUN); never that of a card which only shows the same UID."""
+    digest = hmac.new(key, b"sun:" + canonical_uid(uid).encode(), hashlib.sha256).hexdigest()
+    return IdToken(kind="sun", value=digest, key_id=key_id)
+
+
 def commitment(token: IdToken, salt: bytes) -> str:
     """What the chain holds of a token: a salted hash that says nothing once the salt is erased (I6)."""
     return hashlib.sha256(salt + token.value.encode()).hexdigest()

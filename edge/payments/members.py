@@ -4,6 +4,7 @@
 account = "A-1001"
 uid = "04A1B2C3D4E5F6"
 limit_minor = 6000      # for one session
+sun = true              # an NTAG 424 DNA that has to prove itself; without it the UID is enough
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ import msgspec
 from msgspec import Meta
 
 from edge import strict
-from edge.domain.identity import IdToken, Member, is_random_uid, uid_token
+from edge.domain.identity import IdToken, Member, is_random_uid, sun_token, uid_token
 from edge.errors import ConfigError
 
 _Uid = Annotated[str, Meta(pattern=r"^([0-9A-Fa-f]{8}|[0-9A-Fa-f]{14}|[0-9A-Fa-f]{20})$")]
 
 
-class _Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Listed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     account: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
     uid: _Uid
+    sun: bool = False
     limit_minor: Annotated[int, Meta(ge=1, le=100_000_000)]
     group: Annotated[str, Meta(max_length=60)] = ""
     blocked: bool = False
@@ -56,7 +58,7 @@ class FileMembers:
         problems = []
         for number, member in enumerate(listed.member, start=1):
             uid = bytes.fromhex(member.uid)
-            token = uid_token(uid, key=key, key_id=key_id)
+            token = (sun_token if member.sun else uid_token)(uid, key=key, key_id=key_id)
             if is_random_uid(uid):
                 problems.append(
                     f"{path}: member {number}: a UID that starts with 08 is another one at each tap"

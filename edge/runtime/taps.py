@@ -1,4 +1,4 @@
-"""From a card in the field to an event at the right EVSE. The UID becomes a token here and goes no further (I6)."""
+"""From a card in the field to an event at the right EVSE, with the driver's choice where there are several."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 from edge import log
-from edge.domain.identity import IdToken, is_random_uid, uid_token
+from edge.domain.identity import IdToken
 from edge.domain.session import events as ev
 from edge.errors import HardwareError
 from edge.ports import CardReader, Clock, MemberList, Tap
 from edge.runtime.controller import EvseController
+from edge.runtime.recognition import Recognition, Unrecognized
 
 #: Between two tries to open a reader that is gone.
 _REOPEN_S = 2
@@ -36,15 +37,13 @@ class Taps:
         controllers: Sequence[EvseController],
         *,
         members: MemberList,
-        key: bytes,
-        key_id: str,
+        recognition: Recognition,
         clock: Clock,
     ) -> None:
         self._reader = reader
         self._controllers = controllers
         self._members = members
-        self._key = key
-        self._key_id = key_id
+        self._recognition = recognition
         self._clock = clock
         self.failing: str | None = None
         self._waiting: IdToken | None = None
@@ -72,11 +71,11 @@ class Taps:
         self.failing = None
 
     async def _tapped(self, tap: Tap) -> None:
-        if is_random_uid(tap.uid):
+        token = await self._recognition.recognize(tap)
+        if isinstance(token, Unrecognized):
             for controller in self._controllers:
-                controller.tell("card_unreadable")
+                controller.tell(token.code)
             return
-        token = uid_token(tap.uid, key=self._key, key_id=self._key_id)
         target = choose(self._controllers, token)
         self._forget()
         if target is not None:

@@ -101,6 +101,9 @@ def _first(db: Database) -> None:
         pk="session_id",
     )
     db.table("personal").create_index(["token"])
+    db.table("sun_counter").create(
+        {"token": str, "highest": int, "at": str}, pk="token", not_null={"highest", "at"}
+    )
 
 
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first,)

@@ -89,6 +89,16 @@ class Tx:
             (session_id, salt, token.value, token.key_id),
         )
 
+    def raise_sun_counter(self, token: IdToken, counter: int, at: Instant) -> bool:
+        """Keep a card's read counter if it is above every one before; False for a replay."""
+        raised = self.connection.execute(
+            "INSERT INTO sun_counter (token, highest, at) VALUES (?, ?, ?) "
+            "ON CONFLICT (token) DO UPDATE SET highest = excluded.highest, at = excluded.at "
+            "WHERE excluded.highest > highest RETURNING 1",
+            (token.value, counter, at.utc.isoformat()),
+        ).fetchone()
+        return raised is not None
+
     def sessions_since(self, token: IdToken, since: datetime) -> int:
         """How many sessions a token has opened since then."""
         (count,) = self.connection.execute(

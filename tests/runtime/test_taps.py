@@ -9,11 +9,16 @@ import pytest
 
 from edge.domain.identity import uid_token
 from edge.ports import Tap
+from edge.runtime.recognition import Recognition, TokenKey
 from edge.runtime.taps import ScreenActions, Taps
 from hw.virtual.clock import VirtualClock
 
 KEY = b"k" * 32
 CARD = bytes.fromhex("04A1B2C3D4E5F6")
+
+
+def plain():
+    return Recognition(TokenKey(key=KEY, key_id="k"), sun_keys=None, raise_counter=None)
 
 
 class Controller:
@@ -57,7 +62,7 @@ def tapped(controllers, *uids, then=None, speed=1):
     async def main():
         clock = VirtualClock(speed=speed)
         members = SimpleNamespace(find=lambda _token: None)
-        taps = Taps(Reader(*uids), controllers, members=members, key=KEY, key_id="k", clock=clock)
+        taps = Taps(Reader(*uids), controllers, members=members, recognition=plain(), clock=clock)
         task = asyncio.create_task(taps.run())
         await asyncio.sleep(0.05)
         result = await then(taps) if then else None
