@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -38,9 +39,20 @@ threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=T
 IotCoreBroker(**json.loads(sys.argv[1])).run_forever()
 """
 
-#: The same for a program that does not watch its standard input: the kernel ends it with the thread that
-#: started it (prctl(2), PR_SET_PDEATHSIG), and its number stays the one that we know.
-_LEASHED = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
+#: The same for a program that does not watch its standard input: a child of it that does.
+_LEASHED = """
+import os, sys
+broker = os.getpid()
+if os.fork() == 0:
+    sys.stdin.buffer.read()
+    if os.getppid() == broker:
+        os.kill(broker, 9)
+    os._exit(0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+#: Below what Linux gives to outgoing connections (ip_local_port_range), so that none of them takes our port.
+_PORTS = range(20_000, 32_000)
 
 
 class BrokerFailed(HardwareError):
@@ -160,6 +172,10 @@ class Mosquitto(_BrokerProcess):
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on; drawn at random, because tests look for one at the same time."""
+    draw = random.SystemRandom()
+    while True:
+        port = draw.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -168,7 +168,7 @@ class _device:  # noqa: N801  (used as a context)
         self._downlink = Downlink(
             folder / "lists.db",
             peer=D1,
-            keys={key.key_id: key.public_hex},
+            keys=(key.public_hex,),
             now=lambda: NOW,
             execute=done,
             reply=lambda reply: self._uplink.post("reply", msgspec.json.encode(reply)),

