@@ -23,10 +23,5 @@ def rational(value: Exact) -> Fraction | int:
     return Fraction(int(numerator), int(denominator))
 
 
-def ratio(value: Fraction | int) -> tuple[int, int]:
-    """Numerator and denominator, for arithmetic in plain integers."""
-    return value.numerator, value.denominator
-
-
 def ceil_div(numerator: int, denominator: int) -> int:
     return -(-numerator // denominator)

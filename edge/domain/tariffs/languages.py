@@ -24,7 +24,6 @@ class Language(msgspec.Struct, frozen=True, kw_only=True):
     units: dict[str, str]
     free: str
     vat: str
-    taxes: str
     no_price: str
     limits: dict[str, str]
     least: str
@@ -33,7 +32,6 @@ class Language(msgspec.Struct, frozen=True, kw_only=True):
     included_energy: str
     included_time: str
     day_pass: str
-    plan: str
     hours: str
     minutes: str
 
@@ -84,7 +82,6 @@ _ENGLISH = Language(
     units={"ENERGY": "{}/kWh", "MINUTE": "{}/min", "HOUR": "{}/h", "FLAT": "{}"},
     free="free",
     vat="incl. {}% {}",
-    taxes="incl. taxes",
     no_price="Charging is free",
     limits={
         "energy": "kWh",
@@ -100,7 +97,6 @@ _ENGLISH = Language(
     included_energy="{} kWh included",
     included_time="{} included",
     day_pass="day pass {}, valid {}",  # noqa: S106  a phrase, no password
-    plan="your price with {}",
     hours="{} h",
     minutes="{} min",
 )
@@ -128,7 +124,6 @@ _GERMAN = Language(
     units={"ENERGY": "{}/kWh", "MINUTE": "{}/min", "HOUR": "{}/h", "FLAT": "{}"},
     free="kostenlos",
     vat="inkl. {} % {}",
-    taxes="inkl. Steuern",
     no_price="Das Laden ist kostenlos",
     limits={
         "energy": "kWh",
@@ -144,7 +139,6 @@ _GERMAN = Language(
     included_energy="{} kWh inklusive",
     included_time="{} inklusive",
     day_pass="Tageskarte {}, gültig {}",  # noqa: S106  a phrase, no password
-    plan="Ihr Preis mit {}",
     hours="{} h",
     minutes="{} min",
 )
