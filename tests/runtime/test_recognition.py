@@ -17,6 +17,7 @@ from edge.runtime.recognition import Recognition, TokenKey, Unrecognized
 from edge.store.keys import load_or_make
 from edge.store.store import Owner, Store
 from hw.readers import nfc
+from hw.readers.stream import BOUNCE_S
 from hw.virtual.cards import Phone, UidCard
 from hw.virtual.clock import VirtualClock
 from hw.virtual.nfc_udp import UdpField
@@ -53,23 +54,23 @@ def recognized(store, *cards, sun_keys=SUN):
         whose = recognition(store, sun_keys=sun_keys)
         async with await UdpField.start() as field:
             reader = nfc.create(nfc.Options(path=field.path, virtual=True), clock=VirtualClock(speed=1))
-            found = []
+            found = asyncio.Queue()
 
             async def read():
                 async for tap in reader.taps():
-                    found.append(await whose.recognize(tap))
+                    await found.put(await whose.recognize(tap))
 
             task = asyncio.create_task(read())
-            for number, card in enumerate(cards, start=1):
+            tokens = []
+            for card in cards:
                 await field.present(card)
                 async with asyncio.timeout(20):
-                    while len(found) < number:
-                        await asyncio.sleep(0.02)
+                    tokens.append(await found.get())
                 await field.remove()
-                await asyncio.sleep(0.3)
+                await asyncio.sleep(2 * BOUNCE_S)
             task.cancel()
             await reader.close()
-            return found
+            return tokens
 
     return asyncio.run(main())
 
