@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edge.metering.ocmf.signature import Status
 
 FILE_BYTES_MAX = 8 * 1024 * 1024  # ten thousand records of the usual size
+RECORDS_MAX = 10_000
 
 
 class FileUnreadable(TillError):
@@ -130,6 +131,11 @@ def _check(file: str, data: bytes, given: Key | None) -> list[Checked]:
     records = split(data)
     if not records:
         raise ContainerUnreadable(f"{_short(file)}: no OCMF record")
+    if len(records) > RECORDS_MAX:
+        raise FileUnreadable(
+            f"{_short(file)}: {len(records)} records; at most {RECORDS_MAX}",
+            hint="check fewer records at once",
+        )
     source: Literal["given"] | None = None if given is None else "given"
     return [
         _check_record(Line(file=file, record=number, status="invalid", key_source=source), raw, given)

@@ -153,7 +153,7 @@ class Bsm:
         return signed.parsed(await self._text(snapshot))
 
     async def _text(self, snapshot: Snapshot) -> bytes:
-        return signed.until_zero(await self._registers.block(3, snapshot.ocmf, OCMF_REGISTERS))
+        return await self._registers.text(3, snapshot.ocmf, OCMF_REGISTERS)
 
     async def _fetch(self, snapshot: Snapshot) -> SignedRecord:
         async def get() -> tuple[bytes, bytes]:

@@ -89,8 +89,8 @@ class Em580:
             case 0:
                 return Idle()
             case 1:
-                text = await self._registers.block(4, TARIFF_TEXT, TARIFF_TEXT_REGISTERS)
-                return Running(marked_session(signed.until_zero(text).decode("ascii", "replace")))
+                text = await self._registers.text(4, TARIFF_TEXT, TARIFF_TEXT_REGISTERS)
+                return Running(marked_session(text.decode("ascii", "replace")))
             case 2:
                 record = signed.parsed(await self._file())
                 return Ready(None if record is None else signed.session_of(record))

@@ -108,6 +108,14 @@ class Registers:
             done, number = done + size, number + 1
         return data
 
+    async def text(self, function: Literal[3, 4], address: int, count: int) -> bytes:
+        """A text in up to so many registers, read as far as it goes."""
+        data = b""
+        while b"\0" not in data and len(data) < 2 * count:
+            done = len(data) // 2
+            data += await self.block(function, address + done, min(_CHUNK_MAX - done % 2, count - done))
+        return until_zero(data)
+
     async def write(self, address: int, data: bytes) -> None:
         """Registers with function 16, in as many requests as it takes. An odd byte at the end gets a zero."""
         data += b"\0" * (len(data) % 2)

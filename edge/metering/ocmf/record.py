@@ -22,7 +22,9 @@ HEADER = b"OCMF|"
 RECORD_BYTES_MAX = 65_536  # the longest files of meters are 4 KB; a record with all readings of a day 30 KB
 TARIFF_TEXT_MAX = 250  # OCMF 1.2, table 4
 _CUT = re.compile(rb"\|\s*\{")
-_SEVERAL = re.compile(rb"(?:\A|[\r\n}])\s*(?=OCMF\|\s*\{)")
+_SEVERAL = re.compile(
+    rb"(?:\A\s*|[\r\n}][ \t]*)(?=OCMF\|\s*\{)"
+)  # linear: a file of white space is read once
 _PAGINATION = re.compile(r"([A-Z])0*([0-9]{1,18})")
 _FORBIDDEN = {ord("|"): "/", ord('"'): "'", ord("\\"): "/", ord("€"): "EUR", ord("\u00df"): "ss"}
 

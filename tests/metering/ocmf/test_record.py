@@ -103,6 +103,12 @@ def test_a_pretty_printed_record_stays_one(signer):
     assert split(raw + b"\n") == (raw,)
 
 
+@pytest.mark.parametrize("filling", [b"\n", b" ", b"}", b"\n \t", b"} ", b"|", b"OCMF|\n", b"|\n"])
+def test_a_long_file_of_nothing_is_read_once(filling):
+    data = filling * (1_000_000 // len(filling))
+    assert all(len(part) <= len(data) for part in split(data))
+
+
 def test_a_torn_record_is_still_recognized_as_one(signer):
     raw = signer.record()
     assert split(raw[:40]) == (raw[:40],)
