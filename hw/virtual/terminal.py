@@ -58,6 +58,7 @@ class VirtualTerminal:
         #: presented whenever nobody else is: for tills that are tried out by hand
         self.always: Presented | None = None
         self.connections = 0
+        self._wanted = asyncio.Event()
         self._cards: deque[Presented] = deque(maxlen=8)
         self._presented = asyncio.Event()
         self._faults: list[Fault] = []
@@ -110,12 +111,20 @@ class VirtualTerminal:
 
     async def next_card(self) -> Presented:
         """The next card that is presented."""
-        while not self._cards:
-            if self.always is not None:
-                return self.always
-            self._presented.clear()
-            await self._presented.wait()
-        return self._cards.popleft()
+        self._wanted.set()
+        try:
+            while not self._cards:
+                if self.always is not None:
+                    return self.always
+                self._presented.clear()
+                await self._presented.wait()
+            return self._cards.popleft()
+        finally:
+            self._wanted.clear()
+
+    async def wants_card(self) -> None:
+        """Returns once the terminal waits for a card that nobody has presented yet."""
+        await self._wanted.wait()
 
     def open_holds(self) -> bytes:
         """The data of the abort that answers 06 23 with 87 FFFF."""

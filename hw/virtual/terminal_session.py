@@ -42,6 +42,9 @@ DEVICE: Final = "virtual terminal"
 #: Ends with 06 0F and nothing more: initialization, diagnosis, log off and what prints.
 _PLAIN: Final = frozenset((0x0602, 0x0610, 0x0612, 0x0618, 0x061A, 0x0670, 0x0679, 0x0691, 0x0693, 0x0651))
 
+#: Ends with a result.
+_MONEY: Final = frozenset((0x0601, 0x0620, 0x0622, 0x0623, 0x0624, 0x0625, 0x0630, 0x0631, 0x0650))
+
 
 class Session:
     """One connection of a till, from its registration to its end."""
@@ -82,6 +85,9 @@ class Session:
             case Fault(kind="reboot_before", seconds=seconds):
                 await self._terminal.reboot(seconds)
                 raise Gone
+            case Fault(kind="silent") if packet.command not in _MONEY:
+                await self._terminal.stay_silent(self._wire)
+                raise Gone
             case _:
                 pass
         await self._dispatch(packet, message)
@@ -96,9 +102,9 @@ class Session:
                 await self._wire.send(YES)
             case 0x06C0:
                 await self._read_card(message)
-            case 0x0601 | 0x0622 | 0x0623 | 0x0624 | 0x0625 | 0x0630 | 0x0631 | 0x0650 | 0x0620:
+            case command if command in _MONEY:
                 await self._wire.send(YES, more=True)
-                await self._money(packet.command, message)
+                await self._money(command, message)
             case command if command in _PLAIN:
                 await self._wire.send(YES, more=True)
                 await self._end()

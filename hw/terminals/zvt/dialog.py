@@ -107,8 +107,8 @@ class Dialog:
 
     async def interrupt(self) -> None:
         """Ask the terminal to end the command (06 B0). How it ends is heard as ever."""
-        self._stop = True
-        if self._leading:
+        again, self._stop = self._stop, True
+        if self._leading and not again:
             await self._send_abort()
 
     async def _send_abort(self) -> None:

@@ -59,6 +59,7 @@ class Link:
         self._line: Line | None = None
         self._waiting: asyncio.Queue[Packet | LinkLost] = asyncio.Queue(WAITING_MAX + 1)
         self._acknowledged: asyncio.Future[bool] | None = None
+        self._sending = asyncio.Lock()  # one block at a time waits to be acknowledged
         self._why: str | None = None
 
     @classmethod
@@ -85,9 +86,13 @@ class Link:
         if not self._serial:
             self._write(data)
             return
+        async with self._sending:
+            await self._send_block(block(data))
+
+    async def _send_block(self, data: bytes) -> None:
         for _ in range(REPEATS_MAX):
             self._acknowledged = asyncio.get_running_loop().create_future()
-            self._write(block(data))
+            self._write(data)
             try:
                 async with asyncio.timeout(self._block_s):
                     if await self._acknowledged:
