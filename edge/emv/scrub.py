@@ -38,7 +38,7 @@ _SCHEME_GROUPS: Final = frozenset(
 )
 _GROUP: Final = re.compile(r"\d+")
 
-_HEX: Final = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{14,}(?![0-9A-Za-z])")
+_HEX: Final = re.compile(r"(?<![0-9A-Za-z])(?<!\d[.,])[0-9A-Fa-f]{14,}(?![0-9A-Za-z])")
 _SPACED_HEX: Final = re.compile(
     r"(?<![0-9A-Za-z])[0-9A-Fa-f]{2}(?:([ :\-]|, ?)[0-9A-Fa-f]{2})(?:\1[0-9A-Fa-f]{2}){5,}(?![0-9A-Za-z])"
 )
