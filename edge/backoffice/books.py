@@ -30,7 +30,10 @@ from edge.sync.contract.topics import Peer
 EARLY_MAX = 10_000
 
 #: What one device may leave in quarantine; more of it is dropped, the alarm has long been raised.
-QUARANTINE_MAX = 10_000
+QUARANTINE_MAX = 1000
+
+#: Of bytes that are no entry at all, the beginning says enough.
+_UNPLACED_BYTES_MAX = 65_536
 
 
 class Line(msgspec.Struct, kw_only=True):
@@ -148,7 +151,7 @@ class _Intake:
         for raw in raws:
             match read(raw):
                 case Unplaced() as unplaced:
-                    self._quarantine(unplaced.raw, unplaced.hash, unplaced.reason)
+                    self._quarantine(unplaced.raw[:_UNPLACED_BYTES_MAX], unplaced.hash, unplaced.reason)
                 case Placed() as entry:
                     self._place(self._line(entry.epoch), entry)
         for line in self._lines.values():

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.backoffice.arrival import Message
-from edge.backoffice.books import EARLY_MAX, Books
+from edge.backoffice.books import EARLY_MAX, QUARANTINE_MAX, Books
 from edge.backoffice.stats import collect
 from edge.backoffice.verify import verify
 from edge.domain.ledger.envelope import GENESIS, digest
@@ -132,6 +132,14 @@ def test_bytes_that_say_nothing_of_their_place_are_kept_aside(books, journal, da
     assert collect(database).quarantined == len(garbage)
     (ack,) = book(books, *journal.raws)
     assert ack.upto == 1
+
+
+def test_a_device_cannot_fill_the_disk_with_garbage(books, database) -> None:
+    book(books, b"x" * 1_000_000)
+    assert books.db.execute("SELECT max(length(raw)) FROM quarantine").fetchone()[0] < 100_000
+    for n in range(QUARANTINE_MAX // 500 + 2):
+        book(books, b"\n".join(b"garbage %d %d" % (n, m) for m in range(500)))
+    assert collect(database).quarantined == QUARANTINE_MAX
 
 
 def test_another_entry_under_a_booked_number_is_refused_and_kept_as_evidence(

@@ -306,3 +306,27 @@ def _listen(address: str, topic: str, heard: list) -> Client:
     listener.connect(host, int(port))
     listener.loop_start()
     return listener
+
+
+def test_a_device_that_sends_nonsense_holds_up_nobody(till, mosquitto, back_office, wait, books) -> None:
+    office = back_office(mosquitto.address)
+    vandal = Client(CallbackAPIVersion.VERSION2)
+    vandal.connect("127.0.0.1", mosquitto.port)
+    vandal.loop_start()
+    for channel in ("tx", "state", "reply"):
+        for payload in (
+            b"",
+            b"\x00" * 2_000_000,
+            b"\n" * 100_000,
+            b'{"epoch":"E","seq":"1","prevhash":"' + b"0" * 64 + b'"}',
+            b"[" * 200_000,
+            b'{"online":true,"at":"never"}',
+        ):
+            vandal.publish(f"till/v1/s9/vandal/{channel}", payload, qos=1, retain=channel == "state")
+    till.write(50)
+    till.connect(mosquitto.address)
+    wait(lambda: till.uplink.status().acknowledged == 51)
+    wait(lambda: office.stats().quarantined >= 3, "what the vandal sent")
+    vandal.disconnect()
+    vandal.loop_stop()
+    assert next(d for d in office.stats().devices if d.device == "d1").quarantined == 0
