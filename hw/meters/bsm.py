@@ -20,6 +20,7 @@ from edge.metering.ocmf.record import Record, SignedRecord
 from edge.metering.reading import Limits
 from edge.metering.signing import Held, Idle, Ready, Running, SignedSession, marked_text
 from edge.ports import Clock
+from hw.bus.budget import Load
 from hw.bus.bus import Answer
 from hw.bus.line import Baudrate, Parity
 from hw.bus.pool import BusPool
@@ -30,7 +31,7 @@ from hw.meters.signed import Line, Registers, SigningFailed
 MODEL = "Bauer BSM-WS36A"
 RATED_POWER_W = 55_200  # 3 x 230 V x 80 A
 SERIAL, SERIAL_REGISTERS = 40052, 16
-LIVE, LIVE_REGISTERS = 40092, 53
+LIVE, LIVE_REGISTERS, SPARE = 40092, 53, 8
 EPOCH = 40260
 META, META_REGISTERS = 40279, 70
 KEY_BYTES, KEY, KEY_BYTES_MAX = 40450, 40451, 96
@@ -67,6 +68,11 @@ class Options(Line, frozen=True, kw_only=True, forbid_unknown_fields=True):
     snapshots: Literal["start_end", "turn_on_off"] = "start_end"
 
 
+def load(options: Options) -> Load:
+    """What one poll costs the line."""
+    return options.load(MODEL, LIVE_REGISTERS + SPARE)
+
+
 def create(options: Options, *, clock: Clock, buses: BusPool) -> Bsm:
     """The meter on its line; opens nothing yet. Raises CallError."""
     return Bsm(signed.registers(options, clock=clock, buses=buses), options, clock)
@@ -83,7 +89,7 @@ class Bsm:
 
     async def read(self) -> MeterValue:
         """One fresh reading. Raises MeterError."""
-        answer = await self._registers.read(3, LIVE, LIVE_REGISTERS, spare=8)
+        answer = await self._registers.read(3, LIVE, LIVE_REGISTERS, SPARE)
         return decode(answer)
 
     async def identify(self) -> MeterIdentity:

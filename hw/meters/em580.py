@@ -22,6 +22,7 @@ from edge.metering.signing import (
     marked_text,
 )
 from edge.ports import Clock
+from hw.bus.budget import Load
 from hw.bus.pool import BusPool
 from hw.meters import register, signed
 from hw.meters.register import RegisterMeter
@@ -45,23 +46,28 @@ class Options(Line, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`driver = "em580"`."""
 
 
+def load(options: Options) -> Load:
+    """What one poll costs the line."""
+    return register.load(_plain(options))
+
+
 def create(options: Options, *, clock: Clock, buses: BusPool) -> Em580:
     """The meter on its line; opens nothing yet. Raises CallError."""
-    plain = register.create(
-        register.Options(
-            profile=PROFILE,
-            port=options.port,
-            unit=options.unit,
-            baudrate=options.baudrate,
-            parity=options.parity,
-            stopbits=options.stopbits,
-            timeout_s=options.timeout_s,
-            gap_ms=options.line_gap_ms,
-        ),
-        clock=clock,
-        buses=buses,
-    )
+    plain = register.create(_plain(options), clock=clock, buses=buses)
     return Em580(plain, signed.registers(options, clock=clock, buses=buses), options, clock)
+
+
+def _plain(options: Options) -> register.Options:
+    return register.Options(
+        profile=PROFILE,
+        port=options.port,
+        unit=options.unit,
+        baudrate=options.baudrate,
+        parity=options.parity,
+        stopbits=options.stopbits,
+        timeout_s=options.timeout_s,
+        gap_ms=options.line_gap_ms,
+    )
 
 
 class Em580:

@@ -17,6 +17,7 @@ from edge.metering.ocmf.errors import KeyUnreadable, RecordMalformed
 from edge.metering.ocmf.record import Record, SignedRecord, parse
 from edge.metering.signing import marked_session
 from edge.ports import Clock
+from hw.bus.budget import Load, read_characters
 from hw.bus.bus import Answer, Bus
 from hw.bus.errors import BusError, Refused
 from hw.bus.frames import Span
@@ -63,6 +64,20 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """The silence between frames; TCP needs none."""
         return 0 if self.port.startswith("tcp://") else self.gap_ms
 
+    @property
+    def line(self) -> LineOptions:
+        return LineOptions(port=self.port, baudrate=self.baudrate, parity=self.parity, stopbits=self.stopbits)
+
+    def load(self, model: str, *reads: int) -> Load:
+        """What one poll, reads of so many registers, costs the line."""
+        return Load(
+            name=f"{model} unit {self.unit}",
+            line=self.line,
+            exchanges=tuple(read_characters(count) for count in reads),
+            gap_s=self.line_gap_ms / 1000,
+            timeout_s=self.timeout_s,
+        )
+
     def zone(self) -> ZoneInfo:
         """Raises CallError for a zone that does not exist."""
         try:
@@ -79,13 +94,13 @@ class Registers:
         self._clock = clock
 
     async def read(
-        self, function: Literal[3, 4], address: int, count: int = 1, spare: int = 0
+        self, function: Literal[3, 4], address: int, count: int = 1, spare: int = 0, step: int = 1
     ) -> Answer[Instant]:
         """One request. A lost reply is waited out: until it cannot come any more, the bus does not ask again."""
         for left in range(READ_ATTEMPTS - 1, -1, -1):
             try:
                 return await self._bus.read(
-                    self._unit, Span(function, address, count, spare), timeout_s=self._timeout_s
+                    self._unit, Span(function, address, count, spare, step), timeout_s=self._timeout_s
                 )
             except BusError as e:
                 if not left or isinstance(e, Refused):
@@ -139,10 +154,7 @@ class Registers:
 
 def registers(options: Line, *, clock: Clock, buses: BusPool) -> Registers:
     """The unit's registers on its line. Raises CallError when the line is described in two ways."""
-    line = LineOptions(
-        port=options.port, baudrate=options.baudrate, parity=options.parity, stopbits=options.stopbits
-    )
-    return Registers(buses.bus(line, gap_s=options.line_gap_ms / 1000), options, clock)
+    return Registers(buses.bus(options.line, gap_s=options.line_gap_ms / 1000), options, clock)
 
 
 async def wait_for(

@@ -22,6 +22,7 @@ from edge.metering.ocmf.record import SignedRecord, sanitized
 from edge.metering.reading import Limits
 from edge.metering.signing import Held, Idle, Ready, Running, SignedSession, marked_text
 from edge.ports import Clock
+from hw.bus.budget import Load
 from hw.bus.line import Baudrate
 from hw.bus.pool import BusPool
 from hw.meters import signed, values
@@ -30,7 +31,9 @@ from hw.meters.signed import Line, Registers, SigningFailed
 
 MODEL = "Iskra WM3M4"
 RATED_POWER_W = 55_200  # 3 x 230 V x 80 A
-ENERGY, POWER_AND_PHASES = 414, 107
+ENERGY, ENERGY_REGISTERS = 414, 6
+LIVE, LIVE_REGISTERS = 107, 35
+SPARE = 4  # two more 32-bit values follow both
 IDENTITY, MODEL_REGISTERS, SERIAL_REGISTERS = 1, 8, 4
 STATE, COMMAND, STATUS, TIME = 7000, 7051, 7052, 7053
 DATASET_BYTES, DATA_BYTES, SIGNATURE_BYTES, ALGORITHM, SYNCHRONIZED = 7056, 7057, 7058, 7059, 7071
@@ -53,6 +56,11 @@ class Options(Line, frozen=True, kw_only=True, forbid_unknown_fields=True):
     baudrate: Baudrate = 115_200
 
 
+def load(options: Options) -> Load:
+    """What one poll costs the line."""
+    return options.load(MODEL, ENERGY_REGISTERS + SPARE, LIVE_REGISTERS + SPARE)
+
+
 def create(options: Options, *, clock: Clock, buses: BusPool) -> Wm3m4:
     """The meter on its line; opens nothing yet. Raises CallError."""
     return Wm3m4(signed.registers(options, clock=clock, buses=buses), options, clock)
@@ -68,8 +76,8 @@ class Wm3m4:
 
     async def read(self) -> MeterValue:
         """One fresh reading. Raises MeterError."""
-        energy = await self._registers.read(4, ENERGY, 6, spare=2)
-        live = (await self._registers.read(4, POWER_AND_PHASES, 35, spare=4)).data
+        energy = await self._registers.read(4, ENERGY, ENERGY_REGISTERS, SPARE, step=2)
+        live = (await self._registers.read(4, LIVE, LIVE_REGISTERS, SPARE, step=2)).data
         exponent = int.from_bytes(energy.data[:2], "big", signed=True)
         if not -9 <= exponent <= 9:  # a register of 32 bits in nWh or GWh
             raise MeterInvalid(f"{MODEL}: the energy register has the exponent {exponent}")
@@ -79,7 +87,7 @@ class Wm3m4:
             raise MeterInvalid(f"{MODEL}: the energy register holds no number")
 
         def at(register: int) -> bytes:
-            start = 2 * (register - POWER_AND_PHASES)
+            start = 2 * (register - LIVE)
             return live[start : start + 4]
 
         return MeterValue(

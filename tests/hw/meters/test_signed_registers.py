@@ -8,9 +8,11 @@ import msgspec
 import pytest
 
 from edge.domain.instant import Instant
+from edge.errors import CallError
 from edge.metering.signing import SignedSession
 from edge.ports import SignedMeter
 from hw import registry
+from hw.bus.budget import budgets
 from hw.bus.pool import BusPool
 from hw.virtual.modbus_server import RtuServer, TcpServer
 from hw.virtual.signed_meters import VirtualBsm, VirtualEm580, VirtualWm3m4
@@ -157,3 +159,20 @@ def test_over_a_serial_line(kind):
     begin, end = asyncio.run(session(kind, RtuServer({1: unit}), baudrate=115_200, parity="N", gap_ms=1))
     assert end.verified
     assert begin is None or begin.verified
+
+
+@pytest.mark.parametrize("kind", list(MADE))
+def test_its_poll_fits_into_a_lines_second(kind):
+    given = msgspec.convert({"port": "/dev/meter0"}, registry.options_type("meter", kind))
+    (budget,) = budgets([registry.line_load("meter", kind, given)])
+    assert budget.problems == ()
+    assert 0.01 < budget.round_s < 0.5
+
+
+@pytest.mark.parametrize("kind", list(MADE))
+def test_a_time_zone_that_does_not_exist_is_refused(kind):
+    given = msgspec.convert(
+        {"port": "tcp://127.0.0.1:1", "time_zone": "Europe/Nowhere"}, registry.options_type("meter", kind)
+    )
+    with pytest.raises(CallError, match="Nowhere"):
+        registry.create_meter(kind, given, clock=None, buses=BusPool(StillClock()))

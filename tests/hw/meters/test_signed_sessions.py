@@ -29,8 +29,11 @@ from edge.metering.signing import (
 )
 from hw import registry
 from hw.bus.pool import BusPool
+from hw.meters import profile as profiles
 from hw.meters.signed import SigningFailed
+from hw.virtual.meter import VirtualMeter
 from hw.virtual.modbus_server import TcpServer
+from hw.virtual.outlet import Outlet
 from hw.virtual.signed_meters import VirtualBsm, VirtualEm580, VirtualWm3m4
 
 BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -249,10 +252,8 @@ def test_an_untrusted_time_is_not_given_to_the_meter():
     assert record.parse(asyncio.run(story()).ocmf).readings[0].time_status == "U"
 
 
+@pytest.mark.parametrize("kind", ["wm3m4", "bsm"])
 def test_plain_readings_identity_and_signing_share_the_driver(kind):
-    if kind == "em580":
-        return  # its plain readings are its profile's
-
     async def story():
         world = World(kind)
         world.meter.power_w = lambda: 11_040
@@ -265,6 +266,21 @@ def test_plain_readings_identity_and_signing_share_the_driver(kind):
     assert value.voltage_mv == (230_000, 230_000, 230_000)
     assert identity.serial
     assert limits.rated_power_w > 11_040
+
+
+def test_the_plain_readings_of_an_em580_are_those_of_its_profile():
+    async def story():
+        world = World("em580")
+        profile = profiles.load("carlo_gavazzi_em580")
+        world.meter.plain = VirtualMeter(profile, Outlet(lambda: 0), serial_number=7, offset_wh=1_234_567)
+        async with world.driver() as meter:
+            return await meter.read(), await meter.identify(), meter.limits
+
+    value, identity, limits = asyncio.run(story())
+    assert (value.energy_wh, value.resolution_wh, value.power_w) == (1_234_567, 1, 0)
+    assert value.voltage_mv == (230_000, 230_000, 230_000)
+    assert (identity.model, identity.serial) == ("Carlo Gavazzi EM580", "7")
+    assert limits.rated_power_w == 44_850
 
 
 def test_every_call_may_be_repeated(kind):
