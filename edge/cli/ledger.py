@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
 from edge.cli.call import NO, Call, command
 from edge.cli.place import database
-from edge.errors import CallError
+from edge.errors import CallError, LedgerError, TillError
 
 if TYPE_CHECKING:
     from edge.domain.ledger.envelope import Entry
@@ -24,6 +27,11 @@ class _KeyUnreadable(CallError):
 
 class _ExportUnreadable(CallError):
     code = "call.export"
+    hint = "a file that `chargetill ledger export` wrote"
+
+
+class _NotWritten(TillError):
+    code = "export.failed"
 
 
 @click.group()
@@ -50,6 +58,7 @@ def verify(call: Call, export: Path | None, public_key: Path | None) -> None:
         with Reading(database(call)) as db:
             for entry in db.entries():
                 checker.add(entry)
+            checker.copies(db.documents())
     report = checker.report()
     call.say(report)
     if report.problems:
@@ -91,11 +100,22 @@ def export(call: Call, form: str, out: Path | None) -> None:
     """The journal as the exact bytes of its entries, one a line, or as a table for people."""
     from edge.store.reading import Reading
 
-    with Reading(database(call)) as db, click.open_file(str(out) if out else "-", "wb") as target:
+    with Reading(database(call)) as db:
+        lines: Iterable[bytes] = (
+            entry.raw + b"\n" if form == "ndjson" else _csv(entry) for entry in db.entries()
+        )
         if form == "csv":
-            target.write(b"epoch,seq,time,type,subject,hash\n")
-        for entry in db.entries():
-            target.write(entry.raw + b"\n" if form == "ndjson" else _csv(entry))
+            lines = chain((b"epoch,seq,time,type,subject,hash\n",), lines)
+        if out is None:
+            sys.stdout.buffer.writelines(lines)
+            return
+        try:
+            with out.open("wb") as target:
+                target.writelines(lines)
+        except OSError as e:
+            raise _NotWritten(
+                f"{out}: {e.strerror}", hint="check the folder and the space on its disk"
+            ) from e
 
 
 def _csv(entry: Entry) -> bytes:
@@ -110,16 +130,17 @@ def _exported(path: Path) -> Iterator[Entry]:
 
     try:
         with path.open("rb") as lines:
-            for line in lines:
+            for number, line in enumerate(lines, start=1):
                 raw = line.rstrip(b"\n")
-                envelope = open_envelope(raw)
-                yield Entry(
-                    epoch=envelope.epoch,
-                    seq=int(envelope.seq),
-                    type=envelope.type,
-                    subject=envelope.subject,
-                    raw=raw,
-                    hash=digest(raw),
+                unread = Entry(epoch="line", seq=number, type="", subject=None, raw=raw, hash=digest(raw))
+                try:
+                    envelope = open_envelope(raw)
+                    seq = int(envelope.seq)
+                except (LedgerError, ValueError):
+                    yield unread
+                    continue
+                yield replace(
+                    unread, epoch=envelope.epoch, seq=seq, type=envelope.type, subject=envelope.subject
                 )
     except OSError as e:
         raise _ExportUnreadable(f"{path}: {e.strerror}") from e

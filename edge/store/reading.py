@@ -11,10 +11,13 @@ import msgspec
 
 from edge.domain.invoice import Invoice
 from edge.domain.ledger.envelope import Entry
-from edge.errors import CallError
+from edge.errors import CallError, LedgerError, StoreError
 from edge.store.connection import open_reader, translated
 
 Row = dict[str, Any]
+
+#: The back office's books have an `entry` too, but no `evse`.
+_TABLES_TOLD_BY = 2
 
 
 class NotFound(CallError):
@@ -22,13 +25,32 @@ class NotFound(CallError):
     exit_code = 1
 
 
+class NoTill(StoreError):
+    code = "store.no_till"
+    hint = "give --db with the database of a till"
+
+
 class Reading:
-    """A read-only view of one till's database; a context manager."""
+    """A read-only view of one till's database, as of one moment; a context manager."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._db = open_reader(path)
         self._db.row_factory = sqlite3.Row
+        try:
+            self._begin()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _begin(self) -> None:
+        with translated("read", self._path):
+            self._db.execute("BEGIN")
+            (found,) = self._db.execute(
+                "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('entry', 'evse')"
+            ).fetchone()
+        if found != _TABLES_TOLD_BY:
+            raise NoTill(f"{self._path} is a database, but not a till's")
 
     def __enter__(self) -> Self:
         return self
@@ -63,14 +85,20 @@ class Reading:
         """All invoices in the order of their sealing."""
         with translated("read", self._path):
             for row in self._db.execute("SELECT document FROM invoice ORDER BY rowid"):
-                yield msgspec.json.decode(bytes(row["document"]), type=Invoice)
+                yield _invoice(bytes(row["document"]), self._path)
+
+    def documents(self) -> Iterator[tuple[str, bytes]]:
+        """Number and JSON of each invoice, as they are kept."""
+        with translated("read", self._path):
+            for row in self._db.execute("SELECT number, document FROM invoice ORDER BY rowid"):
+                yield row["number"], bytes(row["document"])
 
     def invoice(self, number: str) -> Invoice:
         """One invoice by its number. Raises NotFound."""
         rows = self._rows("SELECT document FROM invoice WHERE number = ?", (number,))
         if not rows:
             raise NotFound(f"no invoice {number}", hint="`chargetill invoice list`")
-        return msgspec.json.decode(bytes(rows[0]["document"]), type=Invoice)
+        return _invoice(bytes(rows[0]["document"]), self._path)
 
     def entries(self) -> Iterator[Entry]:
         """The whole journal, in order."""
@@ -110,3 +138,10 @@ class Reading:
     def _rows(self, sql: str, values: tuple[object, ...] = ()) -> list[Row]:
         with translated("read", self._path):
             return [dict(row) for row in self._db.execute(sql, values)]
+
+
+def _invoice(document: bytes, path: Path) -> Invoice:
+    try:
+        return msgspec.json.decode(document, type=Invoice)
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise LedgerError(f"{path}: an invoice cannot be read: {e}", hint="`chargetill ledger verify`") from e

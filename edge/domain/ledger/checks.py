@@ -5,7 +5,7 @@ the holds, and every total again (I2, I3, I4, I9). Entries go in one by one; mem
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 import msgspec
@@ -113,13 +113,30 @@ class Checker:
         if fact is not None:
             self._fact(where, envelope, fact)
 
-    def copy(self, invoice: Invoice) -> None:
-        """Check an invoice that is kept beside the journal against the sealed one. After all entries."""
-        sealed = self._sealed.pop(invoice.number, None)
+    def copies(self, documents: Iterable[tuple[str, bytes]]) -> None:
+        """Check the invoices that are kept beside the journal (number and JSON) against the sealed ones.
+
+        After all entries.
+        """
+        kept = set()
+        for number, document in documents:
+            kept.add(number)
+            self._copy(number, document)
+        for number in self._sealed.keys() - kept:
+            self._say(f"invoice {number}: is sealed in the journal, and not kept beside it")
+
+    def _copy(self, number: str, document: bytes) -> None:
+        sealed = self._sealed.get(number)
         if sealed is None:
-            self._say(f"invoice {invoice.number}: the journal has none of this number")
-        elif sealed != _fingerprint(invoice):
-            self._say(f"invoice {invoice.number}: is not as the journal sealed it")
+            self._say(f"invoice {number}: the journal has none of this number")
+            return
+        try:
+            invoice = msgspec.json.decode(document, type=Invoice)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+            self._say(f"invoice {number}: cannot be read: {e}")
+            return
+        if sealed != _fingerprint(invoice):
+            self._say(f"invoice {number}: is not as the journal sealed it")
 
     def report(self) -> Report:
         """What was found; call it after the last entry."""
@@ -154,6 +171,8 @@ class Checker:
             self._say(f"{where}: its bytes do not match its hash")
         if (envelope.epoch, int(envelope.seq)) != (entry.epoch, entry.seq):
             self._say(f"{where}: says that it is {envelope.epoch}/{envelope.seq}")
+        if (envelope.id, envelope.specversion) != (f"{entry.epoch}-{entry.seq}", "1.0"):
+            self._say(f"{where}: calls itself {envelope.id} of CloudEvents {envelope.specversion}")
         if (entry.type, entry.subject) != (envelope.type, envelope.subject):
             self._say(f"{where}: is kept as {entry.type} of {entry.subject}")
         if envelope.epoch != self._epoch:
