@@ -47,6 +47,7 @@ class Attachment:
         self._ready = False
         self._trouble = ""
         self._switched = False
+        self._held: dict[str, tuple[str, bytes, bool]] = {}
         #: how many connections there were: each starts with nothing at the broker
         self.visits = 0
 
@@ -75,12 +76,14 @@ class Attachment:
             return
         link = self._raw
         link.service(readable=readable, writable=writable)
+        self._release(link)
         for event in link.events():
             match event:
                 case Connected():
                     link.subscribe([everyone("tx"), everyone("state"), everyone("reply")])
                 case Subscribed():
                     self._ready = True
+                    self._held.clear()
                     self.visits += 1
                     self._trouble = ""
                     self._backoff.reset()
@@ -97,15 +100,27 @@ class Attachment:
         if not self._ready and now >= self._deadline:
             self._lose(LinkFailed(f"{self.broker}: no answer to the connection"), now)
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Where there is a connection; else it is lost, and whoever needs it asks again."""
-        if self.link is not None:
+    def publish(self, topic: str, payload: bytes, *, key: str, retain: bool = False) -> None:
+        """Where there is a connection; else it is lost, and whoever needs it asks again.
+
+        While the broker takes nothing more it waits, and gives way to a newer message under the same `key`.
+        """
+        if self.link is None:
+            return
+        if self._held or self.link.full:
+            self._held[key] = (topic, payload, retain)
+        else:
             self.link.publish(topic, payload, retain=retain)
+
+    def _release(self, link: Link) -> None:
+        while self._held and not link.full:
+            topic, payload, retain = self._held.pop(next(iter(self._held)))
+            link.publish(topic, payload, retain=retain)
 
     @property
     def in_flight(self) -> int:
         """Messages that the broker has not taken yet."""
-        return 0 if self.link is None else self.link.in_flight
+        return 0 if self.link is None else self.link.in_flight + len(self._held)
 
     def close(self) -> None:
         if self._raw is not None:

@@ -60,7 +60,7 @@ class Dispatch:
             due, period_s = self._again.get(order.order_id, (now, AGAIN_S))
             if now >= due:
                 for attachment in self._attachments:
-                    attachment.publish(order.topic, order.payload)
+                    attachment.publish(order.topic, order.payload, key=f"order {order.order_id}")
                 due, period_s = now + period_s, min(AGAIN_MAX_S, period_s * 2)
             again[order.order_id] = due, period_s
         self._again = again
@@ -73,7 +73,7 @@ class Dispatch:
         room = _DOCUMENTS_MAX - attachment.in_flight
         if room > 0:
             for document in self._outgoing.retained(after, limit=room):
-                attachment.publish(document.topic, document.payload, retain=True)
+                attachment.publish(document.topic, document.payload, key=document.topic, retain=True)
                 after = document.order_id
                 self._look_at = 0.0
         self._reached[attachment.broker] = attachment.visits, after

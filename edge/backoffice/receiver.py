@@ -150,7 +150,8 @@ class Receiver:
         self._pending.clear()
 
     def _say(self, at: Attachment, peer: Peer, ack: Ack) -> None:
-        at.publish(peer.topic("ack"), msgspec.json.encode(ack))
+        topic = peer.topic("ack")
+        at.publish(topic, msgspec.json.encode(ack), key=f"{topic} {ack.epoch}")
 
     def _look_at_gaps(self, now: float) -> None:
         for peer, ack in self._books.gaps()[:_GAPS_MAX]:

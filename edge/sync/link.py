@@ -37,6 +37,9 @@ CONNECT_TIMEOUT_S = 3.0
 #: A CONNECT without CONNACK, or a subscription without SUBACK, for so long: the same.
 HANDSHAKE_TIMEOUT_S = 4.0
 
+#: What a broker takes at once when it does not say (MQTT 5, 3.2.2.3.3).
+UNLIMITED = 65_535
+
 #: The kernel gives a connection up when what it sent stays unconfirmed for so long.
 SILENT_LINK_MS = 5000
 
@@ -137,6 +140,7 @@ class Link:
         self._log = _LastError()
         self._optional: set[int] = set()
         self._in_flight: set[int] = set()
+        self._limit = UNLIMITED
         #: how many PUBACKs there were
         self.taken = 0
         self._over = False
@@ -248,6 +252,11 @@ class Link:
         """Messages without PUBACK."""
         return len(self._in_flight)
 
+    @property
+    def full(self) -> bool:
+        """The broker takes nothing more before it has answered: another message could end the connection."""
+        return len(self._in_flight) >= self._limit
+
     def acknowledge(self, arrived: Arrived) -> None:
         """PUBACK: this message need not come again."""
         if arrived.qos:
@@ -297,6 +306,7 @@ class Link:
             return
         self._answered = True
         limits = props if isinstance(props, Properties) else None
+        self._limit = getattr(limits, "ReceiveMaximum", UNLIMITED)
         self._events.append(
             Connected(
                 messages_max=getattr(limits, "ReceiveMaximum", None),

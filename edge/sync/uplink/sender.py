@@ -105,7 +105,10 @@ class Sender:
 
     def attached(self, messages_max: int | None, bytes_max: int | None) -> None:
         """A new connection, with what its broker takes at once; nothing of the last one counts any more."""
-        self._messages_max = min(self._options.messages_max, messages_max or self._options.messages_max)
+        self._messages_max = self._options.messages_max
+        if messages_max is not None:
+            # state and answers go out beside the entries
+            self._messages_max = max(1, min(self._messages_max, messages_max - _BESIDE))
         # a PUBLISH adds its topic, lengths and number to the payload
         room = None if bytes_max is None else bytes_max - len(self._topic) - 32
         self._bytes_max = min(self._options.batch_bytes, room or self._options.batch_bytes)
@@ -250,6 +253,9 @@ class Sender:
         times += [at for at in (self._resend.due_at, self._watermark.due_at) if at is not None]
         return min(times, default=None)
 
+
+#: Of what the broker takes at once, for messages that are not entries.
+_BESIDE = 2
 
 #: One reading of the journal: what a backlog sends at once, and small enough for a Pi.
 _READ_ROWS = 500

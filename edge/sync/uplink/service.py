@@ -364,7 +364,7 @@ class Uplink:
         except MessageInvalid as e:
             log.warning("sync.ack_unreadable", error=e)
             return
-        if sender.heard(ack, now):
+        if sender.heard(ack, now) and not link.full:
             self._say(link, sender, now)
 
     def _order_topics(self) -> list[str]:
@@ -377,7 +377,7 @@ class Uplink:
             if self._orders is not None and not self._orders.offer(first.topic, first.payload):
                 break
             link.acknowledge(self._untaken.popleft())
-        while self._posted:
+        while self._posted and not link.full:
             channel, payload = self._posted.popleft()
             link.publish(self._peer.topic(channel), payload)
         new = set(self._order_topics()) - self._subscribed
@@ -404,7 +404,7 @@ class Uplink:
         return msgspec.json.encode(State(online=False, at=self._now().utc, reason=reason))
 
     def _say_if_due(self, link: Link, sender: Sender, now: float) -> None:
-        if now < self._said_at + _LOOK_S:
+        if now < self._said_at + _LOOK_S or link.full:
             return
         if now >= self._said_at + self._options.state_s or self._state() != self._said:
             self._say(link, sender, now)
