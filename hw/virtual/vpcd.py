@@ -24,6 +24,9 @@ _POWER_ON: Final = 1
 _RESET: Final = 2
 _GET_ATR: Final = 4
 
+#: A look for the card, as it goes over the line.
+_LOOK: Final = bytes((0, 1, _GET_ATR))
+
 #: PC/SC part 3, 3.2.2.1.3: Get Data, UID. The reader answers it itself, and so does the virtual one.
 _GET_UID: Final = bytes.fromhex("FFCA0000")
 
@@ -114,12 +117,18 @@ class VpcdField:
 
 
 async def _leave(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
-    """Hang up, and wait until vpcd has: a card that comes sooner would be taken for the one that left."""
+    """Hang up, and wait until pcscd has noticed: a card that comes sooner would be taken for the one that left.
+
+    Where a command, and not the next look, met the closed line, only vpcd knows; pcscd looks a moment later.
+    """
+    asked = b""
     with contextlib.suppress(OSError, TimeoutError), connection:
         connection.shutdown(socket.SHUT_WR)
         async with asyncio.timeout(_HANG_UP_MAX_S):
-            while await loop.sock_recv(connection, _MESSAGE_MAX):
-                pass
+            while part := await loop.sock_recv(connection, _MESSAGE_MAX):
+                asked += part
+    if asked.replace(_LOOK, b""):
+        await asyncio.sleep(_LOOK_EVERY_S)
 
 
 async def _receive(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> bytes:
