@@ -23,6 +23,7 @@ _DRIVERS: dict[Kind, dict[str, str]] = {
         "bsm": "hw.meters.bsm",
         "em580": "hw.meters.em580",
         "register": "hw.meters.register",
+        "sunspec": "hw.meters.sunspec",
         "wm3m4": "hw.meters.wm3m4",
     },
     "evse": {

@@ -26,6 +26,8 @@ INTERVAL_MAX_S = 3600
 UNIT_MAX = 247  # MODBUS over Serial Line V1.02, 2.2
 BAUDRATES = (9600, 19200, 38400, 115200)
 PARITIES = ("N", "E")
+SUNSPEC = "sunspec"  # a meter that describes itself needs no profile
+RATED_POWER_MAX_W = 1_000_000  # nothing is billed from here
 IDENTITY_ATTEMPTS = 2  # a meter that does not tell costs two time-outs, not one per poll
 
 
@@ -53,7 +55,7 @@ def list_models(call: Call) -> None:
     """The profiles, one per model."""
     from hw.meters import profile
 
-    rows = []
+    rows: list[dict[str, object]] = []
     for name in profile.names():
         found = profile.load(name)
         rows.append(
@@ -65,6 +67,15 @@ def list_models(call: Call) -> None:
                 "source": found.source,
             }
         )
+    rows.append(
+        {
+            "profile": SUNSPEC,
+            "model": "any meter of the SunSpec models 201-204 and 211-214",
+            "rated_power_w": None,
+            "serial_number": True,
+            "source": "SunSpec Device Information Model",
+        }
+    )
     call.say(rows, table(rows, ("profile", "model", "rated_power_w", "serial_number", "source")))
 
 
@@ -89,11 +100,10 @@ def list_models(call: Call) -> None:
 @command
 def read(call: Call, /, **given: object) -> None:
     """Poll one meter: a line of JSON per poll, with what is unknown as null."""
-    from hw.meters.register import Options
+    from hw import registry
 
     del call
     raw = {
-        "profile": given["profile"],
         "port": given["port"],
         "unit": given["unit"],
         "baudrate": given["baudrate"],
@@ -101,29 +111,31 @@ def read(call: Call, /, **given: object) -> None:
         "stopbits": given["stopbits"],
         "timeout_s": given["timeout"],
     }
+    raw = {name: value for name, value in raw.items() if value is not None}
+    driver = "sunspec" if given["profile"] == SUNSPEC else "register"
+    raw |= {"rated_power_w": RATED_POWER_MAX_W} if driver == "sunspec" else {"profile": given["profile"]}
     try:
-        options = msgspec.convert(raw, Options)
+        options = msgspec.convert(raw, registry.options_type("meter", driver))
     except msgspec.ValidationError as e:
         raise _wrong(e, "read") from e
     count, interval_s = given["count"], given["interval"]
     assert isinstance(count, int)
     assert isinstance(interval_s, float)
     try:
-        failed = asyncio.run(_poll(options, count, interval_s))
+        failed = asyncio.run(_poll(driver, options, count, interval_s))
     except KeyboardInterrupt:
         raise click.Abort from None
     sys.exit(NO if failed else 0)
 
 
-async def _poll(options: object, count: int, interval_s: float) -> int:
+async def _poll(driver: str, options: msgspec.Struct, count: int, interval_s: float) -> int:
     """Read so many times; returns how many polls failed."""
+    from hw import registry
     from hw.bus.pool import BusPool
-    from hw.meters import register
 
-    assert isinstance(options, register.Options)
     clock = _WallClock()
     buses = BusPool(clock)
-    device = register.create(options, clock=clock, buses=buses)
+    device = registry.create_meter(driver, options, clock=clock, buses=buses)
     identity: MeterIdentity | None = None
     asked = failed = 0
     due = time.monotonic()

@@ -34,6 +34,9 @@ CURRENT_MIN_A, CURRENT_MAX_A = 6, 16  # IEC 61851-1 lower limit; the wallbox is 
 #: Register 5: odd numbers are "allowed", even ones "not allowed"; 8 is derating, 9-11 faults.
 _PILOT: dict[int, Pilot] = {2: "A", 3: "A", 4: "B", 5: "B", 6: "C", 7: "C", 8: "C", 9: "E", 10: "F", 11: "F"}
 _CLOSED = {7, 8}
+_WANTING, _DERATING = 6, 8
+_LOCK_CONTACT = 13 - STATES.address  # an external contact, often the grid operator's: 0 locks
+LOCKED = 0
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,6 +90,7 @@ class Heidelberg:
         self._controls = Controls(bus, options.unit, options.timeout_s)
         self._options, self._clock = options, clock
         self._permitted: Instant | None = None
+        self._allowed = False
 
     async def prepare(self) -> None:
         """No current now, none when requests stop coming; both read back. Raises EvseError."""
@@ -95,7 +99,7 @@ class Heidelberg:
         await self._set(WATCHDOG_MS, round(self._options.lease_s * 1000))
         await self._set(STANDBY, STANDBY_OFF)
         await self._set(LOCK, UNLOCKED)
-        self._permitted = None
+        self._permitted, self._allowed = None, False
 
     async def status(self) -> EvseStatus:
         """The state of register 5. A permission that nobody renewed is taken back here. Raises EvseError."""
@@ -105,17 +109,23 @@ class Heidelberg:
         pilot = _PILOT.get(state)
         if pilot is None:
             raise EvseNotSafe(f"the wallbox reports state {state}, which it does not have")
-        return EvseStatus(at=answer.at, pilot=pilot, contactor_closed=state in _CLOSED, limited=state == 8)
+        withheld = state == _WANTING and self._allowed and answer.registers[_LOCK_CONTACT] == LOCKED
+        return EvseStatus(
+            at=answer.at,
+            pilot=pilot,
+            contactor_closed=state in _CLOSED,
+            limited=state == _DERATING or withheld,
+        )
 
     async def permit(self, *, current_a: int) -> None:
         """Allow up to `current_a`; below 6 A nothing may flow. Raises EvseError."""
         wanted_da = 10 * min(current_a, CURRENT_MAX_A) if current_a >= CURRENT_MIN_A else 0
-        self._permitted = self._clock.now()
+        self._permitted, self._allowed = self._clock.now(), wanted_da > 0
         await self._set(CURRENT_DA, wanted_da)
 
     async def revoke(self) -> None:
         """No current from now on, and read back. Raises EvseError."""
-        self._permitted = None
+        self._permitted, self._allowed = None, False
         await self._set(CURRENT_DA, 0)
 
     async def energy_wh(self) -> int:

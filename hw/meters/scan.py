@@ -15,6 +15,7 @@ from hw.bus.errors import BadReply, LineUnsettled, NoAnswer, Refused
 from hw.bus.frames import Span
 from hw.bus.line import LineOptions, Parity
 from hw.meters import profile as profiles
+from hw.meters import sunspec
 from hw.meters.profile import Profile
 from hw.meters.register import RegisterMeter
 
@@ -23,6 +24,7 @@ _HASTY = Timing(quiet_s=0.05, ghost_rest_s=0.0, backoff_s=0.0, backoff_max_s=0.0
 _PROBE = Span(3, 0, 2)  # any device replies to this, be it with an exception
 _VOLTAGE_MV = range(80_000, 300_001)
 _ENERGY_WH = range(1, 10**10)
+RATED_POWER_MAX_W = 1_000_000
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,10 +68,19 @@ async def _answers(bus: Bus[Instant], unit: int, timeout_s: float) -> bool:
 
 
 async def _likely(bus: Bus[Instant], unit: int, timeout_s: float, clock: Clock) -> tuple[str, ...]:
-    scores: dict[str, int] = {}
+    timeout_s = max(timeout_s, 0.5)
+    described = sunspec.Options(
+        port=bus.options.port, unit=unit, rated_power_w=RATED_POWER_MAX_W, timeout_s=timeout_s
+    )
+    try:
+        await sunspec.SunSpecMeter(described, bus).read()
+    except HardwareError:
+        scores: dict[str, int] = {}
+    else:
+        return ("sunspec",)
     for name in profiles.names():
         profile = profiles.load(name)
-        meter = RegisterMeter(profile, bus, unit=unit, timeout_s=max(timeout_s, 0.5), clock=clock)
+        meter = RegisterMeter(profile, bus, unit=unit, timeout_s=timeout_s, clock=clock)
         try:
             score = _score(profile, await meter.read())
             if score and profile.serial_number is not None and (await meter.identify()).serial:

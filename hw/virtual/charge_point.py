@@ -21,6 +21,8 @@ class VirtualWallbox:
         self.silent = False
         self.fault = False
         self.derating = False
+        self.locked = False
+        """The external lock contact: load management withholds power."""
         self._now_ns = now_ns
         self._heard_ns = now_ns()
         self._holdings = {257: WATCHDOG_DEFAULT_MS, 258: 0, 259: 1, 260: 0, 261: 0, 262: 0}
@@ -59,14 +61,14 @@ class VirtualWallbox:
     def tick(self) -> None:
         """Let the wallbox act: called with every request, and by the virtual world as its time passes."""
         self._watch()
-        allowed = self._effective_da >= 10 * CURRENT_MIN_A and not self.fault and self._holdings[259] == 1
+        allowed = self._allowed() and not self.fault
         self._hold()
         self.outlet.switch(closed=allowed and self.outlet.wants())
 
     def state(self) -> int:
         """Input register 5."""
         self.tick()
-        allowed = self._effective_da >= 10 * CURRENT_MIN_A and self._holdings[259] == 1
+        allowed = self._allowed()
         if self.fault:
             return 9
         if self.outlet.car is None:
@@ -76,6 +78,9 @@ class VirtualWallbox:
         if self.derating and allowed:
             return 8
         return 7 if allowed else 6
+
+    def _allowed(self) -> bool:
+        return self._effective_da >= 10 * CURRENT_MIN_A and self._holdings[259] == 1 and not self.locked
 
     def _heard(self) -> None:
         self.tick()
@@ -101,5 +106,6 @@ class VirtualWallbox:
         currents = [ma // 100 for ma in self.outlet.current_ma()]
         return {
             4: 0x0108, 5: state, 6: currents[0], 7: currents[1], 8: currents[2], 9: 250,
-            10: VOLTS, 11: VOLTS, 12: VOLTS, 13: 1, 14: power_w, 15: high, 16: low, 17: high, 18: low,
+            10: VOLTS, 11: VOLTS, 12: VOLTS, 13: int(not self.locked), 14: power_w,
+            15: high, 16: low, 17: high, 18: low,
         }  # fmt: skip

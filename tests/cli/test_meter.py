@@ -10,15 +10,15 @@ import pytest
 from edge.__main__ import main
 from hw.meters import profile
 from hw.virtual.meter import Fault, VirtualMeter
-from hw.virtual.modbus_server import RtuServer, TcpServer
+from hw.virtual.modbus_server import Registers, RtuServer, TcpServer
 from hw.virtual.outlet import Outlet
 
 
 class World:
     """A virtual meter served from a thread of its own, as a meter is from a line of its own."""
 
-    def __init__(self, transport):
-        self.meter = VirtualMeter(
+    def __init__(self, transport, unit=None):
+        self.meter = unit or VirtualMeter(
             profile.load("eastron_sdm630"), Outlet(time.monotonic_ns), offset_wh=1_234_569
         )
         self.server = transport({1: self.meter})
@@ -114,7 +114,7 @@ def test_list_names_every_profile(capsys):
     code, lines, _ = call(capsys, "meter", "list", "--json")
     assert code == 0
     (rows,) = map(json.loads, lines)
-    assert {row["profile"] for row in rows} == set(profile.names())
+    assert {row["profile"] for row in rows} == {*profile.names(), "sunspec"}
     code, lines, _ = call(capsys, "meter", "list")
     assert any("Eastron SDM630" in line for line in lines)
 
@@ -138,3 +138,22 @@ def test_scan_refuses_what_are_no_unit_ids(capsys, units):
     assert code == 2
     assert lines == []
     assert len(err.splitlines()) == 1
+
+
+def sunspec_device():
+    """The least that is a SunSpec meter: the marker, model 203 and the end of the chain."""
+    data = [0] * 105
+    data[6:9], data[16], data[45] = [230, 231, 232], 4000, 1234
+    chain = [0x5375, 0x6E53, 203, len(data), *data, 0xFFFF, 0]
+    return Registers(holdings={40000 + i: word for i, word in enumerate(chain)})
+
+
+def test_a_meter_that_describes_itself_is_read_and_found(capsys):
+    with World(TcpServer, sunspec_device()) as world:
+        address = world.server.address
+        code, lines, _ = call(capsys, "meter", "read", "--profile", "sunspec", "--port", address)
+        _, found, _ = call(capsys, "meter", "scan", "--port", address, "--units", "1", "--json")
+    assert code == 0
+    assert json.loads(lines[0])["energy_wh"] == 1234
+    assert json.loads(lines[0])["voltage_v"] == [230, 231, 232]
+    assert json.loads(found[0])["profiles"] == ["sunspec"]

@@ -158,6 +158,22 @@ def test_load_management_of_the_wallbox_is_told_apart_from_the_car():
     assert run(scenario).limited
 
 
+def test_a_grid_operator_who_locks_the_wallbox_withholds_power_and_the_car_does_not():
+    async def scenario(driver, box, clock):
+        await driver.prepare()
+        box.outlet.plug(Car())
+        box.locked = True
+        before = await driver.status()
+        await driver.permit(current_a=16)
+        locked = await driver.status()
+        box.locked = False
+        return before.limited, locked.limited, locked.contactor_closed, await driver.status()
+
+    before, limited, closed, after = run(scenario)
+    assert (before, limited, closed) == (False, True, False)
+    assert (after.limited, after.contactor_closed) == (False, True)
+
+
 def test_a_fault_and_an_unknown_state():
     async def scenario(driver, box, clock):
         box.fault = True
