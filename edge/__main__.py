@@ -28,9 +28,8 @@ def main(args: list[str] | None = None) -> None:
     argv = sys.argv[1:] if args is None else args
     as_json = "--json" in argv
     try:
-        root.main(argv, prog_name="chargetill", standalone_mode=False)
-    except click.exceptions.Exit as e:
-        sys.exit(e.exit_code)
+        # without its standalone mode click returns the code of an Exit instead of raising it
+        sys.exit(root.main(argv, prog_name="chargetill", standalone_mode=False))
     except click.UsageError as e:
         where = e.ctx.command_path if e.ctx else "chargetill"
         fail(_UsageError(e.format_message(), hint=f"`{where} --help` shows the options"), as_json=as_json)
