@@ -20,7 +20,7 @@ import click
 from hw.terminals.zvt import tlv
 from hw.terminals.zvt.values import NO_RECEIPT, bcd, bmp
 from hw.virtual.terminal_books import UNKNOWN_HOLD, Books
-from hw.virtual.terminal_script import Fault, Presented, bank_card, member_card, phone_wallet
+from hw.virtual.terminal_script import Fault, Presented, Registration, bank_card, member_card, phone_wallet
 from hw.virtual.terminal_session import Session
 from hw.virtual.terminal_wire import Shape, Wire
 
@@ -57,6 +57,7 @@ class VirtualTerminal:
         self.now = now
         #: presented whenever nobody else is: for tills that are tried out by hand
         self.always: Presented | None = None
+        self.registration: Registration | None = None
         self.connections = 0
         self._wanted = asyncio.Event()
         self._cards: deque[Presented] = deque(maxlen=8)
@@ -181,7 +182,7 @@ class VirtualTerminal:
         if self._server is not None:
             self._server.close()
             self._server = None
-        self._off = True
+        self._off, self.registration = True, None
         self.hang_up()
         await asyncio.sleep(seconds)
         self._off = False

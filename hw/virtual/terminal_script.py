@@ -1,4 +1,4 @@
-"""Who stands before a virtual payment terminal, and what is to go wrong with it."""
+"""Who stands before a virtual payment terminal, what its till asked for, and what is to go wrong."""
 
 from __future__ import annotations
 
@@ -50,6 +50,14 @@ class Fault:
     on: int | None = None
     code: int = 0x05
     seconds: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a till asked for with 06 00; it outlives the connection. `text_blocks`: it takes 06 D3."""
+
+    config: int
+    text_blocks: bool
 
 
 @dataclass(frozen=True, slots=True)

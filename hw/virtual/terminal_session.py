@@ -12,7 +12,7 @@ from hw.terminals.zvt.message import Message, parse
 from hw.terminals.zvt.packet import Packet
 from hw.terminals.zvt.values import NO_RECEIPT, bcd, bmp
 from hw.virtual.terminal_books import OK, UNKNOWN_HOLD, Result
-from hw.virtual.terminal_script import Fault, Presented
+from hw.virtual.terminal_script import Fault, Presented, Registration
 from hw.virtual.terminal_wire import ANSWER_S, Gone, Wire
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ _BUSY: Final = 0x9C
 
 #: "Please wait", "insert card", "waiting for the network" (04 FF).
 _WAIT, _INSERT, _NETWORK = 0x0E, 0x0A, 0x04
+#: A till that waits hears so often that the terminal still does.
+_STATUS_EVERY_S: Final = 2.0
 #: Intermediate status is wanted, payment receipts are printed by the till (bits of the config byte).
 _WANTS_STATUS, _PRINTS = 0x08, 0x02
 _TEXT_BLOCKS: Final = b"\x06\xd3"
@@ -52,9 +54,6 @@ class Session:
     def __init__(self, terminal: VirtualTerminal, wire: Wire) -> None:
         self._terminal = terminal
         self._wire = wire
-        self._registered = False
-        self._config = 0
-        self._text_blocks = False
         self._card: Presented | None = None
         self._aborted = asyncio.Event()
         self._fault: Fault | None = None
@@ -117,9 +116,9 @@ class Session:
             await self._wire.send(Packet(0x8400 | _WRONG_CURRENCY))
             return
         config = message.number("config_byte")
-        self._config = 0 if config is None else config
-        self._text_blocks = _TEXT_BLOCKS in tlv.every(message.tlv, "0A")
-        self._registered = True
+        assert config is not None
+        text_blocks = _TEXT_BLOCKS in tlv.every(message.tlv, "0A")
+        self._terminal.registration = Registration(config=config, text_blocks=text_blocks)
         await self._wire.send(YES, more=True)
         identity = bmp(0x29, self._terminal.terminal_id) + bmp(0x49, self._terminal.currency)
         await self._end(bmp(0x19, 0) + identity)
@@ -141,7 +140,7 @@ class Session:
         await self._tell(Packet(STATUS, bmp(0x27, OK) + bmp(0x06, _identity(self._card))))
 
     async def _money(self, command: int, message: Message) -> None:
-        if not self._registered:
+        if self._terminal.registration is None:
             await self._tell(Packet(ABORTED, bytes((_NOT_REGISTERED,))))
             return
         if command == 0x0623 and message.number("receipt_no") == NO_RECEIPT:
@@ -265,11 +264,12 @@ class Session:
 
     async def _print(self) -> None:
         """A receipt to the till that prints, in the form that its registration allows."""
-        if not self._config & _PRINTS:
+        registration = self._terminal.registration
+        if registration is None or not registration.config & _PRINTS:
             return
         number = self._card.pan if self._card is not None else None
         lines = [DEVICE, f"Terminal-ID {self._terminal.terminal_id}", f"Nr. {number or '-'}", "thank you"]
-        if self._text_blocks:
+        if registration.text_blocks:
             texts = b"".join(tlv.encode("07", line.encode()) for line in lines)
             await self._tell(Packet(0x06D3, bmp(0x06, tlv.encode("1F07", b"\x02") + tlv.encode("25", texts))))
             return
@@ -281,8 +281,13 @@ class Session:
         await self._tell(Packet(COMPLETION, data))
 
     async def _status(self, status: int) -> None:
-        if self._config & _WANTS_STATUS:
+        if self._wants_status:
             await self._tell(Packet(0x04FF, bytes((status, 0))))
+
+    @property
+    def _wants_status(self) -> bool:
+        registration = self._terminal.registration
+        return registration is not None and bool(registration.config & _WANTS_STATUS)
 
     async def _tell(self, packet: Packet) -> None:
         """Send a packet and have it answered; an abort that comes meanwhile is taken and kept."""
@@ -309,17 +314,20 @@ class Session:
         until = loop.time() + timeout_s
         try:
             while not self._aborted.is_set():
-                rest_s = until - loop.time()
+                wait_s = max(0.0, min(until - loop.time(), _STATUS_EVERY_S))
                 finished, _ = await asyncio.wait(
-                    (card, heard), timeout=max(0.0, rest_s), return_when=asyncio.FIRST_COMPLETED
+                    (card, heard), timeout=wait_s, return_when=asyncio.FIRST_COMPLETED
                 )
                 if heard in finished:
-                    await self._interrupted(heard.result())
+                    if heard.result().command >> 8 not in (0x80, 0x84):
+                        await self._interrupted(heard.result())
                     heard = asyncio.ensure_future(self._wire.receive())
                 elif card in finished:
                     return card.result()
-                else:
+                elif loop.time() >= until:
                     return None
+                elif self._wants_status:
+                    await self._wire.send(Packet(0x04FF, bytes((_INSERT, 0))))
             return None
         finally:
             card.cancel()

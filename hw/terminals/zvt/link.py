@@ -49,7 +49,7 @@ class Link:
     >>> link = await Link.open(LineOptions(port="tcp://192.0.2.7:22000"))
     >>> await link.send(Packet(0x0501))
     >>> await link.receive(timeout_s=5.0)
-    Packet(command=32768, data=b'')
+    <80 00 0 bytes>
     """
 
     def __init__(self, *, serial: bool, block_s: float = BLOCK_S) -> None:

@@ -30,6 +30,10 @@ class Packet(msgspec.Struct, frozen=True):
     command: int
     data: bytes = b""
 
+    def __repr__(self) -> str:
+        """Without the data: it may hold a card number or a password."""
+        return f"<{spelled(self.command)} {len(self.data)} bytes>"
+
 
 def spelled(command: int) -> str:
     """A command as documents spell it: `06 0F`."""

@@ -31,6 +31,10 @@ class Tlv(msgspec.Struct, frozen=True, kw_only=True):
     value: bytes
     children: tuple[Tlv, ...] | None = None
 
+    def __repr__(self) -> str:
+        """Without the value: it may be card data."""
+        return f"<tag {self.tag} {len(self.value)} bytes>"
+
     def walk(self) -> Iterator[Tlv]:
         """The object and all below, in the order of the bytes."""
         yield self

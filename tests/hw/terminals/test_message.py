@@ -265,6 +265,15 @@ def test_a_card_number_is_truncated(digits, want):
     assert parse(of(0x040F, bmp(0x22, bytes.fromhex(digits)))).fields["pan"] == want
 
 
+def test_nothing_of_a_card_is_in_what_python_prints_of_a_packet():
+    packet = of(0x040F, bmp(0x22, bytes.fromhex(PAN)), bmp(0x06, tlv.encode("1F09", bytes.fromhex(PAN))))
+    printed = repr(packet) + repr(parse(packet)) + repr(Packet(0x0600, b"\x12\x34\x56\xde"))
+    assert "".join(c for c in printed if c.isalnum()).find(PAN[6:12]) < 0
+    assert repr(bytes.fromhex(PAN))[2:-1] not in printed
+    assert "123456" not in printed
+    assert "x124V" not in printed
+
+
 def test_an_expiry_date_is_never_shown():
     assert parse(of(0x040F, bmp(0x0E, bytes.fromhex("2405")))).fields == {"expiry": "****"}
 
