@@ -79,7 +79,8 @@ def setup(form: Format = "plain", level: Level = "info", *, stream: TextIO | Non
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     _LOGGER.setLevel(level.upper())
-    logging.getLogger("nfc").setLevel(logging.CRITICAL)  # it tells of every misread; the driver raises what matters
+    # nfcpy tells of every misread; the driver raises what matters.
+    logging.getLogger("nfc").setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
     sys.excepthook = _uncaught
     threading.excepthook = _uncaught_in_thread

@@ -25,7 +25,7 @@ from hw.readers.response import RESPONSE_MAX
 from hw.readers.stream import APDU_MAX_S, Found, TapStream
 
 #: Between two looks for a card: a tap is noticed at once, an idle reader costs next to nothing.
-LOOK_EVERY_S: Final = 0.05
+LOOK_EVERY_S: Final = 0.1
 
 #: The card's time for one frame. nfcpy takes the card's own word, down to 5 ms; a busy computer needs more.
 FRAME_MIN_S: Final = 0.25
