@@ -59,6 +59,13 @@ class Line(msgspec.Struct, kw_only=True):
         )
 
 
+class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
+    """How many entries the tables were made from, and how many of them could not be understood."""
+
+    entries: int
+    problems: int
+
+
 class Books:
     """The back office's database. One thread."""
 
@@ -125,6 +132,46 @@ class Books:
         missing = retained and upto < state.position.seq
         return Ack(epoch=epoch, upto=upto, head=head, need=Need(from_=upto + 1) if missing else None)
 
+    def rebuild(self, now: datetime) -> Rebuilt:
+        """Make the tables anew from the entries, as this version understands them. Raises StoreError."""
+        with translated("write", self._path):
+            self.db.execute("BEGIN IMMEDIATE")
+            try:
+                found = self._rebuild(now.isoformat())
+                self.db.execute("COMMIT")
+            except BaseException:
+                if self.db.in_transaction:
+                    self.db.execute("ROLLBACK")
+                raise
+        return found
+
+    def _rebuild(self, at: str) -> Rebuilt:
+        for table in ("session", "payment", "invoice", "meter_value", "tariff"):
+            self.db.execute(f"DELETE FROM {table}")  # noqa: S608  (names are ours)
+        self.db.execute(
+            "DELETE FROM quarantine WHERE EXISTS (SELECT 1 FROM line JOIN entry USING (line_id) "
+            "WHERE line.device_id = quarantine.device_id AND line.epoch = quarantine.epoch "
+            "AND entry.seq = quarantine.seq AND entry.hash = quarantine.hash)"
+        )
+        self.db.execute("UPDATE entry SET problem = NULL WHERE problem IS NOT NULL")
+        entries = problems = 0
+        rows = self.db.execute(
+            "SELECT site, device, epoch FROM line JOIN device USING (device_id) ORDER BY line_id"
+        ).fetchall()
+        for site, device, epoch in rows:
+            intake = _Intake(self.db, Peer(site, device), at)
+            line = intake.line(epoch)
+            raws = self.db.execute(
+                "SELECT raw FROM entry WHERE line_id = ? AND seq <= ? ORDER BY seq", (line.line_id, line.upto)
+            )
+            for (raw,) in raws:
+                entry = read(bytes(raw))
+                assert isinstance(entry, Placed), "only placed entries are stored"
+                intake.learn(line, entry)
+                entries += 1
+            problems += len(line.bad)
+        return Rebuilt(entries=entries, problems=problems)
+
     def gaps(self) -> list[tuple[Peer, Ack]]:
         """Every line with entries that wait behind a gap, as the request to close it."""
         with translated("read", self._path):
@@ -153,7 +200,7 @@ class _Intake:
                 case Unplaced() as unplaced:
                     self._quarantine(unplaced.raw[:_UNPLACED_BYTES_MAX], unplaced.hash, unplaced.reason)
                 case Placed() as entry:
-                    self._place(self._line(entry.epoch), entry)
+                    self._place(self.line(entry.epoch), entry)
         for line in self._lines.values():
             self._db.execute(
                 "UPDATE line SET upto = ?, head = ?, top = ? WHERE line_id = ?",
@@ -161,7 +208,7 @@ class _Intake:
             )
         return list(self._lines.values())
 
-    def _line(self, epoch: str) -> Line:
+    def line(self, epoch: str) -> Line:
         if epoch not in self._lines:
             self._lines[epoch] = _line(self._db, self._peer, self._device_id, epoch)
         return self._lines[epoch]
@@ -223,9 +270,18 @@ class _Intake:
         """The chain grows by this entry; the tables learn what it says."""
         line.upto, line.head = entry.seq, entry.hash
         line.top = max(line.top, entry.seq)
+        self.learn(line, entry)
+
+    def learn(self, line: Line, entry: Placed) -> None:
+        """Bring what a booked entry says into the tables; what cannot be understood goes to quarantine as well."""
         problem = entry.problem
         if entry.fact is not None:
             problem = self._project(line, entry)
+        elif entry.problem is not None:
+            self._db.execute(
+                "UPDATE entry SET problem = ? WHERE line_id = ? AND seq = ?",
+                (entry.problem, line.line_id, entry.seq),
+            )
         if problem is not None:
             line.bad.append(entry.seq)
             self._quarantine(entry.raw, entry.hash, problem, entry)

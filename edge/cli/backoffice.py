@@ -103,6 +103,24 @@ def verify(call: Call, db_here: Path | None, config_here: Path | None) -> None:
         sys.exit(NO)
 
 
+@backoffice.command("rebuild")
+@db_option
+@config_option
+@command
+def rebuild(call: Call, db_here: Path | None, config_here: Path | None) -> None:
+    """Make the tables anew from the entries: after an update that understands more of them."""
+    from datetime import UTC, datetime
+
+    from edge.backoffice.books import Books
+
+    books = Books(database(call, db_here, config_here))
+    try:
+        found = books.rebuild(datetime.now(UTC))
+    finally:
+        books.close()
+    call.say(found, f"{found.entries} entries, {found.problems} not understood")
+
+
 @backoffice.command("export")
 @click.option(
     "--table",

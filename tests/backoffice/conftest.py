@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from edge.backoffice.books import Books
@@ -102,3 +104,36 @@ def books(database: Path) -> Iterator[Books]:
     opened = Books(database)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def filled() -> Callable[..., Any]:
+    """A fact with the fields that a test is about; the others get the simplest value of their type."""
+
+    def simplest(kind: msgspec.inspect.Type) -> Any:
+        match kind:
+            case msgspec.inspect.NoneType():
+                return None
+            case msgspec.inspect.UnionType(types=types):
+                return None if kind.includes_none else simplest(types[0])
+            case msgspec.inspect.LiteralType(values=values):
+                return values[0]
+            case msgspec.inspect.StrType():
+                return "x"
+            case msgspec.inspect.BoolType():
+                return False
+            case msgspec.inspect.IntType():
+                return 1
+            case msgspec.inspect.DateTimeType():
+                return NOON
+            case msgspec.inspect.StructType(cls=cls):
+                return fill(cls)
+        raise NotImplementedError(kind)
+
+    def fill(cls: type, **given: Any) -> Any:
+        info = msgspec.inspect.type_info(cls)
+        assert isinstance(info, msgspec.inspect.StructType)
+        rest = {f.name: simplest(f.type) for f in info.fields if f.required and f.name not in given}
+        return cls(**given, **rest)
+
+    return fill

@@ -15,18 +15,10 @@ from edge.sync.contract.topics import Peer
 
 
 @pytest.fixture
-def client(books, journal, database) -> TestClient:
+def client(books, journal, filled, database) -> TestClient:
     for n in range(120):
         journal.add(
-            SessionOpened(
-                session_id=f"S{n}",
-                evse_id="<script>alert(1)</script>",
-                tariff_hash="0" * 64,
-                time_zone="Europe/Berlin",
-                method="account",
-                token_commitment="0" * 64,
-                account=None,
-            )
+            filled(SessionOpened, session_id=f"S{n}", evse_id="<script>alert(1)</script>"),
         )
     now = datetime(2026, 6, 1, tzinfo=UTC)
     books.book([Message(peer=Peer("s1", "d1"), payload=b"\n".join(journal.raws))], now)

@@ -14,7 +14,7 @@ from edge.backoffice.export import export
 from edge.backoffice.stats import Total, collect
 from edge.backoffice.verify import verify
 from edge.domain.energy import MeterIdentity
-from edge.domain.invoice import InvoiceDraft, MeterRecord, Paid, Place, Seller, TariffText, seal
+from edge.domain.invoice import InvoiceDraft, Paid, Place, seal
 from edge.domain.ledger.facts import (
     EnergyBegan,
     EnergyEnded,
@@ -34,59 +34,46 @@ from edge.sync.contract.topics import Peer
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 
 
-def sold(session_id: str, sequence: int, payable_minor: int, currency: str = "EUR") -> tuple:
+@pytest.fixture
+def sold(filled):
     """The facts of one session, from tap to invoice."""
-    draft = InvoiceDraft(
-        session_id=session_id,
-        seller=Seller(name="S", address="A", country="DE", tax_id="T"),
-        place=Place(evse_id="DE*CTL*E1", label="1", address="A", time_zone="Europe/Berlin"),
-        begin=NOON,
-        end=NOON + timedelta(hours=1),
-        energy_wh=10_000,
-        meter=MeterRecord(begin_wh=1_000_000, end_wh=1_010_000, serial="M1"),
-        estimated=False,
-        dated=True,
-        ended_by="unplugged",
-        currency=currency,
-        tax_included=True,
-        figures=Figures(
-            total_before_taxes_minor=payable_minor,
-            total_after_taxes_minor=payable_minor,
-            payable_minor=payable_minor,
-        ),
-        paid=Paid(method="account", hold_minor=5000, captured_minor=payable_minor, status="captured"),
-        tariff=TariffText(hash="0" * 64, text="0.49 EUR/kWh"),
-    )
-    return (
-        SessionOpened(
+
+    def sold(session_id: str, sequence: int, payable_minor: int, currency: str = "EUR") -> tuple:
+        draft = filled(
+            InvoiceDraft,
             session_id=session_id,
-            evse_id="DE*CTL*E1",
-            tariff_hash="0" * 64,
-            time_zone="Europe/Berlin",
-            method="account",
-            token_commitment="1" * 64,
-            account="A-1",
-        ),
-        VehicleConnected(session_id=session_id),
-        EnergyBegan(
-            session_id=session_id,
-            register_wh=1_000_000,
-            meter=MeterIdentity(model="SDM630", serial="M1"),
-            began_at=NOON,
-        ),
-        EnergyEnded(
-            session_id=session_id,
-            register_wh=1_010_000,
+            place=Place(evse_id="DE*CTL*E1", label="1", address="A", time_zone="Europe/Berlin"),
+            begin=NOON,
+            end=NOON + timedelta(hours=1),
             energy_wh=10_000,
-            ended_at=NOON + timedelta(hours=1),
-            estimated=False,
-            reason="unplugged",
-        ),
-        InvoiceSealed(
-            session_id=session_id, invoice=seal(draft, series="CT-E1", sequence=sequence, now=NOON)
-        ),
-        SessionEnded(session_id=session_id, outcome="invoiced", reason="unplugged"),
-    )
+            currency=currency,
+            figures=Figures(payable_minor=payable_minor),
+            paid=filled(Paid, method="account", captured_minor=payable_minor),
+        )
+        invoice = seal(draft, series="CT-E1", sequence=sequence, now=NOON)
+        return (
+            filled(
+                SessionOpened, session_id=session_id, evse_id="DE*CTL*E1", method="account", account="A-1"
+            ),
+            VehicleConnected(session_id=session_id),
+            EnergyBegan(
+                session_id=session_id,
+                register_wh=1_000_000,
+                meter=MeterIdentity(model="SDM630", serial="M1"),
+                began_at=NOON,
+            ),
+            filled(
+                EnergyEnded,
+                session_id=session_id,
+                register_wh=1_010_000,
+                energy_wh=10_000,
+                ended_at=NOON + timedelta(hours=1),
+            ),
+            InvoiceSealed(session_id=session_id, invoice=invoice),
+            filled(SessionEnded, session_id=session_id, outcome="invoiced"),
+        )
+
+    return sold
 
 
 @pytest.fixture
@@ -97,7 +84,9 @@ def receive(books, journal):
     return receive
 
 
-def test_a_session_is_in_the_tables_with_its_readings_and_its_invoice(journal, receive, database) -> None:
+def test_a_session_is_in_the_tables_with_its_readings_and_its_invoice(
+    sold, journal, receive, database
+) -> None:
     journal.add(TariffFrozen(hash="0" * 64, document="{}"), *sold("S1", 1, 490))
     receive()
     db = sqlite3.connect(database)
@@ -114,7 +103,7 @@ def test_a_session_is_in_the_tables_with_its_readings_and_its_invoice(journal, r
     assert invoice["issued_at"] == "2026-06-01T14:00:00+02:00"
 
 
-def test_totals_are_sums_per_currency(journal, receive, database) -> None:
+def test_totals_are_sums_per_currency(sold, journal, receive, database) -> None:
     journal.add(*sold("S1", 1, 490), *sold("S2", 2, 510), *sold("S3", 3, 700, "SEK"))
     receive()
     assert collect(database).totals == (
@@ -124,7 +113,7 @@ def test_totals_are_sums_per_currency(journal, receive, database) -> None:
     assert verify(database).problems == ()
 
 
-def test_what_upstream_authorized_is_listed_for_settlement(journal, receive, database) -> None:
+def test_what_upstream_authorized_is_listed_for_settlement(sold, journal, receive, database) -> None:
     journal.add(*sold("S1", 1, 490))
     journal.add(
         PaymentRequested(
@@ -140,7 +129,7 @@ def test_what_upstream_authorized_is_listed_for_settlement(journal, receive, dat
     assert (settled["payment_ref"], settled["captured_minor"], settled["account"]) == ("P1", 490, "A-1")
 
 
-def test_a_number_that_is_missing_or_used_twice_shows(journal, receive, database) -> None:
+def test_a_number_that_is_missing_or_used_twice_shows(sold, journal, receive, database) -> None:
     journal.add(*sold("S1", 1, 490), *sold("S2", 3, 510), *sold("S3", 3, 999))
     receive()
     problems = verify(database).problems
@@ -149,7 +138,22 @@ def test_a_number_that_is_missing_or_used_twice_shows(journal, receive, database
     assert collect(database).totals[0].payable_minor == 1000, "the second invoice of a number counts nowhere"
 
 
-def test_every_entry_of_a_session_fits_the_published_schema(journal) -> None:
+def test_tables_made_anew_from_the_entries_are_the_same(sold, journal, receive, books, database) -> None:
+    journal.add(TariffFrozen(hash="0" * 64, document="{}"), *sold("S1", 1, 490), *sold("S2", 1, 999))
+    journal.pay("S1", "P1", 490)
+    receive()
+    tables = ("session", "payment", "invoice", "meter_value", "tariff", "entry", "line")
+    before = {t: books.db.execute(f"SELECT * FROM {t} ORDER BY 1, 2").fetchall() for t in tables}
+    quarantined = collect(database).quarantined
+    for table in ("session", "invoice"):
+        books.db.execute(f"DELETE FROM {table}")
+    found = books.rebuild(NOON)
+    assert (found.entries, found.problems) == (18, 1)
+    assert before == {t: books.db.execute(f"SELECT * FROM {t} ORDER BY 1, 2").fetchall() for t in tables}
+    assert collect(database).quarantined == quarantined == 1
+
+
+def test_every_entry_of_a_session_fits_the_published_schema(sold, journal) -> None:
     journal.add(*sold("S1", 1, 490))
     schemas = json.loads(document.SCHEMAS.read_text())
     validator = jsonschema.Draft202012Validator({**schemas, "$ref": "#/$defs/Entry"})

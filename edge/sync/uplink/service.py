@@ -43,6 +43,7 @@ from edge.sync.options import UplinkOptions
 from edge.sync.retry import FullJitter
 from edge.sync.uplink.outbox import Outbox
 from edge.sync.uplink.sender import RolledBack, Sender
+from edge.sync.uplink.status import UplinkStatus
 from edge.sync.uplink.watermark import Submits, Watermark
 
 #: Health is compared this often; a change goes out at once.
@@ -59,23 +60,6 @@ _POSTED_MAX = 200
 
 #: A connection that lasted so long was a good one: the next failure starts again with a short wait.
 _GOOD_S = 10.0
-
-
-class UplinkStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How it goes. `trouble` is the last thing that went wrong, in words; None while all is well.
-
-    `waiting` entries are not acknowledged; `under_way` of them are sent.
-    """
-
-    connected: bool
-    broker: str | None
-    epoch: str | None
-    last: int
-    acknowledged: int
-    waiting: int
-    under_way: int
-    rolled_back: bool
-    trouble: str | None
 
 
 class Orders(Protocol):
