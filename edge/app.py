@@ -61,7 +61,7 @@ class Till:
         self._clock = inventory.make_clock(config)
         self._buses = BusPool(self._clock)
         self._evses: list[Evse] = []
-        self._tariff = inventory.load_tariff(config.tariff_file)
+        self._tariff = inventory.load_tariff(config)
         self._token_key = inventory.load_operator_key(config.members_key_file)
         self._sun_keys = inventory.load_sun_keys(config.sun_keys_file)
         self._members = inventory.load_members(config, self._tariff.tariff.currency)
@@ -234,6 +234,7 @@ class Till:
             hold_minor=config.tariff.hold_minor,
             rules=config.rules,
             rated_power_w=rated_power_w,
+            evse_kind=section.kind,
             languages=kiosk.languages if kiosk is not None else ("en",),
         )
         return Offers(

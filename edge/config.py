@@ -60,10 +60,14 @@ class Site(Table, frozen=True, kw_only=True):
 
 
 class TariffSection(Table, frozen=True, kw_only=True):
-    """What is on sale, and how much a tap may reserve (minor units of the tariff's currency)."""
+    """What is on sale, and how much a session may cost at most (minor units of the tariff's currency).
+
+    `profile` names the rules that the tariff has to keep to be shown lawfully; another tariff is refused.
+    """
 
     file: str
     hold_minor: Annotated[int, Meta(ge=1, le=100_000_000)]
+    profile: Literal["afir_50kw", "afir", "none"] = "none"
 
 
 class InvoiceSection(Table, frozen=True, kw_only=True):
@@ -96,6 +100,7 @@ class EvseSection(Table, frozen=True, kw_only=True):
 
     id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9*_-]{1,48}$")]
     label: Annotated[str, Meta(min_length=1, max_length=8)]
+    kind: Literal["AC", "DC"] = "AC"
     max_current_a: Annotated[int, Meta(ge=6, le=80)] = 16
     poll_s: Seconds = 1.0
     stale_s: Annotated[int, Meta(ge=3, le=60)] = 10

@@ -12,7 +12,7 @@ import msgspec
 from edge import config as configuration
 from edge.config import Config
 from edge.domain.plan import FrozenPlan
-from edge.domain.tariffs import FrozenTariff, freeze
+from edge.domain.tariffs import FrozenTariff, freeze, require_lawful
 from edge.emv.sun import SunKeys
 from edge.errors import CallError, ConfigError
 from edge.kiosk import KioskOptions
@@ -60,7 +60,7 @@ def check(path: Path) -> Config:
 
     def priced() -> None:
         nonlocal currency
-        currency = load_tariff(config.tariff_file).tariff.currency
+        currency = load_tariff(config).tariff.currency
 
     checks: list[Callable[[], object]] = [
         priced,
@@ -95,14 +95,17 @@ def make_clock(config: Config) -> Clock:
     return VirtualClock(speed=config.lab.speed, origin=config.lab.origin, base_ns=config.lab.base_ns)
 
 
-def load_tariff(path: Path) -> FrozenTariff:
-    """The tariff in a file, strict. Raises ConfigError."""
+def load_tariff(config: Config) -> FrozenTariff:
+    """The tariff in its file, strict, and lawful by the configured profile. Raises ConfigError."""
+    path = config.tariff_file
     try:
-        return freeze(path.read_bytes())
+        frozen = freeze(path.read_bytes())
+        require_lawful(frozen.tariff, profile=config.tariff.profile)
     except OSError as e:
         raise ConfigError((f"{path}: {e.strerror}",), hint="tariff.file names an OCPI or OCPP tariff") from e
     except CallError as e:
         raise ConfigError((f"{path}: {e.message}",), hint=e.hint) from e
+    return frozen
 
 
 def load_members(config: Config, currency: str) -> FileMembers:

@@ -16,7 +16,7 @@ from edge.domain.invoice import Place, Seller
 from edge.domain.plan import FrozenPlan, PlanBalance, depends_on_clock, freeze_plan, member_tariff, plan_lines
 from edge.domain.session.state import Session
 from edge.domain.session.terms import Rules, Terms
-from edge.domain.tariffs import FrozenTariff, depends_on_time, freeze, price_lines
+from edge.domain.tariffs import EvseKind, FrozenTariff, depends_on_time, freeze, price_lines
 from edge.domain.view import PriceLine
 from edge.runtime.plans import PlanBook
 
@@ -29,7 +29,9 @@ _COMPILED_MAX = 16
 class Offer:
     """One tariff as it is sold at one place, with a plan or without."""
 
-    def __init__(self, frozen: FrozenTariff, *, place: Place, plan: FrozenPlan | None = None) -> None:
+    def __init__(
+        self, frozen: FrozenTariff, *, place: Place, evse_kind: EvseKind, plan: FrozenPlan | None
+    ) -> None:
         self.frozen = frozen
         self.plan = plan
         self._place = place
@@ -37,7 +39,10 @@ class Offer:
         timed_plan = plan is not None and depends_on_clock(plan.plan)
         self.needs_time = depends_on_time(self._tariff) or timed_plan
         self.compiled = pricing.compile_tariff(
-            frozen.tariff, time_zone=place.time_zone, plan=plan.plan if plan else None
+            frozen.tariff,
+            time_zone=place.time_zone,
+            plan=plan.plan if plan else None,
+            evse_kind=evse_kind,
         )
         self._told: tuple[datetime, PlanBalance | None, dict[str, Lines]] | None = None
 
@@ -68,6 +73,7 @@ class Sale:
     hold_minor: int
     rules: Rules
     rated_power_w: int
+    evse_kind: EvseKind
     languages: tuple[str, ...]
 
 
@@ -126,6 +132,7 @@ class Offers:
             place=sale.place,
             clock_trusted=clock_trusted,
             rated_power_w=sale.rated_power_w,
+            evse_kind=sale.evse_kind,
             plan=plan,
             balance=balance,
             refusal=refusal,
@@ -142,7 +149,7 @@ class Offers:
             tariff = freeze(self._find_tariff(tariff_hash).encode())
         if plan is None and plan_hash is not None:
             plan = freeze_plan(msgspec.json.decode(self._find_plan(plan_hash)))
-        found = Offer(tariff, place=self._sale.place, plan=plan)
+        found = Offer(tariff, place=self._sale.place, evse_kind=self._sale.evse_kind, plan=plan)
         self._compiled[tariff_hash, plan_hash] = found
         while len(self._compiled) > _COMPILED_MAX:
             self._compiled.popitem(last=False)

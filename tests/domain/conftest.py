@@ -213,6 +213,7 @@ class Charger:
             tariff_hash=found.hash, tariff_document=found.document, price={}, compiled=COMPILED[name],
             currency="EUR", hold_minor=self.hold_minor, seller=SELLER, place=PLACE, clock_trusted=self.trusted,
             rated_power_w=RATED_W, refusal="clock_untrusted" if refused else None, rules=self.rules,
+            evse_kind="AC",
         )  # fmt: skip
 
     def send(self, event):

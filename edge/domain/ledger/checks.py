@@ -17,7 +17,7 @@ from edge.domain.ledger.envelope import GENESIS, Entry, Envelope, digest, open_e
 from edge.domain.ledger.signature import checkpoint_message, key_id_of, verifies
 from edge.domain.plan import load_plan
 from edge.domain.pricing import CompiledTariff
-from edge.domain.tariffs import load_tariff
+from edge.domain.tariffs import EvseKind, load_tariff
 from edge.errors import LedgerError
 
 #: Problems are listed up to here; a ledger with more is broken as a whole.
@@ -50,6 +50,7 @@ class _Session:
     def __init__(self, opened: facts.SessionOpened) -> None:
         self.opened = opened
         self.authorized = False
+        self.hold_minor: int | None = None
         self.began: facts.EnergyBegan | None = None
         self.reached_wh: int | None = None
         self.energy: facts.EnergyEnded | None = None
@@ -84,7 +85,7 @@ class Checker:
         self._sessions: dict[str, _Session] = {}
         self._holds: dict[str, _Hold] = {}
         self._documents: dict[str, str] = {}
-        self._compiled: dict[tuple[str, str, str | None], CompiledTariff] = {}
+        self._compiled: dict[tuple[str, str, str | None, EvseKind], CompiledTariff] = {}
         self._series: dict[str, int] = {}
 
     def add(self, entry: Entry) -> None:
@@ -252,6 +253,7 @@ class Checker:
             hold.hold_minor = fact.hold_minor
             if session is not None:
                 session.authorized = not hold.ends
+                session.hold_minor = fact.hold_minor
         if isinstance(fact, facts.PaymentCaptured):
             if hold.hold_minor is None or fact.amount_minor > hold.hold_minor:
                 self._say(f"{where}: captures {fact.amount_minor} of a hold of {hold.hold_minor}")
@@ -305,8 +307,8 @@ class Checker:
         """Price it again from what was measured, with the tariff that was frozen at the tap."""
         opened = session.opened
         try:
-            compiled = self._tariff(opened.tariff_hash, opened.time_zone, opened.plan_hash)
-            bill = pricing.settle(compiled, fact.accrual)
+            compiled = self._tariff(opened)
+            bill = pricing.settle(compiled, fact.accrual, cap_minor=session.hold_minor)
         except Exception as e:  # noqa: BLE001  (a forged accrual can fail anywhere in the engine)
             self._say(f"{where}: cannot be priced again: {type(e).__name__}: {e}")
             return
@@ -323,15 +325,18 @@ class Checker:
         elif bill.invoice.payable_minor != fact.payable_minor:
             self._say(f"{where}: says {fact.payable_minor}, its bill says {bill.invoice.payable_minor}")
 
-    def _tariff(self, tariff_hash: str, time_zone: str, plan_hash: str | None) -> CompiledTariff:
-        found = self._compiled.get((tariff_hash, time_zone, plan_hash))
+    def _tariff(self, opened: facts.SessionOpened) -> CompiledTariff:
+        named = (opened.tariff_hash, opened.time_zone, opened.plan_hash, opened.evse_kind)
+        found = self._compiled.get(named)
         if found is None:
-            tariff = load_tariff(self._documents[tariff_hash].encode())
+            tariff = load_tariff(self._documents[opened.tariff_hash].encode())
             plan = None
-            if plan_hash is not None:
-                plan = load_plan(msgspec.json.decode(self._documents[plan_hash]))
-            found = pricing.compile_tariff(tariff, time_zone=time_zone, plan=plan)
-            self._compiled[tariff_hash, time_zone, plan_hash] = found
+            if opened.plan_hash is not None:
+                plan = load_plan(msgspec.json.decode(self._documents[opened.plan_hash]))
+            found = pricing.compile_tariff(
+                tariff, time_zone=opened.time_zone, plan=plan, evse_kind=opened.evse_kind
+            )
+            self._compiled[named] = found
         return found
 
     def _invoice(self, where: str, session: _Session, fact: facts.InvoiceSealed) -> None:

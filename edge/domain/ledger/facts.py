@@ -16,6 +16,7 @@ from edge.domain.invoice import Invoice
 from edge.domain.payment import Method
 from edge.domain.plan import PlanBalance
 from edge.domain.pricing import Accrual, Bill
+from edge.domain.tariffs import EvseKind
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +120,7 @@ class SessionOpened(SessionFact, frozen=True, kw_only=True):
     evse_id: str
     tariff_hash: str
     time_zone: str
+    evse_kind: EvseKind
     method: Method
     token_commitment: str
     account: str | None

@@ -116,20 +116,28 @@ def payable_minor(compiled: CompiledTariff, accrual: Accrual) -> int:
     return after if target.gross is None else target.gross
 
 
-def settle(compiled: CompiledTariff, accrual: Accrual) -> Bill:
-    """The bill of a session that has ended: `settle(compiled, accrual).invoice.payable_minor`."""
+def settle(compiled: CompiledTariff, accrual: Accrual, *, cap_minor: int | None = None) -> Bill:
+    """The bill of a session that has ended: `settle(compiled, accrual).invoice.payable_minor`.
+
+    What passes `cap_minor`, the amount held, is given away as an allowance over the VAT categories (I2); the exact
+    figures stay those of the tariff.
+    """
     billed = quantities(compiled, accrual)
     totals = _totals(compiled, billed)
     major = totals.over * compiled.minor
     plain = _invoice(compiled, billed, Target())
     before, after = plain.total_before_taxes_minor, plain.total_after_taxes_minor
     target = _target(compiled, billed, totals, before, after)
+    invoice = plain if target == Target() else _invoice(compiled, billed, target)
+    if cap_minor is not None and invoice.payable_minor > cap_minor:
+        net = _half_up(invoice.total_before_taxes_minor * cap_minor, invoice.payable_minor)
+        invoice = _invoice(compiled, billed, Target(net, cap_minor, "amount held"))
     return Bill(
         currency=compiled.currency,
         before_taxes=exact(Fraction(totals.net, major)),
         after_taxes=exact(Fraction(totals.gross, major)),
         lines=_lines(compiled, billed),
-        invoice=plain if target == Target() else _invoice(compiled, billed, target),
+        invoice=invoice,
         begin=accrual.begun_at,
         end=accrual.ended_at,
         energy_wh=accrual.energy,

@@ -22,7 +22,7 @@ from edge.domain.tariffs.taxes import UNTAXED, Taxes
 #: What cannot be split nearer than this many minor units per category is rounding.
 _ROUNDING_PER_CATEGORY = 1
 
-Reason = Literal["minimum price", "maximum price"]
+Reason = Literal["minimum price", "maximum price", "amount held"]
 
 
 class InvoiceLine(msgspec.Struct, frozen=True, kw_only=True):

@@ -151,6 +151,7 @@ def _limit_reached(
         amount_minor=hold,
         power_w=terms.rated_power_w if power_w is None else power_w,
         state=kind,
+        within_s=terms.rules.tail_s + 1,
     )
     return left.seconds is not None and left.seconds <= terms.rules.tail_s
 

@@ -79,7 +79,7 @@ def _settle(
     payment = session.payment
     assert payment.hold_minor is not None
     assert measured.ended is not None
-    bill = pricing.settle(terms.compiled, measured.accrual)
+    bill = pricing.settle(terms.compiled, measured.accrual, cap_minor=payment.hold_minor)
     energy_wh = measured.last_wh - measured.begin_wh
     figures = bill.invoice
     records: tuple[Record, ...] = (
@@ -223,7 +223,7 @@ def _draft(session: Session, reason: str, terms: Terms) -> InvoiceDraft:
     assert measured.ended is not None
     assert payment.due_minor is not None
     shift = timedelta(microseconds=session.shift_us)
-    bill = pricing.settle(terms.compiled, measured.accrual)
+    bill = pricing.settle(terms.compiled, measured.accrual, cap_minor=payment.hold_minor)
     return InvoiceDraft(
         session_id=session.session_id,
         seller=terms.seller,

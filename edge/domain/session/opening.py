@@ -117,6 +117,7 @@ def _open(state: EvseState, event: ev.CardTapped, account: str, amount_minor: in
                 evse_id=state.evse_id,
                 tariff_hash=terms.tariff_hash,
                 time_zone=terms.place.time_zone,
+                evse_kind=terms.evse_kind,
                 method=payment.method,
                 token_commitment=commitment(event.token, event.salt),
                 account=account,

@@ -11,6 +11,7 @@ import msgspec
 from edge.domain.invoice import Place, Seller
 from edge.domain.plan import FrozenPlan, PlanBalance
 from edge.domain.pricing import CompiledTariff
+from edge.domain.tariffs import EvseKind
 from edge.domain.view import PriceLine
 
 
@@ -56,6 +57,7 @@ class Terms:
     place: Place
     clock_trusted: bool
     rated_power_w: int
+    evse_kind: EvseKind
     plan: FrozenPlan | None = None
     balance: PlanBalance | None = None
     refusal: str | None = None

@@ -7,6 +7,7 @@ from edge.domain.tariffs.loading import freeze, load_tariff, read_tariff
 from edge.domain.tariffs.model import (
     DIMENSIONS,
     Dimension,
+    EvseKind,
     FrozenTariff,
     PriceComponent,
     PriceLimit,
@@ -22,6 +23,7 @@ from edge.domain.tariffs.wording import PriceSection, price_lines, words
 __all__ = [
     "DIMENSIONS",
     "Dimension",
+    "EvseKind",
     "FrozenTariff",
     "PriceComponent",
     "PriceLimit",

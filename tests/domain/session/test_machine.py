@@ -567,6 +567,25 @@ def test_the_rules_of_the_house_are_bounded():
         msgspec.convert({"plug_timeout_s": 0}, Rules)
 
 
+# --- the hold
+
+
+def test_a_total_above_the_hold_is_given_away_as_an_allowance(charger):
+    cost = shown(charging(charger, seconds=60)).cost_minor
+    hold = cost + 3
+    till = charging(charger, seconds=60, hold_minor=hold, rules=Rules(tail_s=0))
+    till.silent = True
+    till.pass_time(100)  # nobody reads the meter, and more flows than was held for
+    till.tap()
+    till.silent = False
+    till.deliver()
+    till.deliver()
+    invoice = last_invoice(till).draft
+    assert (invoice.figures.payable_minor, invoice.paid.captured_minor) == (hold, hold)
+    assert {a.reason for a in invoice.figures.allowances} == {"amount held"}
+    assert till.journal.facts(facts.SessionSettled)[-1].payable_minor == hold
+
+
 # --- after the session
 
 
