@@ -7,6 +7,7 @@ for since then, and never sends a money command twice. Who gets an InDoubt recon
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -251,11 +252,12 @@ class ZvtTerminal:
 
     async def _ready(self) -> None:
         """Connect and register, unless that has been done. Raises TerminalUnreachable, TerminalRefused."""
-        if self._link is not None and self._link.alive and time.monotonic() - self._heard_at_s > IDLE_MAX_S:
-            try:
-                await self._status()
-            except TerminalSilent:
-                await self.close()
+        idle_s = time.monotonic() - self._heard_at_s
+        if self._link is not None and self._link.alive and idle_s > IDLE_MAX_S:
+            with contextlib.suppress(TerminalUnreachable):
+                await self._run(
+                    Packet(0x0501)
+                )  # whatever it says, it is there; a lost answer closes the link
         if self._link is not None and self._link.alive:
             return
         await self.close()

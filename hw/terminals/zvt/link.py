@@ -133,9 +133,8 @@ class Link:
         self.close()
 
     def close(self) -> None:
-        line, self._line = self._line, None
-        if line is not None:
-            line.close()
+        """End the connection; whoever waits for a packet hears of it."""
+        self._lost("the till has closed the connection")
 
     def _write(self, data: bytes) -> None:
         if self._line is None or self._why is not None:
@@ -179,4 +178,6 @@ class Link:
         self._waiting.put_nowait(LinkLost(why))
         if self._acknowledged is not None and not self._acknowledged.done():
             self._acknowledged.set_exception(LinkLost(why))
-        self.close()
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()

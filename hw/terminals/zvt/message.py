@@ -124,6 +124,8 @@ class _Parser:
                 self._acknowledgement()
             case "vendor function":
                 self._vendor_function()
+            case "unknown":  # what cannot be read cannot be scrubbed
+                self.fields["data"] = HIDDEN_WHOLE
         self._lift()
 
     def _first_that_fits(self, ways: tuple[Callable[[], None], ...]) -> None:

@@ -6,7 +6,8 @@ from typing import Final, Literal
 
 import msgspec
 
-#: How the data of a command begins, before its BMPs. `password?` may be missing; `password` is always there.
+#: How the data of a command begins, before its BMPs. `password?` may be missing; `password` is always there. Of
+#: `unknown` the specification no longer says what it holds.
 Layout = Literal[
     "bmps",
     "nothing",
@@ -22,6 +23,7 @@ Layout = Literal[
     "byte",
     "acknowledgement",
     "vendor function",
+    "unknown",
 ]
 
 
@@ -71,6 +73,10 @@ COMMANDS: Final[dict[int, Command]] = {
     0x0652: Command("Partial Reconciliation", "password"),
     0x0670: Command("Diagnosis"),
     0x0679: Command("Selftest"),
+    0x0685: Command("Display Text, old form", "unknown"),
+    0x0686: Command("Display Text with Numerical Input, old form", "unknown"),
+    0x0687: Command("PIN Verification for Customer Card, old form", "unknown"),
+    0x0688: Command("Display Text with Function Key Input, old form", "unknown"),
     0x0691: Command("Set Date and Time in PT"),
     0x0693: Command("Initialization", "password"),
     0x0695: Command("Change Password", "password"),

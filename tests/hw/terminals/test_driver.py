@@ -443,6 +443,29 @@ def test_a_connection_that_died_unnoticed_is_found_before_money_depends_on_it(mo
     assert play(scenario, times=msgspec.structs.replace(CURT, taken_s=1.5)) == []
 
 
+def test_a_terminal_that_does_not_tell_its_state_is_alive_all_the_same(monkeypatch):
+    monkeypatch.setattr("hw.terminals.zvt.driver.IDLE_MAX_S", -1.0)
+
+    async def scenario(driver, there):
+        there.script(*[Fault("refuse", on=0x0501, code=0x83)] * 9)
+        answer = await hold(driver, there)
+        assert isinstance(await driver.reverse(answer.receipt_no), Done)
+        return there.connections
+
+    assert play(scenario) == 1
+
+
+def test_closing_ends_a_command_under_way():
+    async def scenario(driver, there):
+        reading = asyncio.ensure_future(driver.read_card(within_s=200))
+        await there.wants_card()
+        await driver.close()
+        with pytest.raises(TerminalSilent):
+            await reading
+
+    play(scenario)
+
+
 def test_the_display_takes_lines_and_umlauts(way):
     async def scenario(driver, there):
         await driver.show(("Bitte Gerät benutzen", "x" * 90), for_s=5)

@@ -94,6 +94,10 @@ def test_a_payment_of_a_terminal_with_a_hidden_number():
         ("06E009F005F1F0F24869F902", "Display Text", {"display_s": 5, "lines": ["Hi"], "beeps": 2}),
         ("0FA1020001", "cVEND Functions", {"function": 1}),
         ("061800", "Reset Terminal", {}),
+        ("068503054869", "Display Text, old form", {"data": "****"}),
+        ("061B081234562952523535", "Set/Reset Terminal ID", {"password": "****", "terminal_id": 52523535}),
+        ("08300101", "Select Language", {"value": 1}),
+        ("0401080C225655AA230405", "Set Date and Time in ECR", {"time": 225655, "date": 230405}),
     ],
 )  # fmt: skip
 def test_each_form_has_its_fields(data, name, want):
