@@ -96,12 +96,13 @@ def play(charger, move):  # noqa: C901, PLR0912  (one arm a move)
     tariff=st.sampled_from(["flat and energy", "by the hour", "free"]),
     trusted=st.booleans(),
     offset_s=st.sampled_from([-1_700_000_000, -3600, 5, 40_000_000]),
+    hold_minor=st.sampled_from([1, 42, 60, 300, 1_000_000]),
     start=STARTS,
     moves=st.lists(MOVES, max_size=14),
 )
-def test_whatever_happens_the_promises_hold(charger, tariff, trusted, offset_s, start, moves):
+def test_whatever_happens_the_promises_hold(charger, tariff, trusted, offset_s, hold_minor, start, moves):
     till = charger(
-        tariff, trusted=trusted, offset_s=offset_s, hold_minor=1_000_000, rules=Rules(checkpoint_s=120)
+        tariff, trusted=trusted, offset_s=offset_s, hold_minor=hold_minor, rules=Rules(checkpoint_s=120)
     )
     for move in (*start, *moves):
         play(till, move)
