@@ -12,7 +12,6 @@ from typing import Final
 
 import msgspec
 
-from edge.emv.hexdump import scrub_hex
 from hw.terminals.zvt import tlv
 from hw.terminals.zvt.errors import ZvtError
 from hw.terminals.zvt.packet import Packet, spelled
@@ -240,7 +239,7 @@ class _Parser:
             self._bmps(0)
         except ZvtError:
             self.fields, self.tlv = before, ()
-            self.fields["data"] = scrub_hex(self._data.hex().upper())
+            self.fields["data"] = HIDDEN_WHOLE  # what a customer typed, for instance
 
     def _vendor_function(self) -> None:
         at = 0

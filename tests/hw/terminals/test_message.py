@@ -57,6 +57,7 @@ def test_a_payment_of_a_terminal_with_a_hidden_number():
         ("840000", "Positive Acknowledgement", {}),
         ("848300", "Negative Acknowledgement", {"error_code": 0x83}),
         ("849C00", "Negative Acknowledgement", {"error_code": 0x9C}),
+        ("8000021234", "Positive Acknowledgement", {"data": "****"}),
         ("04FF021700", "Intermediate Status Information", {"status_code": 0x17, "timeout_min": 0}),
         ("04FF010A", "Intermediate Status Information", {"status_code": 10}),
         ("04FF020415", "Intermediate Status Information", {"status_code": 4, "timeout_min": 15}),
