@@ -25,7 +25,7 @@ SILENT_BEFORE_BACKOFF = 3  # single losses happen; three in a row mean a dead un
 WAITING_MAX = 256  # 64 EVSEs with two requests each on one line, and as many again
 RECEIVED_MAX = 2048  # several frames with their echoes; more without a reply is noise
 ATTEMPTS = 2
-PLANS_MAX = 4096  # spans times units of a full line; whoever varies them without end pays with time
+PLANS_MAX = 4096  # spans times units of a full line, and room
 
 T = TypeVar("T")
 
@@ -102,6 +102,7 @@ class Bus(Generic[T]):
         timing: Timing = Timing(),  # noqa: B008  # frozen
     ) -> None:
         self.options = options
+        self._is_tcp, self._character_s = options.is_tcp, options.wire_s(1)
         self._timing = timing
         self.gap_s = gap_s
         self._now = now
@@ -190,17 +191,24 @@ class Bus(Generic[T]):
         first = plan.variants[0][0]
         if first.function > frames.READ_INPUT:
             return plan.variants[0]  # the reply to a write repeats it; and what matters is read back
-        if len(plan.variants) == 1:
-            usable = [v for v in plan.variants if self._rested(v[1])]
-        else:
-            usable = [v for v in plan.variants if self._rested(v[1]) and v[1].turn != plan.unit.asked]
-        if not usable:
+        asked = plan.unit.asked if len(plan.variants) > 1 else -2
+        best, best_turn = None, 0
+        for variant in plan.variants:
+            mark = variant[1]
+            turn = mark.turn
+            if turn == asked:
+                continue
+            if not mark.answered:
+                age_s = monotonic() - mark.at
+                if age_s < self._timing.ghost_rest_s:
+                    continue
+                if age_s < self._timing.ghost_s:
+                    turn += asked + 1  # after all that were answered
+            if best is None or turn < best_turn:
+                best, best_turn = variant, turn
+        if best is None:
             raise LineUnsettled(f"{self.options.port} unit {first.unit}: a late reply may still come")
-        haunted_since = monotonic() - self._timing.ghost_s
-        return min(usable, key=lambda v: (not v[1].answered and v[1].at > haunted_since, v[1].turn))
-
-    def _rested(self, mark: _Mark) -> bool:
-        return mark.answered or monotonic() - mark.at >= self._timing.ghost_rest_s
+        return best
 
     async def _attempt(self, plan: _Plan, timeout_s: float, attempts: int) -> tuple[Reply, T]:
         for left in range(attempts - 1, -1, -1):
@@ -215,9 +223,8 @@ class Bus(Generic[T]):
 
     async def _one(self, plan: _Plan, timeout_s: float) -> tuple[Reply, T]:
         if self._waiting >= WAITING_MAX:
-            raise LineUnsettled(
-                f"{self.options.port}: {WAITING_MAX} requests wait already", hint="poll less often"
-            )
+            waiting = f"{self.options.port}: {WAITING_MAX} requests wait already"
+            raise LineUnsettled(waiting, hint="poll less often")
         self._waiting += 1
         try:
             async with self._turn:
@@ -225,7 +232,9 @@ class Bus(Generic[T]):
                 if unit.silent and monotonic() < unit.resume_at:
                     where = f"{self.options.port} unit {plan.variants[0][0].unit}"
                     raise BackingOff(f"{where}: silent {unit.silent} times in a row")
-                line = await self._ready()
+                line = self._line
+                if line is None or self._unsettled or monotonic() < self._last_frame + self.gap_s:
+                    line = await self._ready()
                 request, mark = self._choose(plan)
                 outcome, at = await self._exchange(line, unit, request, mark, timeout_s)
         finally:
@@ -239,8 +248,6 @@ class Bus(Generic[T]):
     async def _ready(self) -> Line:
         """The open, quiet line, with the gap since the last frame kept. Raises LineDown or LineUnsettled."""
         line = self._line or await self._open()
-        if not self.options.is_tcp:
-            line.drain()  # over TCP a transaction id tells old bytes
         deadline = monotonic() + self._timing.settle_max_s
         while True:
             if self._unsettled:
@@ -275,12 +282,12 @@ class Bus(Generic[T]):
         self, line: Line, unit: _Unit, request: Request, mark: _Mark, timeout_s: float
     ) -> tuple[Reply | ExceptionReply | Misfit, T]:
         """Send and wait. Whatever ends the wait without a reply leaves the line unsettled."""
-        if self.options.is_tcp:
+        if self._is_tcp:
             self._tid = self._tid % 0xFFFF + 1
             sent = frames.tcp_frame(request, self._tid)
         else:
             sent = request.rtu
-            timeout_s += self.options.wire_s(2 * len(sent) + request.length + 3)
+            timeout_s += self._character_s * (2 * len(sent) + request.length + 3)
         self._request = request
         self._done = done = asyncio.get_running_loop().create_future()
         self._expect(monotonic() + timeout_s)
@@ -316,7 +323,7 @@ class Bus(Generic[T]):
             mark = self._mark(request.unit, request.function, stray)
             mark.at, mark.turn, mark.answered = self._last_frame, unit.asked, False
         self._unsettled = True
-        if self.options.is_tcp:
+        if self._is_tcp:
             self._drop_line()
 
     def _expect(self, deadline: float) -> None:
@@ -348,7 +355,7 @@ class Bus(Generic[T]):
         request, done = self._request, self._done
         if request is None or done is None or done.done():
             self._unsettled = True  # nobody asked
-            if self.options.is_tcp:
+            if self._is_tcp:
                 self._drop_line()
             return
         if self._received:
@@ -356,7 +363,7 @@ class Bus(Generic[T]):
         judgment: frames.Judgment
         if len(data) > RECEIVED_MAX:
             judgment = Misfit("a flood of bytes")
-        elif self.options.is_tcp:
+        elif self._is_tcp:
             judgment = frames.judge_tcp(request, self._tid, data)
         else:
             judgment = frames.judge_rtu(request, data, echo=self._echo)

@@ -14,26 +14,23 @@ _POLYNOMIAL = 0xA001
 
 
 @cache
-def _table() -> array[int]:
-    """The register after 16 steps, for every register; built when the first line is opened (10 ms)."""
-    single = []
+def _tables() -> tuple[array[int], array[int]]:
+    """What 8 and 16 steps make of the register; built when the first serial line is read (10 ms)."""
+    single = array("H")
     for register in range(256):
         for _ in range(8):
             register = (register >> 1) ^ (_POLYNOMIAL if register & 1 else 0)  # noqa: PLW2901
         single.append(register)
     halfway = ((register >> 8) ^ single[register & 0xFF] for register in range(0x10000))
-    return array("H", [(register >> 8) ^ single[register & 0xFF] for register in halfway])
+    return single, array("H", [(register >> 8) ^ single[register & 0xFF] for register in halfway])
 
 
 def crc16(data: bytes) -> int:
-    """The checksum; its low byte goes first on the wire."""
-    table = _table()
+    """The checksum; its low byte goes first on the wire. Over a frame with its checksum it is 0."""
+    single, double = _tables()
     crc = 0xFFFF
-    odd = len(data) & 1
-    for word in struct.unpack(f"<{len(data) // 2}H", data[: len(data) - odd]):
-        crc = table[crc ^ word]
-    if odd:
-        crc ^= data[-1]
-        for _ in range(8):
-            crc = (crc >> 1) ^ (_POLYNOMIAL if crc & 1 else 0)
+    for word in struct.unpack_from(f"<{len(data) // 2}H", data):
+        crc = double[crc ^ word]
+    if len(data) & 1:
+        crc = (crc >> 8) ^ single[(crc ^ data[-1]) & 0xFF]
     return crc

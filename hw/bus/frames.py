@@ -197,7 +197,7 @@ def _judge_rtu_at(request: Request, data: bytes) -> Judgment:
         judgment = Misfit(f"{data[2]} bytes of data instead of {length - 5}", count=data[2] // 2)
     elif len(data) > length:
         judgment = Misfit("more bytes than the reply has")
-    elif len(data) == length and crc16(data[:-2]) != int.from_bytes(data[-2:], "little"):
+    elif len(data) == length and crc16(data):
         judgment = Misfit("a damaged frame (CRC)")
     elif len(data) == length:
         judgment = _judge_pdu(request, data[1:-2])

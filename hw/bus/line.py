@@ -22,7 +22,6 @@ from hw.bus.errors import LineDown
 CONNECT_TIMEOUT_S = 2.0  # a host on the charger's own network answers in milliseconds
 BITS_PER_CHARACTER = 11  # start, 8 data, parity or second stop, stop (MODBUS over Serial Line V1.02, 2.5.1)
 _TCP = re.compile(r"tcp://(\[[0-9A-Fa-f:]+\]|[^:/\s]+):(\d{1,5})")
-_GONE = "the device is gone"
 _READ_MAX = 4096  # more than any frame and its echo; the rest comes with the next call
 
 Parity = Literal["N", "E", "O"]
@@ -60,10 +59,6 @@ class Line(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send at once. Raises LineDown."""
-        ...
-
-    def drain(self) -> None:
-        """Hand up bytes that lie unread in the kernel, before the next request goes out."""
         ...
 
     def close(self) -> None: ...
@@ -140,30 +135,26 @@ class _OpenLine:
             self._drop("the output buffer is full")
             raise LineDown("cannot send: the other side takes no more data")
 
-    def drain(self) -> None:
-        self._take()
-
     def _readable(self) -> None:
-        if self._take() or self._fd < 0:
-            return
-        poll = select.poll()  # nothing to read: `drain` was first, or this is the end
-        poll.register(self._fd, select.POLLIN | select.POLLRDHUP)
-        if any(events & ~select.POLLIN for _, events in poll.poll(0)):
-            self._drop("closed by the other side" if isinstance(self._device, socket.socket) else _GONE)
-
-    def _take(self) -> bool:
-        if self._fd < 0:
-            return False
         try:
             data = os.read(self._fd, _READ_MAX)
         except BlockingIOError:
-            return False
+            return
         except OSError as e:
             self._drop(_why(e))
-            return False
+            return
         if data:
             self._received(data)
-        return bool(data)
+        elif isinstance(self._device, socket.socket):
+            self._drop("closed by the other side")
+        elif self._hung_up():
+            self._drop("the device is gone")
+
+    def _hung_up(self) -> bool:
+        """A serial line gives no bytes both when it was woken in vain and when it is no more."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return any(events & ~select.POLLIN for _, events in poll.poll(0))
 
     def _drop(self, reason: str) -> None:
         if self._fd >= 0:

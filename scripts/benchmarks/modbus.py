@@ -3,11 +3,11 @@
 
     .venv/bin/python scripts/benchmarks/modbus.py --json
 
-tcp   a server in C, so that it costs both the same little
-rtu   a server on a pty; no gap between the frames, which libmodbus does not keep either
+tcp   libmodbus' own server
+rtu   a bare one on a pty; no gap between the frames, which libmodbus does not keep either
 
-The peer is a small C client. It and the server are built here from Debian's libmodbus-dev, which is installed when
-this runs as root or may use sudo. Both poll about 80 input registers, as a meter is polled.
+Servers and peer are C, so that they cost little, and are built here from Debian's libmodbus-dev, which is installed
+when this runs as root or may use sudo. Both clients poll about 80 input registers, as a meter is polled.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from typing import Any
 from hw.bus.bus import Bus
 from hw.bus.frames import Span
 from hw.bus.line import LineOptions
-from hw.virtual.modbus_server import Registers, RtuServer
 
 GOAL_P50, GOAL_CPU = 1.5, 2.0
 REGISTERS = 80
@@ -67,6 +66,54 @@ int main(void) {
     }
 }
 """
+RTU_SERVER = r"""
+#define _GNU_SOURCE
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <termios.h>
+#include <unistd.h>
+#include <fcntl.h>
+static uint16_t crc16(const uint8_t *data, int length) {
+    uint16_t crc = 0xFFFF;
+    while (length--) {
+        crc ^= *data++;
+        for (int i = 0; i < 8; i++) crc = crc & 1 ? crc >> 1 ^ 0xA001 : crc >> 1;
+    }
+    return crc;
+}
+int main(void) {
+    int master = posix_openpt(O_RDWR | O_NOCTTY);
+    if (master < 0 || grantpt(master) || unlockpt(master)) return 1;
+    int slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+    struct termios raw;
+    tcgetattr(slave, &raw);
+    cfmakeraw(&raw);
+    tcsetattr(slave, TCSANOW, &raw);
+    printf("%s\n", ptsname(master));
+    fflush(stdout);
+    uint8_t request[8], reply[256];
+    for (;;) {
+        for (int got = 0; got < 8;) {
+            int n = read(master, request + got, 8 - got);
+            if (n <= 0) return 1;
+            got += n;
+        }
+        int count = request[4] << 8 | request[5], first = request[2] << 8 | request[3], n = 0;
+        reply[n++] = request[0];
+        reply[n++] = request[1];
+        reply[n++] = 2 * count;
+        for (int i = 0; i < count; i++) {
+            reply[n++] = (first + i) & 0xFF;
+            reply[n++] = (first + i) & 0xFF;
+        }
+        uint16_t crc = crc16(reply, n);
+        reply[n++] = crc & 0xFF;
+        reply[n++] = crc >> 8;
+        if (write(master, reply, n) != n) return 1;
+    }
+}
+"""
 CLIENT = r"""
 #include <modbus.h>
 #include <stdio.h>
@@ -99,8 +146,8 @@ int main(int argc, char **argv) {
 """
 
 
-def build(folder: Path) -> tuple[Path, Path] | str:
-    """Server and client, or why they cannot be built."""
+def build(folder: Path) -> list[Path] | str:
+    """The two servers and the client, or why they cannot be built."""
     if shutil.which("gcc") is None or not Path("/usr/include/modbus/modbus.h").exists():
         sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
         command = [*sudo, "apt-get", "install", "-y", "-q", "gcc", "libc6-dev", "libmodbus-dev"]
@@ -109,13 +156,13 @@ def build(folder: Path) -> tuple[Path, Path] | str:
         except (OSError, subprocess.CalledProcessError):
             return "libmodbus-dev and gcc are missing, and may not be installed from here"
     built = []
-    for name, source in (("server", SERVER), ("client", CLIENT)):
+    for name, source in (("server", SERVER), ("rtu_server", RTU_SERVER), ("client", CLIENT)):
         path = folder / f"{name}.c"
         path.write_text(source)
         command = ["gcc", "-O2", "-o", str(folder / name), str(path), "-I/usr/include/modbus", "-lmodbus"]
         subprocess.run(command, check=True)
         built.append(folder / name)
-    return built[0], built[1]
+    return built
 
 
 def peer(client: Path, port: str) -> tuple[float, list[float]]:
@@ -162,24 +209,16 @@ def compare(client: Path, port: str) -> dict[str, Any]:
     }
 
 
-async def serve_rtu() -> None:
-    """The server on a pty, in a process of its own."""
-    server = RtuServer({1: Registers(inputs={a: a * 257 for a in range(256)})})
-    await server.start()
-    print(server.address, flush=True)
-    await asyncio.Event().wait()
-
-
 def run() -> dict[str, Any]:
     """The figures over TCP and on a pty."""
     with tempfile.TemporaryDirectory() as folder:
         built = build(Path(folder))
         if isinstance(built, str):
             return {"skipped": built}
-        server, client = built
+        *servers, client = built
         figures: dict[str, Any] = {}
-        for name, command in (("tcp", [str(server)]), ("rtu", [sys.executable, __file__, "--serve-rtu"])):
-            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for name, server in zip(("tcp", "rtu"), servers, strict=True):
+            with subprocess.Popen([str(server)], stdout=subprocess.PIPE, text=True) as process:
                 try:
                     assert process.stdout is not None
                     port = process.stdout.readline().strip()
@@ -202,10 +241,7 @@ def median(values: Iterable[float]) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description="one Modbus poll next to libmodbus")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--serve-rtu", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve_rtu:
-        asyncio.run(serve_rtu())
     figures = run()
     if options.json:
         print(json.dumps(figures))
