@@ -7,20 +7,33 @@ python=${PYTHON:-python3}
 
 die() { printf '%s\n' "$*" >&2; exit 3; }
 
-# environment EXTRAS: make or refresh the virtual environment with these extras of chargetill.
+# What a PC/SC reader needs: pcscd, and what pyscard is built with (it has no wheel for Linux).
+pcsc_packages=(pcscd vsmartcard-vpcd libpcsclite-dev gcc python3-dev)
+
+# environment EXTRAS: make the virtual environment, or refresh it when it lacks one of these extras of chargetill.
 environment() {
-    local extras=$1 wanted
+    local wanted=$1 has="" extra missing="" state
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
         die "$python is not Python 3.11 or newer (apt-get install python3; or set PYTHON)"
-    wanted="$extras $("$python" -c 'import sys; print(sys.version)') $(cat "$top/pyproject.toml" "$top/requirements.txt" | cksum)"
-    if [ "$(cat "$venv/.chargetill" 2>/dev/null)" = "$wanted" ]; then return; fi
-    # an environment with more extras already serves one that wants fewer
-    case "$(cat "$venv/.chargetill" 2>/dev/null)" in "dev ${wanted#* }") return ;; esac
+    state="$("$python" -c 'import sys; print(sys.version)') $(cat "$top/pyproject.toml" "$top/requirements.txt" | cksum)"
+    if [ "$(head -1 "$venv/.chargetill" 2>/dev/null)" = "$state" ]; then has=$(tail -1 "$venv/.chargetill"); fi
+    for extra in ${wanted//,/ }; do
+        case ",$has," in *",$extra,"*) ;; *) missing=yes ;; esac
+    done
+    if [ -z "$missing" ]; then return; fi
     "$python" -m venv "$venv" || die "no virtual environment in $venv (apt-get install python3-venv)"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-        --constraint "$top/requirements.txt" --editable "$top[$extras]" ||
+    "$venv/bin/python" -m pip install -qq --disable-pip-version-check \
+        --constraint "$top/requirements.txt" --editable "$top[$wanted${has:+,$has}]" ||
         die "the packages could not be installed (is the package index reachable?)"
-    printf '%s' "$wanted" >"$venv/.chargetill"
+    printf '%s\n%s\n' "$state" "$wanted${has:+,$has}" >"$venv/.chargetill"
+}
+
+# developer: everything that tests and checks need; without Debian's packages pyscard cannot be built, which is said.
+developer() {
+    debian mosquitto chromium fonts-dejavu-core iproute2 systemd "${pcsc_packages[@]}"
+    if [ -e /usr/include/PCSC/winscard.h ]; then environment dev,demo,pcsc; return; fi
+    printf 'WITHOUT PC/SC: libpcsclite-dev is not installed, so nothing of that reader is tested\n' >&2
+    environment dev,demo
 }
 
 # debian PACKAGE..: install what is missing, as root or through sudo; say loudly what could not be had.

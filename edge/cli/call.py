@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, NoReturn, ParamSpec
+from typing import Any, NoReturn
 
 import click
 import msgspec
 
+from edge.emv.scrub import scrub
 from edge.errors import TillError
 
 CONFIG_DEFAULT = Path("/etc/chargetill/config.toml")
@@ -19,8 +20,6 @@ CONFIG_DEFAULT = Path("/etc/chargetill/config.toml")
 NO = 1
 WRONG_CALL = 2
 NOT_DONE = 3
-
-P = ParamSpec("P")
 
 
 @dataclasses.dataclass(slots=True)
@@ -44,13 +43,13 @@ def encode(value: Any) -> str:
     return _encoder.encode(value).decode()
 
 
-def command(run: Callable[Concatenate[Call, P], None]) -> Callable[P, None]:
+def command(run: Callable[..., None]) -> Callable[..., None]:
     """Gives a command `--json` of its own and passes it the shared Call."""
 
     @click.option("--json", "json_here", is_flag=True, help="machine-readable output and errors")
     @click.pass_context
     @wraps(run)
-    def with_call(ctx: click.Context, /, *args: P.args, json_here: bool, **kwargs: P.kwargs) -> None:
+    def with_call(ctx: click.Context, /, *args: Any, json_here: bool, **kwargs: Any) -> None:
         call: Call = ctx.obj
         call.json = call.json or json_here
         run(call, *args, **kwargs)
@@ -59,8 +58,8 @@ def command(run: Callable[Concatenate[Call, P], None]) -> Callable[P, None]:
 
 
 def fail(error: TillError, *, as_json: bool) -> NoReturn:
-    """End the process with the error on stderr, in the form that the caller asked for, and its exit code."""
-    click.echo(encode({"error": error.as_json()}) if as_json else str(error), err=True)
+    """End the process with the error on stderr, scrubbed, in the form that was asked for, and its exit code."""
+    click.echo(scrub(encode({"error": error.as_json()}) if as_json else str(error)), err=True)
     sys.exit(error.exit_code)
 
 

@@ -41,7 +41,7 @@ def _where(config: Path | None, db: Path | None) -> tuple[Path, tuple[str, ...] 
     if db is not None and config is None and not CONFIG_DEFAULT.exists():
         return db, None
     from edge import config as configuration
-    from edge.app import kinds
+    from edge.inventory import kinds
 
     loaded = configuration.load(config or CONFIG_DEFAULT, kinds())
     brokers = tuple(getattr(loaded.mqtt, "brokers", ()))

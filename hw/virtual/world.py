@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from hw.meters import profile as profiles
 from hw.virtual.cards import Phone, UidCard, VirtualCard
@@ -17,6 +17,8 @@ from hw.virtual.meter import Fault, VirtualMeter
 from hw.virtual.modbus_server import RtuServer, TcpServer, Unit
 from hw.virtual.nfc_udp import UdpField
 from hw.virtual.outlet import Car, Outlet
+from hw.virtual.pcscd import SOCKET_VARIABLE, Pcscd
+from hw.virtual.vpcd import VpcdField
 
 METER_UNIT: Final = 1
 WALLBOX_UNIT: Final = 2
@@ -35,14 +37,30 @@ CARDS: Final[dict[str, bytes]] = {
 PHONE: Final = "phone"
 
 
-class World:
-    """One virtual EVSE with its reader. Made by `start`."""
+class Field(Protocol):
+    """Where cards are held: the antenna of a virtual reader."""
 
-    def __init__(self, clock: VirtualClock, field: UdpField, meter_link: Path) -> None:
+    async def tap(self, card: VirtualCard) -> None: ...
+
+    async def remove(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class World:
+    """One virtual EVSE with its reader. Made by `start`.
+
+    `reader` is the reader's driver and its options as a configuration has them; `environment` is what a daemon
+    needs to find it.
+    """
+
+    def __init__(self, clock: VirtualClock, field: Field, meter_link: Path) -> None:
         self.outlet = Outlet(clock.now_ns)
         self.wallbox = VirtualWallbox(self.outlet, clock.now_ns)
         self.meter = VirtualMeter(profiles.load(METER_PROFILE), self.outlet, offset_wh=_REGISTER_WH)
         self.field = field
+        self.reader: dict[str, str] = {}
+        self.environment: dict[str, str] = {}
         self._clock = clock
         self._draw = random.Random()  # noqa: S311  (a phone's UID, not a secret)
         self._wallboxes: dict[int, Unit] = {WALLBOX_UNIT: self.wallbox}
@@ -51,9 +69,19 @@ class World:
         self._meter_link = meter_link
 
     @classmethod
-    async def start(cls, clock: VirtualClock, *, meter_link: Path) -> Self:
-        """Everything powered, no car, no card. The meter's serial line is a pty behind `meter_link`."""
-        world = cls(clock, await UdpField.start(), meter_link)
+    async def start(cls, clock: VirtualClock, *, meter_link: Path, pcscd: Pcscd | None = None) -> Self:
+        """Everything powered, no car, no card. The meter's serial line is a pty behind `meter_link`.
+
+        The reader is nfcpy's udp field, or a virtual one of `pcscd`.
+        """
+        if pcscd is None:
+            udp = await UdpField.start()
+            world = cls(clock, udp, meter_link)
+            world.reader = {"driver": "nfc", "path": udp.path}
+        else:
+            world = cls(clock, VpcdField(pcscd.connect), meter_link)
+            world.reader = {"driver": "pcsc", "reader": "Virtual PCD 00 00"}
+            world.environment = {SOCKET_VARIABLE: pcscd.address}
         await world._tcp.start()
         await world._rtu.start()
         return world
@@ -67,11 +95,6 @@ class World:
     def wallbox_port(self) -> str:
         """The wallbox behind a Modbus TCP gateway."""
         return self._tcp.address
-
-    @property
-    def reader(self) -> str:
-        """Nfcpy's path to the reader."""
-        return self.field.path
 
     @property
     def register_begin_wh(self) -> int:

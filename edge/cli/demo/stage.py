@@ -20,6 +20,7 @@ from edge.cli.demo.story import Story, tariff
 from edge.errors import TillError
 from hw.virtual.broker import EmbeddedBroker, Mosquitto
 from hw.virtual.clock import VirtualClock
+from hw.virtual.pcscd import Pcscd
 from hw.virtual.world import CARDS, METER_PROFILE, METER_UNIT, WALLBOX_UNIT, World
 
 #: Starting a daemon takes a second or two on a Pi; this is for a machine that is busy with tests.
@@ -32,6 +33,13 @@ SITE, DEVICE, EVSE = "demo", "till-1", "DE*CHT*E1"
 class DemoFailed(TillError):
     code = "demo.failed"
     hint = "the logs lie beside the demo's ledger"
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the demo takes from the system instead of its own: the broker, the card reader's stack."""
+
+    mosquitto: bool = False
+    pcsc: bool = False
 
 
 class Proxy:
@@ -170,10 +178,11 @@ class Stage:
         self.backoffice_database = folder / "backoffice.db"
         self.backoffice: Program | None = None
         self._broker: EmbeddedBroker | Mosquitto | None = None
+        self._pcscd: Pcscd | None = None
         self._boots = 0
 
     @classmethod
-    async def build(cls, folder: Path, story: Story, *, mosquitto: bool, screen_port: int = 0) -> Self:
+    async def build(cls, folder: Path, story: Story, *, parts: Parts, screen_port: int = 0) -> Self:
         """A fresh folder, the world, the broker, the back office, and the daemon ready to sell.
 
         The driver's screen is on `screen_port`; 0 takes any, for a story that nobody watches.
@@ -181,12 +190,13 @@ class Stage:
         _fresh(folder)
         base_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         clock = VirtualClock(speed=story.pace, base_ns=base_ns)
-        broker = (Mosquitto if mosquitto else EmbeddedBroker).start()
-        world = await World.start(clock, meter_link=folder / "meter0")
+        pcscd = Pcscd().__enter__() if parts.pcsc else None
+        broker = (Mosquitto if parts.mosquitto else EmbeddedBroker).start()
+        world = await World.start(clock, meter_link=folder / "meter0", pcscd=pcscd)
         proxy = Proxy(broker.port)
         await proxy.open()
         stage = cls(folder, story, clock, world, proxy, screen_port)
-        stage._broker = broker
+        stage._broker, stage._pcscd = broker, pcscd
         try:
             stage._configure(base_ns)
             stage.backoffice = Program(
@@ -213,7 +223,8 @@ class Stage:
 
     async def restart(self) -> None:
         """Start the daemon again within the same boot."""
-        await self.till.start(until="till.ready", environment={"CHARGETILL_BOOT_ID": f"boot-{self._boots}"})
+        environment = {"CHARGETILL_BOOT_ID": f"boot-{self._boots}", **self.world.environment}
+        await self.till.start(until="till.ready", environment=environment)
 
     async def cut_power(self) -> None:
         """The whole box goes dark: no signal, no last words."""
@@ -233,6 +244,8 @@ class Stage:
         if self._broker is not None:
             self._broker.stop()
         await self.world.close()
+        if self._pcscd is not None:
+            self._pcscd.__exit__(None, None, None)
 
     def _configure(self, base_ns: int) -> None:
         folder = self.folder
@@ -245,6 +258,7 @@ class Stage:
         key.write_text(secrets.token_hex(32) + "\n")
         (folder / "members.toml").write_text(_members(self.story.hold_minor))
         origin = self.clock.origin.isoformat()
+        reader = "\n".join(f'{name} = "{value}"' for name, value in self.world.reader.items())
         (folder / "config.toml").write_text(
             f"""# Written by the demo. Virtual hardware, a virtual clock, nothing beyond this machine.
 [device]
@@ -293,8 +307,7 @@ resend_s = 1.0
 port = {self.screen_port}
 
 [[reader]]
-driver = "nfc"
-path = "{self.world.reader}"
+{reader}
 virtual = true
 
 [[evse]]
