@@ -184,6 +184,7 @@ def test_an_evse_that_left_the_configuration_with_a_session_open_is_not_forgotte
         account="A-1001",
         payment=Payment(ref="r", method="account", currency="EUR", requested_minor=1),
         dated=True,
+        stop_code="1234",
     )
     state = msgspec.json.encode(EvseState(evse_id="DE*T*9", session=session))
     db.execute("INSERT INTO evse (evse_id, state) VALUES ('DE*T*9', ?)", (state,))

@@ -11,7 +11,7 @@ import pytest
 
 from edge.cli.demo import books
 from edge.cli.demo.player import Player
-from edge.cli.demo.stage import Stage
+from edge.cli.demo.stage import Parts, Stage
 from edge.cli.demo.story import Scene, Story, Then
 
 #: What a busy two-core machine may need for something that takes a second.
@@ -88,7 +88,7 @@ def show(tmp_path, free_port):
     @contextlib.asynccontextmanager
     async def make(**story):
         told = Story(name="test", when=(), then=Then(), **{"speed": 100, **story})
-        stage = await Stage.build(tmp_path / "stage", told, mosquitto=False, screen_port=free_port)
+        stage = await Stage.build(tmp_path / "stage", told, parts=Parts(), screen_port=free_port)
         try:
             yield Show(stage)
         finally:
