@@ -346,7 +346,7 @@ class Bus(Generic[T]):
 
     def _silence(self, unit: _Unit, time: float) -> None:
         unit.silent += 1
-        if unit.silent >= SILENT_BEFORE_BACKOFF:
+        if unit.silent >= SILENT_BEFORE_BACKOFF and len(self._units) > 1:  # alone it keeps nobody waiting
             doubled = 1 << min(unit.silent - SILENT_BEFORE_BACKOFF, 10)
             unit.resume_at = time + min(self._timing.backoff_max_s, self._timing.backoff_s * doubled)
 

@@ -134,6 +134,20 @@ def test_a_dead_unit_costs_its_neighbour_one_timeout_and_a_quarantine_and_is_lef
 
 
 @SERVERS
+def test_a_dead_unit_that_is_alone_on_its_line_is_asked_on_and_on(transport):
+    units = {}
+
+    async def scenario(bus, server):
+        for _ in range(5):
+            with pytest.raises(NoAnswer):
+                await bus.read(1, INPUTS, timeout_s=0.05, attempts=1)
+        units[1] = table()
+        return await bus.read(1, INPUTS)
+
+    assert run(scenario, units, transport).registers == tuple(range(10))
+
+
+@SERVERS
 def test_a_fresh_start_of_the_other_side_is_noticed_within_a_second(transport, tmp_path):
     async def play():
         link = tmp_path / "line"
