@@ -73,6 +73,8 @@ class Till:
         self._taps: list[Taps] = []
         self._refusal: str | None = None
         self._stop = asyncio.Event()
+        self._crash: Exception | None = None
+        self._uplink_ended = asyncio.Event()
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises TillError when it cannot go on; contactors are open then."""
@@ -168,6 +170,7 @@ class Till:
             actions = ScreenActions(self._controllers, self._taps)
             work.append(("kiosk", serve_kiosk(self._board, options, actions=actions)))
         work.append(("clock", self._watch_clock(store)))
+        work.append(("uplink", self._watch_uplink()))
         work.append(("watchdog", watch(self._controllers, store)))
         return work
 
@@ -249,6 +252,12 @@ class Till:
         if self._config.mqtt is None:
             return
         device = self._config.device
+        loop = asyncio.get_running_loop()
+
+        def crashed(error: Exception) -> None:
+            self._crash = error
+            loop.call_soon_threadsafe(self._uplink_ended.set)
+
         self._uplink = Uplink(
             cast("UplinkOptions", self._config.mqtt),
             database=self._config.database,
@@ -257,6 +266,7 @@ class Till:
             now=self._clock.now,
             state=self._state_fields,
             on_rolled_back=self._rolled_back,
+            on_crash=crashed,
         )
         store.on_commit(self._uplink.wake)
         self._uplink.start()
@@ -289,6 +299,12 @@ class Till:
 
     def _online(self) -> bool | None:
         return self._uplink.status().connected if self._uplink is not None else None
+
+    async def _watch_uplink(self) -> None:
+        """What nobody expected on the uplink's thread ends the process, as it does everywhere else."""
+        await self._uplink_ended.wait()
+        assert self._crash is not None
+        raise self._crash
 
     async def _watch_clock(self, store: Store) -> None:
         """The moment from which the wall clock may be believed stands in the journal, once a boot."""
