@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from edge import __main__ as entry
 from edge.domain.identity import IdToken
 from edge.domain.instant import Instant, Timeline
 from edge.domain.payment import Payment
@@ -209,3 +210,17 @@ def test_a_wrong_call_is_one_line_and_exit_2(call, arguments):
     (line,) = done.err.splitlines()
     assert line.startswith("call.usage: ")
     assert call(*arguments, "--json").error["code"] == "call.usage"
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["run", "--json"]])
+def test_what_nobody_expected_is_scrubbed_and_ends_with_3(monkeypatch, capfd, arguments):
+    def breaks(*_args, **_kwargs):
+        raise ValueError("read 5413330089010434 from the card")
+
+    monkeypatch.setattr(entry.root, "main", breaks)
+    with pytest.raises(SystemExit) as found:
+        entry.main(arguments)
+    assert found.value.code == 3
+    said = capfd.readouterr()
+    assert "5413330089010434" not in said.err + said.out
+    assert "till.crashed" in said.err.splitlines()[-1]
