@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from hw.bus import frames
-from hw.bus.errors import BackingOff, BadReply, BusError, LineDown, LineUnsettled, NoAnswer, Refused
+from hw.bus.errors import BackingOff, BadReply, BusError, LineDown, LineUnsettled, NoAnswer, Refused, refusal
 from hw.bus.frames import ExceptionReply, Misfit, Reply, Request, Span
 from hw.bus.line import Line, LineOptions, open_line
 
@@ -192,7 +192,7 @@ class Bus(Generic[T]):
         if first.function > frames.READ_INPUT:
             return plan.variants[0]  # the reply to a write repeats it; and what matters is read back
         asked = plan.unit.asked if len(plan.variants) > 1 else -2
-        best, best_turn = None, 0
+        best, best_turn, rest_s = None, 0, self._timing.ghost_rest_s
         for variant in plan.variants:
             mark = variant[1]
             turn = mark.turn
@@ -201,21 +201,27 @@ class Bus(Generic[T]):
             if not mark.answered:
                 age_s = monotonic() - mark.at
                 if age_s < self._timing.ghost_rest_s:
+                    rest_s = min(rest_s, self._timing.ghost_rest_s - age_s)
                     continue
                 if age_s < self._timing.ghost_s:
                     turn += asked + 1  # after all that were answered
             if best is None or turn < best_turn:
                 best, best_turn = variant, turn
         if best is None:
-            raise LineUnsettled(f"{self.options.port} unit {first.unit}: a late reply may still come")
+            where = f"{self.options.port} unit {first.unit}"
+            raise LineUnsettled(f"{where}: a late reply may still come", rest_s=rest_s)
         return best
 
     async def _attempt(self, plan: _Plan, timeout_s: float, attempts: int) -> tuple[Reply, T]:
         for left in range(attempts - 1, -1, -1):
             try:
                 return await self._one(plan, timeout_s)
-            except (Refused, BackingOff, LineUnsettled):
+            except (Refused, BackingOff):
                 raise
+            except LineUnsettled as e:
+                if not left or not e.rest_s:
+                    raise
+                await asyncio.sleep(e.rest_s)  # the line is free for others meanwhile
             except BusError:
                 if not left:
                     raise
@@ -242,7 +248,7 @@ class Bus(Generic[T]):
         if isinstance(outcome, Reply):
             return outcome, at
         if isinstance(outcome, ExceptionReply):
-            raise _refusal(self.options.port, request.unit, outcome.exception)
+            raise refusal(self.options.port, request.unit, outcome.exception)
         raise BadReply(f"{self.options.port} unit {request.unit}: {outcome.reason}")
 
     async def _ready(self) -> Line:
@@ -385,16 +391,3 @@ class Bus(Generic[T]):
         if line is not None:
             line.close()
         self._received.clear()
-
-
-_BUSY = {5, 6}  # acknowledge, busy
-_GATEWAY = {10, 11}  # no path, target silent
-
-
-def _refusal(port: str, unit: int, code: int) -> BusError:
-    where = f"{port} unit {unit}"
-    if code in _GATEWAY:
-        return NoAnswer(f"{where}: the gateway has no reply from it (exception {code})")
-    if code in _BUSY:
-        return NoAnswer(f"{where}: busy (exception {code})", hint="poll less often")
-    return Refused(f"{where}: Modbus exception {code}", exception=code)

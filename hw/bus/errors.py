@@ -53,6 +53,11 @@ class LineUnsettled(BusError):
     code = "modbus.unsettled"
     hint = "another master talks on this line, or a unit answers much too late"
 
+    def __init__(self, message: str, *, hint: str | None = None, rest_s: float = 0.0) -> None:
+        super().__init__(message, hint=hint)
+        self.rest_s = rest_s
+        """After so long it may be asked again; 0 where nobody knows."""
+
 
 class BackingOff(BusError):
     """The unit was silent several times in a row and is left alone for a moment."""
@@ -66,3 +71,17 @@ class LineConflict(ConfigError):
 
     code = "modbus.line_conflict"
     hint = "devices on one line share its port, baud rate, parity and stop bits"
+
+
+_BUSY = {5, 6}  # acknowledge, busy
+_GATEWAY = {10, 11}  # no path, target silent
+
+
+def refusal(port: str, unit: int, code: int) -> BusError:
+    """What a Modbus exception reply means."""
+    where = f"{port} unit {unit}"
+    if code in _GATEWAY:
+        return NoAnswer(f"{where}: the gateway has no reply from it (exception {code})")
+    if code in _BUSY:
+        return NoAnswer(f"{where}: busy (exception {code})", hint="poll less often")
+    return Refused(f"{where}: Modbus exception {code}", exception=code)
