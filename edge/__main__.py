@@ -29,7 +29,7 @@ def main(args: list[str] | None = None) -> None:
     as_json = "--json" in argv
     try:
         # without its standalone mode click returns the code of an Exit instead of raising it
-        sys.exit(root.main(argv, prog_name="chargetill", standalone_mode=False))
+        sys.exit(root.main(argv, prog_name="chargetill", standalone_mode=False) or 0)
     except click.UsageError as e:
         where = e.ctx.command_path if e.ctx else "chargetill"
         fail(_UsageError(e.format_message(), hint=f"`{where} --help` shows the options"), as_json=as_json)
