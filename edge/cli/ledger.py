@@ -118,6 +118,36 @@ def export(call: Call, form: str, out: Path | None) -> None:
             ) from e
 
 
+@ledger.command("backup")
+@click.argument("target", metavar="F", type=click.Path(path_type=Path))
+@command
+def backup(call: Call, target: Path) -> None:
+    """Copy the database to the file or folder F, on a stick say, and verify the copy.
+
+    The daemon may run. An earlier backup of that name is replaced once the new one is whole. Exit 1 if the
+    ledger in the copy has problems; the copy stays.
+    """
+    from edge.domain.ledger.checks import Checker
+    from edge.store.backup import back_up
+    from edge.store.reading import Reading
+
+    file = back_up(database(call), target)
+    checker = Checker()
+    with Reading(file) as db:
+        for entry in db.entries():
+            checker.add(entry)
+        checker.copies(db.documents())
+    report = checker.report()
+    answer = {"file": str(file), "bytes": file.stat().st_size, "entries": report.entries}
+    verdict = "\n".join(f"problem: {p}" for p in report.problems) or "verified"
+    call.say(
+        {**answer, "problems": report.problems},
+        f"{file}: {answer['bytes']} bytes, {report.entries} entries\n{verdict}",
+    )
+    if report.problems:
+        raise click.exceptions.Exit(NO)
+
+
 def _csv(entry: Entry) -> bytes:
     from edge.domain.ledger.envelope import open_envelope
 
