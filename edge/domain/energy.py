@@ -29,3 +29,14 @@ class MeterIdentity(msgspec.Struct, frozen=True, kw_only=True):
     serial: str | None = None
     firmware: str | None = None
     ct_ratio: int | None = None
+
+
+class SignedValue(msgspec.Struct, frozen=True, kw_only=True):
+    """A record as the meter signed it, byte for byte (OCMF), and the meter's public key (DER).
+
+    `verified`: the key verifies the record. One that does not is kept all the same: it is what the meter said.
+    """
+
+    ocmf: bytes
+    public_key: bytes
+    verified: bool

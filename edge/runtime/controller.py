@@ -28,10 +28,11 @@ from edge.domain.session.state import EvseState
 from edge.domain.session.terms import Terms
 from edge.domain.view import Notice, View
 from edge.errors import HardwareError
-from edge.ports import Clock, Display, Evse, Meter, PaymentMethod
+from edge.ports import Clock, Display, Evse, Meter, PaymentMethod, SignedMeter
 from edge.runtime.metering import MeterWatch
 from edge.runtime.offers import Offers
 from edge.runtime.plans import PlanBook
+from edge.runtime.signing import Signing
 from edge.store.store import Store
 from edge.store.transaction import Tx
 
@@ -49,6 +50,9 @@ _PAY_RETRY_S = 5
 
 #: What is asked of a way to pay.
 Payment = fx.Preauthorize | fx.Capture | fx.Reverse
+
+#: No charge point keeps its contactor closed longer than this without us (Options of the drivers, `lease_s`).
+_LEASE_MAX_S = 60
 
 #: How long a passing word stays on the screen.
 _NOTICE_S = 6
@@ -94,8 +98,17 @@ class EvseController:
         self._clock = clock = world.clock
         self._display = world.display
         self._online = world.online
+        signing = None
+        if isinstance(world.meter, SignedMeter):
+            signing = Signing(world.meter, store=world.store, clock=clock, evse_id=options.evse_id)
         self._meter = MeterWatch(
-            world.meter, clock=clock, poll_s=options.poll_s, post=self.post, name=options.evse_id
+            world.meter,
+            signing=signing,
+            open_session=self._begun_session,
+            clock=clock,
+            poll_s=options.poll_s,
+            post=self.post,
+            name=options.evse_id,
         )
         self._mailbox: asyncio.Queue[ev.Event] = asyncio.Queue(_MAILBOX_MAX)
         self._tasks: asyncio.TaskGroup | None = None
@@ -214,9 +227,9 @@ class EvseController:
             case fx.Preauthorize() | fx.Capture() | fx.Reverse():
                 self._start(self._pay(effect))
             case fx.ReadBegin():
-                self._meter.want_begin()
+                self._meter.want(effect)
             case fx.ReadEnd():
-                self._meter.want_end()
+                self._start(self._read_end(effect))
             case fx.Energize():
                 self._permitted = True
                 self._start(self._permit())
@@ -271,6 +284,18 @@ class EvseController:
             return False
         await self.post(ev.PaymentAnswered(at=self._clock.now(), answer=answer))
         return True
+
+    async def _read_end(self, effect: fx.ReadEnd) -> None:
+        """Once the contactor is open, or its lease has run out: nothing flows after the end reading."""
+        if self._opening is not None:
+            lease = asyncio.ensure_future(self._clock.sleep(_LEASE_MAX_S))
+            await asyncio.wait({self._opening, lease}, return_when=asyncio.FIRST_COMPLETED)
+            lease.cancel()
+        self._meter.want(effect)
+
+    def _begun_session(self) -> str | None:
+        session = self.state.session
+        return session.session_id if session is not None and session.measured is not None else None
 
     async def _permit(self) -> None:
         if not self._permitted:

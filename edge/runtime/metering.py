@@ -10,10 +10,12 @@ from edge import log
 from edge.domain.energy import MeterIdentity, MeterValue
 from edge.domain.instant import Instant
 from edge.domain.session import events as ev
+from edge.domain.session.effects import ReadBegin, ReadEnd
 from edge.errors import HardwareError
 from edge.metering import reading
 from edge.metering.reading import Sample
 from edge.ports import Clock, Meter
+from edge.runtime.signing import Signing
 
 Post = Callable[[ev.Event], Awaitable[None]]
 
@@ -29,35 +31,48 @@ _HALT_S = 300
 
 
 class MeterWatch:
-    """Runs until cancelled. `want_begin` and `want_end` ask for a confirmed reading; it comes as an event."""
+    """Runs until cancelled. `want` asks for a confirmed reading; it comes as an event.
 
-    def __init__(self, meter: Meter, *, clock: Clock, poll_s: float, post: Post, name: str) -> None:
+    `signing` is there for a meter that signs; `open_session` tells the session whose energy has begun, or None.
+    """
+
+    def __init__(
+        self,
+        meter: Meter,
+        *,
+        signing: Signing | None,
+        open_session: Callable[[], str | None],
+        clock: Clock,
+        poll_s: float,
+        post: Post,
+        name: str,
+    ) -> None:
         self._meter = meter
+        self._signing = signing
+        self._open_session = open_session
         self._clock = clock
         self._poll_s = poll_s
         self._post = post
         self._name = name
         self._state: reading.State | None = None
         self._identity: MeterIdentity | None = None
-        self._wanted: str | None = None
+        self._wanted: ReadBegin | ReadEnd | None = None
         self._failing: str | None = None
         self._halted: Instant | None = None
 
-    def want_begin(self) -> None:
-        self._wanted = "begin"
-
-    def want_end(self) -> None:
-        self._wanted = "end"
+    def want(self, wanted: ReadBegin | ReadEnd) -> None:
+        """Confirm this next; it comes as an event."""
+        self._wanted = wanted
 
     async def run(self) -> None:
         """Poll for ever. A failure is an event in the meter's state, never a value."""
         while True:
             wanted, self._wanted = self._wanted, None
             match wanted:
-                case "begin":
-                    await self._begin()
-                case "end":
-                    await self._end()
+                case ReadBegin():
+                    await self._begin(wanted)
+                case ReadEnd():
+                    await self._end(wanted)
                 case _:
                     await self._poll()
             if self._wanted is None:
@@ -66,6 +81,7 @@ class MeterWatch:
     async def _poll(self) -> None:
         try:
             if self._identity is None:
+                await self._recover_signing()
                 await self._identify()
             value = await self._meter.read()
         except HardwareError as e:
@@ -75,7 +91,7 @@ class MeterWatch:
         if self._state is None:
             self._state = await self._first(value)
             return
-        self._state, verdict = reading.judge(_after_silence(self._state, value), _sample(value))
+        self._state, verdict = reading.judge(self._state, _sample(value))
         match verdict:
             case reading.Accepted(energy_wh=energy_wh) | reading.Held(energy_wh=energy_wh):
                 await self._post(
@@ -105,11 +121,17 @@ class MeterWatch:
         self._identity = await self._meter.identify()
         await self._post(ev.MeterIdentified(at=self._clock.now(), identity=self._identity))
 
-    async def _begin(self) -> None:
+    async def _recover_signing(self) -> None:
+        if self._signing is not None and not await self._signing.recover(self._open_session()):
+            await self._post(ev.SigningEnded(at=self._clock.now()))
+
+    async def _begin(self, wanted: ReadBegin) -> None:
         reason = "meter_silent" if self._halted is None else "meter_halted"
         for _ in range(_CONFIRM_TRIES if self._halted is None else 0):
             try:
                 identity = await self._meter.identify()
+                if self._signing is not None:
+                    await self._signing.begin(wanted.session_id, wanted.tariff_text)
                 first, second = await self._meter.read(), await self._meter.read()
             except HardwareError as e:
                 await self._failed(e)
@@ -126,8 +148,9 @@ class MeterWatch:
             return
         await self._post(ev.ReadFailed(at=self._clock.now(), reason=reason))
 
-    async def _end(self) -> None:
+    async def _end(self, wanted: ReadEnd) -> None:
         began, tries = self._clock.now(), 0
+        unsigned: ev.EndRead | None = None
         while self._halted is None and (
             tries < _CONFIRM_TRIES or self._clock.now().seconds_since(began) < _END_MAX_S
         ):
@@ -149,11 +172,23 @@ class MeterWatch:
             energy_wh, estimated = reading.end(self._state, _sample(first), _sample(second))
             if not estimated:
                 value = replace(second, energy_wh=energy_wh)
-                await self._post(ev.EndRead(at=self._clock.now(), value=value, identity=identity))
+                unsigned = ev.EndRead(at=self._clock.now(), value=value, identity=identity)
+                try:
+                    signed_wh = None
+                    if self._signing is not None:
+                        signed_wh = await self._signing.end(wanted.session_id)
+                except HardwareError as e:
+                    await self._failed(e)
+                    continue
+                await self._post(replace(unsigned, at=self._clock.now(), signed_wh=signed_wh))
                 return
             if tries >= _CONFIRM_TRIES:
                 break
-        await self._post(ev.EndRead(at=self._clock.now(), value=None, identity=None))
+        at = self._clock.now()
+        if unsigned is not None:
+            await self._post(replace(unsigned, at=at))
+        else:
+            await self._post(ev.EndRead(at=at, value=None, identity=None))
 
     async def _failed(self, error: HardwareError) -> None:
         self._identity = None  # whoever answers next has to say who it is
@@ -179,14 +214,6 @@ class MeterWatch:
         if self._failing is not None:
             log.event("meter.recovered", evse_id=self._name)
         self._failing = None
-
-
-def _after_silence(state: reading.State, value: MeterValue) -> reading.State:
-    """A power that was measured before a silence says nothing about the time in it: the contactor may have opened."""
-    previous = state.previous
-    if previous is None or value.at.monotonic_ns - previous.at_ns <= reading.STALE_S * reading.NS:
-        return state
-    return replace(state, previous=None)
 
 
 def _sample(value: MeterValue) -> Sample:

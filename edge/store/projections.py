@@ -24,12 +24,40 @@ def project(db: sqlite3.Connection, fact: facts.Fact, at: Instant) -> None:
                 "statement = COALESCE(excluded.statement, statement)",
                 (fact.account, fact.plan_id, msgspec.json.encode(fact.balance), fact.statement),
             )
+        case facts.SignedFact():
+            _signed(db, fact)
         case facts.PaymentFact():
             _payment(db, fact)
         case facts.SessionFact():
             _session(db, fact, at)
         case _:
             pass
+
+
+def _signed(db: sqlite3.Connection, fact: facts.SignedFact) -> None:
+    value, reason = None, None
+    match fact:
+        case facts.SignedBegun():
+            kind, value = "begin", fact.value
+        case facts.SignedRecordKept():
+            kind, value = "record", fact.value
+        case facts.SignedRecordLost():
+            kind, reason = "lost", fact.reason
+        case _:
+            return
+    db.execute(
+        "INSERT INTO signed (evse_id, session_id, kind, ocmf, public_key, verified, reason) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            fact.evse_id,
+            fact.session_id,
+            kind,
+            value and value.ocmf,
+            value and value.public_key,
+            value and int(value.verified),
+            reason,
+        ),
+    )
 
 
 def _session(db: sqlite3.Connection, fact: facts.SessionFact, at: Instant) -> None:

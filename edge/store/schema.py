@@ -101,6 +101,21 @@ def _first(db: Database) -> None:
         pk="session_id",
     )
     db.table("personal").create_index(["token"])
+    db.table("signed").create(
+        {
+            "id": int,
+            "evse_id": str,
+            "session_id": str,
+            "kind": str,
+            "ocmf": bytes,
+            "public_key": bytes,
+            "verified": int,
+            "reason": str,
+        },
+        pk="id",
+        not_null={"evse_id", "kind"},
+    )
+    db.table("signed").create_index(["session_id"])
     db.table("sun_counter").create(
         {"token": str, "highest": int, "at": str}, pk="token", not_null={"highest", "at"}
     )

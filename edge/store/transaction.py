@@ -6,6 +6,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from edge.domain import invoice as invoices
+from edge.domain.energy import SignedValue
 from edge.domain.ledger.envelope import Entry, Head, wrap
 from edge.domain.ledger.facts import Fact, InvoiceSealed, LedgerCheckpoint, PlanFrozen, TariffFrozen
 from edge.domain.ledger.signature import checkpoint_message
@@ -88,6 +89,19 @@ class Tx:
             "INSERT INTO personal (session_id, salt, token, key_id) VALUES (?, ?, ?, ?)",
             (session_id, salt, token.value, token.key_id),
         )
+
+    def signed(self, session_id: str) -> dict[str, SignedValue | None]:
+        """What is kept of a session's signing: `begin`, `record` or `lost`, each with its value if it has one."""
+        rows = self.connection.execute(
+            "SELECT kind, ocmf, public_key, verified FROM signed WHERE session_id = ? ORDER BY id",
+            (session_id,),
+        )
+        return {
+            kind: None
+            if ocmf is None
+            else SignedValue(ocmf=bytes(ocmf), public_key=bytes(key), verified=bool(verified))
+            for kind, ocmf, key, verified in rows
+        }
 
     def raise_sun_counter(self, token: IdToken, counter: int, at: Instant) -> bool:
         """Keep a card's read counter if it is above every one before; False for a replay."""

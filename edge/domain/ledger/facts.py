@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from edge.domain.energy import MeterIdentity
+from edge.domain.energy import MeterIdentity, SignedValue
 from edge.domain.invoice import Invoice
 from edge.domain.payment import Method
 from edge.domain.plan import PlanBalance
@@ -237,6 +237,38 @@ class InvoiceSealed(SessionFact, frozen=True, kw_only=True):
     invoice: Invoice
 
 
+class SignedFact(Fact, frozen=True, kw_only=True):
+    """What a signing meter did; `session_id` is None where its record names no session of ours."""
+
+    evse_id: str
+    session_id: str | None
+
+    @property
+    def subject(self) -> str | None:
+        return self.session_id
+
+
+class SignedBegun(SignedFact, frozen=True, kw_only=True):
+    """The meter has begun to sign the session; `value` is the begin's own record where it makes one."""
+
+    TYPE: ClassVar[str] = "chargetill.meter.signed_begun.v1"
+    value: SignedValue | None
+
+
+class SignedRecordKept(SignedFact, frozen=True, kw_only=True):
+    """The signed record, before the meter may forget it."""
+
+    TYPE: ClassVar[str] = "chargetill.meter.signed_record.v1"
+    value: SignedValue
+
+
+class SignedRecordLost(SignedFact, frozen=True, kw_only=True):
+    """There is no signed record of the session, and there will be none."""
+
+    TYPE: ClassVar[str] = "chargetill.meter.signed_lost.v1"
+    reason: str
+
+
 class MeterHalted(Fact, frozen=True, kw_only=True):
     """The validated reading gave up: nothing is sold on this EVSE until the meter is right again."""
 
@@ -272,6 +304,9 @@ _ALL: tuple[type[Fact], ...] = (
     PaymentReversed,
     InvoiceSealed,
     MeterHalted,
+    SignedBegun,
+    SignedRecordKept,
+    SignedRecordLost,
 )
 
 #: CloudEvents type -> the struct of its data

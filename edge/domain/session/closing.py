@@ -44,7 +44,7 @@ def stop(state: EvseState, session: Session, at: Instant, reason: StopReason, te
     return Step(
         state=replace(state, session=session),
         records=(facts.SessionStopping(session_id=session.session_id, reason=reason),),
-        effects=(OpenContactor(), ReadEnd(floor_wh=measured.last_wh)),
+        effects=(OpenContactor(), ReadEnd(session_id=session.session_id)),
     )
 
 
@@ -64,6 +64,8 @@ def ended(state: EvseState, event: ev.EndRead, terms: Terms) -> Step:
         measured = replace(measured, estimated=True)
     else:
         measured = charging.lump(measured, value.energy_wh, terms)
+        signed = event.signed_wh == measured.last_wh - measured.begin_wh
+        measured = replace(measured, signed=signed)
     if session.state.unwatched and not session.adrift:
         measured = charging.advance(session, measured, event.at, "SuspendedEVSE", terms)
     end = replace(event.at, utc=measured.accrual.ended_at)
@@ -233,7 +235,10 @@ def _draft(session: Session, reason: str, terms: Terms) -> InvoiceDraft:
         dated=session.dated,
         energy_wh=measured.last_wh - measured.begin_wh,
         meter=MeterRecord(
-            begin_wh=measured.begin_wh, end_wh=measured.last_wh, serial=measured.identity.serial
+            begin_wh=measured.begin_wh,
+            end_wh=measured.last_wh,
+            serial=measured.identity.serial,
+            signed=measured.signed,
         ),
         ended_by=reason,
         estimated=measured.estimated,

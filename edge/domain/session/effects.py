@@ -34,13 +34,16 @@ class Reverse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReadBegin(msgspec.Struct, frozen=True, kw_only=True):
-    """Confirm a begin reading and who the meter is."""
+    """Confirm a begin reading and who the meter is; a meter that signs begins to, with the price in words."""
+
+    session_id: str
+    tariff_text: str
 
 
 class ReadEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """Confirm an end reading, not below `floor_wh`."""
+    """Confirm an end reading once the contactor is open; a meter that signs gives its record."""
 
-    floor_wh: int
+    session_id: str
 
 
 class Energize(msgspec.Struct, frozen=True, kw_only=True):

@@ -63,10 +63,18 @@ class BeginRead(Base, frozen=True, kw_only=True):
 
 
 class EndRead(Base, frozen=True, kw_only=True):
-    """The confirmed end reading, or None when the meter could not give one in time."""
+    """The confirmed end reading, or None when the meter could not give one in time.
+
+    `signed_wh` is the energy that the meter's signed records prove, None where they prove none.
+    """
 
     value: MeterValue | None
     identity: MeterIdentity | None
+    signed_wh: int | None = None
+
+
+class SigningEnded(Base, frozen=True, kw_only=True):
+    """The meter has closed the session's signed record by itself (a power cut): nothing more can be signed in it."""
 
 
 class ReadFailed(Base, frozen=True, kw_only=True):
@@ -112,6 +120,7 @@ Event = (
     | MeterHaltedNow
     | BeginRead
     | EndRead
+    | SigningEnded
     | ReadFailed
     | PaymentAnswered
     | ClockBecameTrusted

@@ -57,6 +57,8 @@ def step(state: EvseState, event: ev.Event, terms: Terms) -> Step:  # noqa: PLR0
             return charging.begun(state, event, terms)
         case ev.ReadFailed():
             return opening.not_prepared(state, event)
+        case ev.SigningEnded():
+            return _signing_ended(state, event, terms)
         case ev.EndRead():
             return closing.ended(state, event, terms)
         case ev.PaymentAnswered():
@@ -73,6 +75,14 @@ def step(state: EvseState, event: ev.Event, terms: Terms) -> Step:  # noqa: PLR0
             return _ticked(state, event, terms)
         case _:
             assert_never(event)
+
+
+def _signing_ended(state: EvseState, event: ev.SigningEnded, terms: Terms) -> Step:
+    """What flows from now on would not be signed: the session ends here."""
+    session = state.session
+    if session is None or not isinstance(session.state, Charging | Resuming):
+        return Step(state=state)
+    return closing.stop(state, session, event.at, "power_cut", terms)
 
 
 def _numbered(state: EvseState, number: str) -> EvseState:

@@ -187,7 +187,7 @@ def plugged(state: EvseState, session: Session, at: Instant) -> Step:
     return Step(
         state=replace(state, session=preparing),
         records=(facts.VehicleConnected(session_id=session.session_id),),
-        effects=(ReadBegin(),),
+        effects=(ReadBegin(session_id=session.session_id, tariff_text=session.tariff_text),),
     )
 
 

@@ -44,7 +44,7 @@ def booted(state: EvseState, event: ev.Booted, terms: Terms) -> Step:
             session = replace(session, state=Resuming(since=event.at))
         case Stopping():
             assert session.measured is not None
-            more = (ReadEnd(floor_wh=session.measured.last_wh),)
+            more = (ReadEnd(session_id=session.session_id),)
         case Settling():
             more = (closing.settlement(session),)
         case AwaitingClock():

@@ -103,6 +103,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     began: Instant
     ended: Instant | None = None
     estimated: bool = False
+    signed: bool = False
     accrual: Accrual
 
 
