@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edge.cli.call import Call
+from edge.cli.call import CONFIG_DEFAULT, Call
 
 #: command -> module of edge.cli that holds a click command of the same name
 _COMMANDS = {
@@ -40,11 +40,39 @@ class _Commands(click.Group):
             return None
         command = getattr(importlib.import_module(f"edge.cli.{module}"), name)
         assert isinstance(command, click.Command)
+        _take_shared(command)
         return command
 
 
+def _remember(ctx: click.Context, option: click.Parameter, value: Path | None) -> None:
+    """What stands behind the command's name wins over what stands before it."""
+    if value is not None:
+        setattr(ctx.obj, option.opts[0].removeprefix("--"), value)
+
+
+def _shared(name: str, text: str) -> click.Option:
+    path = click.Path(path_type=Path)
+    return click.Option([name], type=path, help=text, expose_value=False, callback=_remember)
+
+
+_SHARED = (
+    _shared("--config", f"default {CONFIG_DEFAULT}"),
+    _shared("--db", "the till's database; default: as configured"),
+)
+
+
+def _take_shared(command: click.Command) -> None:
+    """`chargetill run --config F` means `chargetill --config F run`, unless a command has its own of that name."""
+    if isinstance(command, click.Group):
+        for part in command.commands.values():
+            _take_shared(part)
+        return
+    own = {name for parameter in command.params for name in parameter.opts}
+    command.params.extend(option for option in _SHARED if option.opts[0] not in own)
+
+
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", type=click.Path(path_type=Path), help="default /etc/chargetill/config.toml")
+@click.option("--config", type=click.Path(path_type=Path), help=f"default {CONFIG_DEFAULT}")
 @click.option("--db", type=click.Path(path_type=Path), help="the till's database; default: as configured")
 @click.option("--json", "as_json", is_flag=True, help="machine-readable output and errors")
 @click.version_option(package_name="chargetill")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import click
 
@@ -19,6 +20,8 @@ def run(call: Call) -> None:
     from edge.inventory import load
 
     config = load(config_file(call))
+    if call.db is not None:
+        config = replace(config, database=call.db)
     log.setup(config.log.format)
 
     async def main() -> None:

@@ -1,0 +1,54 @@
+"""The options that every command shares, before the command's name or behind it."""
+
+from __future__ import annotations
+
+import json
+from itertools import chain
+
+import click
+import pytest
+
+from edge.cli.root import root
+
+
+def commands(group, path=()):
+    """Every command that does something, with the words that call it."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+EVERY = dict(commands(root))
+
+
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
+def test_every_command_takes_the_shared_options_itself_and_explains_itself(words, call):
+    names = list(chain.from_iterable(p.opts for p in EVERY[words].params))
+    assert {"--config", "--db", "--json"} <= set(names)
+    assert len(names) == len(set(names))
+    done = call(*words, "-h")
+    assert (done.code, done.err) == (0, "")
+    assert "--json" in done.out
+
+
+def test_an_option_behind_the_command_means_the_same_and_wins(call, sold, tmp_path):
+    before = call("--db", sold, "ledger", "stats", "--json")
+    assert json.loads(before.out)["sessions"] == 4
+    assert call("ledger", "stats", "--json", "--db", sold).out == before.out
+    assert call("--db", tmp_path / "none.db", "ledger", "stats", "--db", sold, "--json").out == before.out
+    config = tmp_path / "config.toml"
+    config.write_text(f'[device]\ndatabase = "{sold}"\n')
+    assert call("ledger", "stats", "--config", config, "--json").out == before.out
+    done = call("run", "--config", tmp_path / "none.toml", "--json")
+    assert (done.code, done.error["code"]) == (2, "config.invalid")
+
+
+def test_the_daemon_keeps_its_journal_where_db_says(call, place, tmp_path):
+    elsewhere = tmp_path / "none" / "till.db"
+    done = call("run", "--config", place.config, "--db", elsewhere, "--json")
+    assert done.code == 3
+    assert str(elsewhere) in done.error["message"]
