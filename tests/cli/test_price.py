@@ -83,6 +83,21 @@ def test_failed_lines_stand_in_their_place_and_end_in_exit_1():
     assert set(answers[1]["error"]) == {"code", "message", "hint"}
 
 
+def test_half_a_character_fails_its_own_line_only():
+    """It could be read, but never written: as an id, as the name of a tax, in an error."""
+    tax = {"type": "\ud83d", "tax": 5}
+    document = {
+        "tariffId": "1",
+        "currency": "EUR",
+        "energy": {"prices": [{"priceKwh": 1}], "taxRates": [tax]},
+    }
+    code, lines = run(session(id="\ud800"), session(tariff=document), session(id="\U0001f50c"))
+    assert code == 1
+    answers = [json.loads(line) for line in lines]
+    assert [answer["id"] for answer in answers] == [None, None, "\U0001f50c"]
+    assert [("error" in answer) for answer in answers] == [True, True, False]
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

@@ -57,11 +57,14 @@ def freeze(tariff_document: bytes) -> FrozenTariff:
 
 
 def parse(document: bytes, *, bytes_max: int = DOCUMENT_BYTES_MAX) -> Any:
-    """JSON with exact numbers. Repeated names, NaN and oversize are refused. Raises ValueError."""
+    """JSON with exact numbers. Repeated names, NaN, halves of characters and oversize are refused.
+
+    Raises ValueError.
+    """
     if len(document) > bytes_max:
         raise ValueError(f"is larger than {bytes_max} bytes")
     try:
-        return json.loads(
+        value = json.loads(
             document,
             parse_float=Decimal,
             parse_int=_small_int,
@@ -74,6 +77,12 @@ def parse(document: bytes, *, bytes_max: int = DOCUMENT_BYTES_MAX) -> Any:
         raise ValueError("is not UTF-8") from e
     except json.JSONDecodeError as e:
         raise ValueError(f"is not JSON: {e.msg} in line {e.lineno}, column {e.colno}") from e
+    if b"\\ud" in document.lower():  # an escape of UTF-16: half of a pair can never be written again
+        try:
+            json.dumps(value, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError as e:
+            raise ValueError("holds half of a surrogate pair, which is no character") from e
+    return value
 
 
 def canonical(value: Any, depth: int = 0) -> str:

@@ -199,6 +199,8 @@ def test_mistakes_are_refused_with_their_place(document, place):
         b"{",
         b'{"id": NaN}',
         b'{"id": "1", "id": "2"}',
+        rb'{"id": "\uD800"}',
+        rb'{"\udfff": "1"}',
         b'"' + b"\xff" + b'"',
         b"[" * 100_000,
         b" " * (DOCUMENT_BYTES_MAX + 1),
