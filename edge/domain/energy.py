@@ -21,6 +21,13 @@ class MeterValue(msgspec.Struct, frozen=True, kw_only=True):
     current_ma: tuple[int, ...] | None = None
     voltage_mv: tuple[int, ...] | None = None
 
+    @property
+    def surely_wh(self) -> int:
+        """What has surely flowed since a register that this one is compared with: a coarse step may have begun
+        just before that one and ended just before this one.
+        """
+        return self.energy_wh - (self.resolution_wh - 1)
+
 
 class MeterIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """Who the meter says it is. A session ends at another identity only as `estimated`."""

@@ -6,23 +6,28 @@ Everything binds to 127.0.0.1. `cut_power` takes the mains away from all of it a
 from __future__ import annotations
 
 import random
+from datetime import datetime
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, Literal, Protocol, Self, assert_never
 
 from hw.meters import profile as profiles
 from hw.virtual.cards import Phone, UidCard, VirtualCard
 from hw.virtual.charge_point import VirtualWallbox
 from hw.virtual.clock import VirtualClock
-from hw.virtual.meter import Fault, VirtualMeter
+from hw.virtual.meter import VirtualMeter
 from hw.virtual.modbus_server import RtuServer, TcpServer, Unit
 from hw.virtual.nfc_udp import UdpField
 from hw.virtual.outlet import Car, Outlet
 from hw.virtual.pcscd import SOCKET_VARIABLE, Pcscd
+from hw.virtual.signed_meters import VirtualBsm, VirtualEm580, VirtualWm3m4
 from hw.virtual.vpcd import VpcdField
 
 METER_UNIT: Final = 1
 WALLBOX_UNIT: Final = 2
-METER_PROFILE: Final = "eastron_sdm630"
+#: Meters of the virtual world: a plain one on a serial line, and those that sign, behind a gateway.
+MeterKind = Literal["eastron_sdm630", "em580", "wm3m4", "bsm"]
+_PLAIN: Final = "eastron_sdm630"
+_SIGNED_PROFILE: Final = "carlo_gavazzi_em580"
 
 #: The register of a meter that has been in use: a session's energy is never the whole of it.
 _REGISTER_WH: Final = 4_711_280
@@ -47,6 +52,20 @@ class Field(Protocol):
     async def close(self) -> None: ...
 
 
+class _Mains:
+    """A unit that is silent while its line is broken or the power is gone."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self.silent = False
+
+    def read(self, function: int, address: int, count: int) -> list[int] | None:
+        return None if self.silent else self.unit.read(function, address, count)
+
+    def write(self, function: int, address: int, values: list[int]) -> bool:
+        return not self.silent and self.unit.write(function, address, values)
+
+
 class World:
     """One virtual EVSE with its reader. Made by `start`.
 
@@ -54,10 +73,10 @@ class World:
     needs to find it.
     """
 
-    def __init__(self, clock: VirtualClock, field: Field, meter_link: Path) -> None:
+    def __init__(self, clock: VirtualClock, field: Field, meter_link: Path, meter: MeterKind) -> None:
         self.outlet = Outlet(clock.now_ns)
         self.wallbox = VirtualWallbox(self.outlet, clock.now_ns)
-        self.meter = VirtualMeter(profiles.load(METER_PROFILE), self.outlet, offset_wh=_REGISTER_WH)
+        self.meter_options: dict[str, str | int] = {"driver": meter, "unit": METER_UNIT}
         self.field = field
         self.reader: dict[str, str] = {}
         self.environment: dict[str, str] = {}
@@ -65,31 +84,77 @@ class World:
         self._draw = random.Random()  # noqa: S311  (a phone's UID, not a secret)
         self._wallboxes: dict[int, Unit] = {WALLBOX_UNIT: self.wallbox}
         self._tcp = TcpServer(self._wallboxes)
-        self._rtu = RtuServer({METER_UNIT: self.meter}, link=meter_link)
+        self._meter = _Mains(self._made(meter))
+        self._rtu = RtuServer({METER_UNIT: self._meter}, link=meter_link)
+        self._gateway = TcpServer({METER_UNIT: self._meter})
         self._meter_link = meter_link
+        self._plain = meter == _PLAIN
 
     @classmethod
-    async def start(cls, clock: VirtualClock, *, meter_link: Path, pcscd: Pcscd | None = None) -> Self:
-        """Everything powered, no car, no card. The meter's serial line is a pty behind `meter_link`.
+    async def start(
+        cls,
+        clock: VirtualClock,
+        *,
+        meter_link: Path,
+        meter: MeterKind = "eastron_sdm630",
+        pcscd: Pcscd | None = None,
+    ) -> Self:
+        """Everything powered, no car, no card. The plain meter's serial line is a pty behind `meter_link`.
 
         The reader is nfcpy's udp field, or a virtual one of `pcscd`.
         """
         if pcscd is None:
             udp = await UdpField.start()
-            world = cls(clock, udp, meter_link)
+            world = cls(clock, udp, meter_link, meter)
             world.reader = {"driver": "nfc", "path": udp.path}
         else:
-            world = cls(clock, VpcdField(pcscd.connect), meter_link)
+            world = cls(clock, VpcdField(pcscd.connect), meter_link, meter)
             world.reader = {"driver": "pcsc", "reader": "Virtual PCD 00 00"}
             world.environment = {SOCKET_VARIABLE: pcscd.address}
         await world._tcp.start()
         await world._rtu.start()
+        await world._gateway.start()
+        world._name_meter()
         return world
 
+    def _made(self, kind: MeterKind) -> Unit:
+        def energy_wh() -> int:
+            return self.register_wh
+
+        def now() -> datetime:
+            return self._clock.now().utc
+
+        match kind:
+            case "eastron_sdm630":
+                return VirtualMeter(profiles.load(_PLAIN), self.outlet, offset_wh=_REGISTER_WH)
+            case "em580":
+                profile = profiles.load(_SIGNED_PROFILE)
+                plain = VirtualMeter(profile, self.outlet, offset_wh=_REGISTER_WH)
+                return VirtualEm580(energy_wh=energy_wh, now=now, plain=plain)
+            case "wm3m4":
+                return VirtualWm3m4(energy_wh=energy_wh, now=now, power_w=self.outlet.power_w)
+            case "bsm":
+                return VirtualBsm(energy_wh=energy_wh, now=now, power_w=self.outlet.power_w)
+            case _:
+                assert_never(kind)
+
+    def _name_meter(self) -> None:
+        """The meter's section of a configuration, with its driver first."""
+        if self._plain:
+            self.meter_options |= {"driver": "register", "profile": _PLAIN}
+            self.meter_options |= {"port": str(self._meter_link), "gap_ms": 5}
+        else:
+            self.meter_options["port"] = self._gateway.address
+
     @property
-    def meter_port(self) -> str:
-        """The meter's serial line."""
-        return str(self._meter_link)
+    def meter(self) -> Unit:
+        """The meter, whatever it is."""
+        return self._meter.unit
+
+    @property
+    def step_wh(self) -> int:
+        """The step of its energy register."""
+        return 10 if isinstance(self._meter.unit, VirtualWm3m4 | VirtualBsm) else 1
 
     @property
     def wallbox_port(self) -> str:
@@ -123,22 +188,25 @@ class World:
 
     def silence_meter(self, *, silent: bool) -> None:
         """The meter's line breaks, or is mended."""
-        self.meter.fail(Fault.SILENT if silent else None)
+        self._meter.silent = silent
 
     async def cut_power(self) -> None:
         """Mains gone: the contactor falls open, and every device is silent."""
         self.outlet.switch(closed=False)
         self.wallbox.silent = True
-        self.meter.fail(Fault.SILENT)
+        self._meter.silent = True
+        if isinstance(self._meter.unit, VirtualEm580 | VirtualWm3m4 | VirtualBsm):
+            self._meter.unit.cut_power()
         await self.field.remove()
 
     def restore_power(self) -> None:
         """Mains back: the meter kept its register, the wallbox starts as it left the factory."""
         self.wallbox = VirtualWallbox(self.outlet, self._clock.now_ns)
         self._wallboxes[WALLBOX_UNIT] = self.wallbox
-        self.meter.fail(None)
+        self._meter.silent = False
 
     async def close(self) -> None:
         await self.field.close()
         await self._tcp.stop()
         await self._rtu.stop()
+        await self._gateway.stop()

@@ -168,6 +168,56 @@ def test_included_units_of_a_plan_last_over_several_sessions_and_a_power_cut(tmp
     assert stranger_to_the_plan["payable"] > 0.35
 
 
+@pytest.mark.parametrize("meter", ["em580", "wm3m4", "bsm"])
+def test_a_meter_that_signs_proves_the_energy_of_the_invoice(tmp_path, meter):
+    held = play(
+        tmp_path,
+        f"""
+        name = "A meter that signs, and a daemon that is killed in mid-session"
+        meter = "{meter}"
+        speed = 120
+        when = [
+          {{ at_s = 0, plug = "car that takes 11 kW" }},
+          {{ at_s = 20, tap = "card A" }},
+          {{ at_s = 300, kill_daemon_for_s = 60 }},
+          {{ at_s = 600, unplug = true }},
+        ]
+        [then]
+        sessions = 1
+        invoices = 1
+        """,
+    )
+
+    assert held["agree"]
+    [invoice] = held["till"]["invoices"]
+    assert invoice["meter"]["signed"]
+    assert not invoice["estimated"]
+
+
+def test_what_a_meter_can_sign_no_more_is_not_sold(tmp_path):
+    held = play(
+        tmp_path,
+        """
+        name = "An EM580 closes its record in a power cut, so the session ends there"
+        meter = "em580"
+        speed = 120
+        when = [
+          { at_s = 0, tap = "card A" },
+          { at_s = 20, plug = "car that takes 11 kW" },
+          { at_s = 400, cut_power_for_s = 120 },
+          { at_s = 900, unplug = true },
+        ]
+        [then]
+        sessions = 1
+        invoices = 1
+        """,
+    )
+
+    assert held["agree"]
+    [invoice] = held["till"]["invoices"]
+    assert (invoice["ended_by"], invoice["meter"]["signed"]) == ("power_cut", True)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

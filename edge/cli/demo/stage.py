@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -11,6 +12,7 @@ import socket
 import sys
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -21,7 +23,7 @@ from edge.errors import TillError
 from hw.virtual.broker import EmbeddedBroker, Mosquitto
 from hw.virtual.clock import VirtualClock
 from hw.virtual.pcscd import Pcscd
-from hw.virtual.world import CARDS, METER_PROFILE, METER_UNIT, WALLBOX_UNIT, World
+from hw.virtual.world import CARDS, WALLBOX_UNIT, World
 
 #: Starting a daemon takes a second or two on a Pi; this is for a machine that is busy with tests.
 _START_MAX_S = 60
@@ -192,7 +194,7 @@ class Stage:
         clock = VirtualClock(speed=story.pace, base_ns=base_ns)
         pcscd = Pcscd().__enter__() if parts.pcsc else None
         broker = (Mosquitto if parts.mosquitto else EmbeddedBroker).start()
-        world = await World.start(clock, meter_link=folder / "meter0", pcscd=pcscd)
+        world = await World.start(clock, meter_link=folder / "meter0", meter=story.meter, pcscd=pcscd)
         proxy = Proxy(broker.port)
         await proxy.open()
         stage = cls(folder, story, clock, world, proxy, screen_port)
@@ -258,7 +260,7 @@ class Stage:
         key.write_text(secrets.token_hex(32) + "\n")
         (folder / "members.toml").write_text(_members(self.story.hold_minor))
         origin = self.clock.origin.isoformat()
-        reader = "\n".join(f'{name} = "{value}"' for name, value in self.world.reader.items())
+        reader, meter = _toml(self.world.reader), _toml(self.world.meter_options)
         (folder / "config.toml").write_text(
             f"""# Written by the demo. Virtual hardware, a virtual clock, nothing beyond this machine.
 [device]
@@ -317,11 +319,7 @@ poll_s = 2.0
 stale_s = 60
 
 [evse.meter]
-driver = "register"
-profile = "{METER_PROFILE}"
-port = "{self.world.meter_port}"
-unit = {METER_UNIT}
-gap_ms = 5
+{meter}
 
 [evse.charge_point]
 driver = "heidelberg"
@@ -330,6 +328,10 @@ unit = {WALLBOX_UNIT}
 lease_s = 60.0
 """
         )
+
+
+def _toml(options: Mapping[str, str | int]) -> str:
+    return "\n".join(f"{name} = {json.dumps(value)}" for name, value in options.items())
 
 
 def _members(limit_minor: int) -> str:

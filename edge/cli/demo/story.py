@@ -30,6 +30,7 @@ from msgspec import Meta
 from edge import strict
 from edge.domain.plan import load_plan
 from edge.errors import CallError
+from hw.virtual.world import MeterKind
 
 #: A story lasts a day at most (virtual seconds), so that no typing error makes a demo run for ever.
 _AT_MAX_S = 86_400
@@ -77,6 +78,7 @@ class Then(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class Story(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`tariff` is in short words, or a whole OCPI tariff as a table. `plan` is that of card A, as a table.
+    `meter` chooses one that signs (`em580`, `wm3m4`, `bsm`).
 
     `speed` is virtual seconds per second; without it a story of an hour passes within about half a minute.
     """
@@ -84,6 +86,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     name: str
     tariff: str | dict[str, Any] = "0.49/kWh, VAT 19 %"
     plan: dict[str, Any] | None = None
+    meter: MeterKind = "eastron_sdm630"
     hold_minor: Annotated[int, Meta(ge=1, le=1_000_000)] = 6000
     speed: Annotated[int, Meta(ge=1, le=200)] | None = None
     when: tuple[Scene, ...]

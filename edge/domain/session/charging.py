@@ -113,17 +113,18 @@ def sampled(state: EvseState, session: Session, value: MeterValue, terms: Terms)
     assert measured is not None
     if value.energy_wh < measured.last_wh:
         return Step(state=state)
+    reached_wh = max(measured.last_wh, value.surely_wh)
     before = measured.accrual.ended_at
     kind = charging_state(state, charging)
     interval = Interval(
         end=session_time(session, value.at),
-        energy_wh=value.energy_wh - measured.last_wh,
+        energy_wh=reached_wh - measured.last_wh,
         state=kind,
         current_ma=None if value.current_ma is None else sum(value.current_ma),
         power_w=value.power_w,
     )
     accrual = pricing.extend(terms.compiled, measured.accrual, interval)
-    measured = replace(measured, accrual=accrual, last_wh=value.energy_wh)
+    measured = replace(measured, accrual=accrual, last_wh=reached_wh)
     session = replace(session, measured=measured)
     if _limit_reached(session, measured, kind, value.power_w, terms):
         return closing.stop(replace(state, session=session), session, value.at, "limit", terms)

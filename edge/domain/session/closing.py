@@ -7,6 +7,7 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from edge.domain import pricing
+from edge.domain.energy import MeterValue
 from edge.domain.instant import Instant
 from edge.domain.invoice import InvoiceDraft, MeterRecord, Paid, TariffText
 from edge.domain.ledger import facts
@@ -63,9 +64,9 @@ def ended(state: EvseState, event: ev.EndRead, terms: Terms) -> Step:
     if value is None or not believed:
         measured = replace(measured, estimated=True)
     else:
-        measured = charging.lump(measured, value.energy_wh, terms)
-        signed = event.signed_wh == measured.last_wh - measured.begin_wh
-        measured = replace(measured, signed=signed)
+        signed_wh = _register_signed(measured, value, event.signed_wh)
+        measured = charging.lump(measured, value.energy_wh if signed_wh is None else signed_wh, terms)
+        measured = replace(measured, signed=signed_wh is not None)
     if session.state.unwatched and not session.adrift:
         measured = charging.advance(session, measured, event.at, "SuspendedEVSE", terms)
     end = replace(event.at, utc=measured.accrual.ended_at)
@@ -73,6 +74,16 @@ def ended(state: EvseState, event: ev.EndRead, terms: Terms) -> Step:
     return _settle(
         state, replace(session, measured=measured), measured, session.state.reason, event.at, terms
     )
+
+
+def _register_signed(measured: Measured, value: MeterValue, signed_wh: int | None) -> int | None:
+    """The end register by what the meter signed, where that agrees with what it showed; its step may be coarser."""
+    if signed_wh is None:
+        return None
+    register_wh = measured.begin_wh + signed_wh
+    if abs(register_wh - value.energy_wh) > 2 * value.resolution_wh or register_wh < measured.last_wh:
+        return None
+    return register_wh
 
 
 def _settle(

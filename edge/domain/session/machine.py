@@ -133,7 +133,7 @@ def _identified(state: EvseState, event: ev.MeterIdentified, terms: Terms) -> St
 def _metered(state: EvseState, event: ev.MeterAccepted, terms: Terms) -> Step:
     value = event.value
     state = replace(
-        state, register_wh=value.energy_wh, power_w=value.power_w, meter_seen=value.at, halted=None
+        state, register_wh=value.surely_wh, power_w=value.power_w, meter_seen=value.at, halted=None
     )  # fmt: skip
     session = state.session
     if session is None:
