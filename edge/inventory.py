@@ -22,6 +22,7 @@ from edge.runtime.clock import SystemClock
 from edge.runtime.plans import load_plans
 from edge.sync.options import UplinkOptions
 from hw import registry
+from hw.bus.budget import Budget, budgets
 from hw.bus.pool import BusPool
 
 
@@ -81,9 +82,25 @@ def check(path: Path) -> Config:
             problems += e.problems
         except CallError as e:
             problems.append(f"{path}: {e.message}" + (f" ({e.hint})" if e.hint else ""))
+    if not problems:
+        problems += [f"{path}: {p}" for budget in line_budgets(config) for p in budget.problems]
     if problems:
         raise ConfigError(tuple(problems))
     return config
+
+
+def line_budgets(config: Config) -> list[Budget]:
+    """What a round of polls takes on each Modbus line, and whether that fits."""
+    loads = [
+        load
+        for evse in config.evses
+        for load in (
+            registry.line_load("meter", evse.meter.name, evse.meter.options),
+            registry.line_load("evse", evse.charge_point.name, evse.charge_point.options),
+        )
+        if load is not None
+    ]
+    return list(budgets(loads))
 
 
 def make_clock(config: Config) -> Clock:

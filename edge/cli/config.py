@@ -18,10 +18,18 @@ def config() -> None:
 def check(call: Call) -> None:
     """Read the file and everything it names; every mistake at once."""
     from edge.inventory import check as check_all
+    from edge.inventory import line_budgets
 
     path = config_file(call)
     checked = check_all(path)
+    lines = line_budgets(checked)
+    summary = f"{path}: fine, {len(checked.evses)} EVSE(s), {len(checked.readers)} reader(s)"
+    rounds = [
+        f"  {line.port}: {line.devices} device(s), a round of polls takes {line.round_s:.2f} s, "
+        f"{line.dead_unit_s:.2f} s with one of them dead"
+        for line in lines
+    ]
     call.say(
-        {"ok": True, "file": str(path), "evses": [e.section.id for e in checked.evses]},
-        f"{path}: fine, {len(checked.evses)} EVSE(s), {len(checked.readers)} reader(s)",
+        {"ok": True, "file": str(path), "evses": [e.section.id for e in checked.evses], "lines": lines},
+        "\n".join([summary, *rounds]),
     )
