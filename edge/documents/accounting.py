@@ -1,0 +1,100 @@
+"""The invoice as CSV for accountants (RFC 4180): one row per line, allowance, charge, tax and rounding.
+
+The column `amount` sums to what is payable. Numbers have a point and no separators, times their offset.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+
+from edge.documents.invoice_json import invoice_json
+from edge.documents.sale import Sale
+from edge.domain.invoice import Invoice
+
+COLUMNS = (
+    "number", "issued_at", "begin", "end", "evse_id", "session_id", "account", "payment",
+    "row", "description", "quantity", "unit", "unit_price", "price_unit", "price_includes_tax",
+    "tax", "tax_rate", "tax_base", "amount", "currency",
+)  # fmt: skip
+#: A cell that a spreadsheet would run as a formula starts with one of these.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def heading() -> bytes:
+    """The line of column names."""
+    return _written([COLUMNS])
+
+
+def accounting_rows(sale: Sale, _language: str = "en") -> bytes:
+    """The rows of one invoice, without the heading. The words of a table are the same in every language."""
+    return _written([row.get(column) for column in COLUMNS] for row in _rows(sale.invoice))
+
+
+def _rows(invoice: Invoice) -> Iterator[dict[str, object]]:
+    view = invoice_json(invoice)
+    draft = invoice.draft
+    shared: dict[str, object] = {
+        "number": view["number"],
+        "issued_at": view["issued_at"],
+        "begin": view["begin"],
+        "end": view["end"],
+        "evse_id": draft.place.evse_id,
+        "session_id": draft.session_id,
+        "account": draft.account,
+        "payment": draft.paid.method,
+        "currency": draft.currency,
+    }
+    for line in view["lines"]:
+        yield shared | _taxed(line["taxes"]) | {
+            "row": "line",
+            "description": line["dimension"],
+            "quantity": line["quantity"],
+            "unit": line["unit"],
+            "unit_price": line["unit_price"],
+            "price_unit": line["price_unit"],
+            "price_includes_tax": "yes" if draft.tax_included else "no",
+            "amount": line["before_taxes"],
+        }
+    for kind, sign in (("allowances", -1), ("charges", 1)):
+        for a in view[kind]:
+            yield shared | _taxed(a["taxes"]) | {
+                "row": kind.removesuffix("s"),
+                "description": a["reason"],
+                "amount": sign * a["amount"],
+            }
+    for tax in view["taxes"]:
+        yield shared | {
+            "row": "tax",
+            "tax": tax["name"],
+            "tax_rate": tax["rate"],
+            "tax_base": tax["base"],
+            "amount": tax["amount"],
+        }
+    if view["rounding"]:
+        yield shared | {"row": "rounding", "amount": view["rounding"]}
+
+
+def _taxed(taxes: list[dict[str, object]]) -> dict[str, object]:
+    return {
+        "tax": " + ".join(str(t["name"]) for t in taxes),
+        "tax_rate": " + ".join(str(t["rate"]) for t in taxes),
+    }
+
+
+def _written(rows: Iterable[Iterable[object]]) -> bytes:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    for row in rows:
+        writer.writerow([_cell(value) for value in row])
+    return out.getvalue().encode()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return value

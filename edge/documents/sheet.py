@@ -1,0 +1,248 @@
+"""What a person reads on an invoice, laid out for nobody in particular: HTML, page and roll set the same sheet.
+
+Numbers, money and dates are written as the language's country writes them (CLDR, through babel).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from functools import cache
+from zoneinfo import ZoneInfo
+
+import msgspec
+from babel import Locale
+from babel.dates import format_date
+from babel.numbers import format_currency, format_decimal
+
+from edge.documents.invoice_json import quantity
+from edge.documents.sale import Sale
+from edge.documents.words import Words, words_in
+from edge.domain.invoice import InvoiceDraft
+from edge.domain.money import exponent, from_minor
+from edge.domain.pricing import InvoiceLine
+from edge.domain.tariffs import TaxRate
+
+_PRICE_PLACES = 10  # of a unit price beyond the currency's own; tariffs have a few
+_FREE_SPACES = str.maketrans({"\u202f": "\u00a0"})  # a narrow space is not in every font
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A label and what stands beside it."""
+
+    label: str
+    value: str
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the bill; its amount is net."""
+
+    name: str
+    quantity: str
+    price: str
+    tax: str
+    amount: str
+    note: str = ""
+
+
+class Sheet(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole invoice in words. `remarks` are sentences; `adjustments` stand below the lines.
+
+    `basis` says whether unit prices are with or without tax; amounts of lines are without.
+    """
+
+    words: Words
+    number: str
+    issued: str
+    seller: tuple[str, ...]
+    place: tuple[str, ...]
+    facts: tuple[Row, ...]
+    items: tuple[Item, ...]
+    adjustments: tuple[Row, ...]
+    net: Row
+    taxes: tuple[Row, ...]
+    rounding: Row | None
+    total: Row
+    payment: tuple[Row, ...]
+    remarks: tuple[str, ...]
+    footer: str
+    basis: str
+
+
+def sheet(sale: Sale, language: str) -> Sheet:
+    """The invoice as its reader's language tells it."""
+    invoice, draft, figures = sale.invoice, sale.invoice.draft, sale.invoice.draft.figures
+    words = words_in(language)
+    told = Numbers(words, draft)
+    adjustments = [
+        Row(words.reasons[a.reason], told.money(sign * a.amount_minor))
+        for given, sign in ((figures.allowances, -1), (figures.charges, 1))
+        for a in given
+    ]
+    taxes = [
+        Row(
+            words.tax_of.format(
+                name=words.tax_name(t.name), percent=told.percent(t.percent), base=told.money(t.base_minor)
+            ),
+            told.money(t.amount_minor),
+        )
+        for t in figures.taxes
+    ]
+    rounding = figures.rounding_minor
+    return Sheet(
+        words=words,
+        number=invoice.number,
+        issued=told.day(invoice.issued_at),
+        seller=(
+            draft.seller.name,
+            *(part.strip() for part in draft.seller.address.split(",")),
+            f"{words.tax_id} {draft.seller.tax_id}",
+        ),
+        place=(
+            f"{draft.place.label} · {draft.place.evse_id}",
+            *(part.strip() for part in draft.place.address.split(",")),
+        ),
+        facts=_facts(draft, words, told),
+        items=tuple(_item(line, draft, words, told) for line in figures.lines),
+        adjustments=tuple(adjustments),
+        net=Row(words.net, told.money(figures.total_before_taxes_minor)),
+        taxes=tuple(taxes),
+        rounding=Row(words.rounding, told.money(rounding)) if rounding else None,
+        total=Row(words.total, told.money(figures.payable_minor)),
+        payment=_payment(draft, words, told),
+        remarks=_remarks(draft, words, told),
+        footer=words.footer.format(hash=draft.tariff.hash),
+        basis=words.with_tax if draft.tax_included else words.without_tax,
+    )
+
+
+class Numbers:
+    """Numbers of one currency in one language."""
+
+    def __init__(self, words: Words, draft: InvoiceDraft) -> None:
+        self._locale = _locale(words.locale)
+        self._currency = draft.currency
+        self._zone = ZoneInfo(draft.place.time_zone)
+
+    def money(self, amount_minor: int) -> str:
+        """An amount with all places of its currency."""
+        return self._written(from_minor(amount_minor, self._currency), more=0)
+
+    def price(self, price: Decimal) -> str:
+        """A unit price with at least the currency's places, and as many more as it has."""
+        return self._written(price, more=_PRICE_PLACES)
+
+    def number(self, value: Decimal | int, *, places: int = 0) -> str:
+        pattern = "#,##0" + ("." + "0" * places if places else "")
+        return str(format_decimal(value, format=pattern, locale=self._locale)).translate(_FREE_SPACES)
+
+    def percent(self, percent: Decimal) -> str:
+        shown = format_decimal(percent.normalize(), locale=self._locale, format="0.####")
+        return f"{shown}\u00a0%"
+
+    def day(self, at: datetime) -> str:
+        return str(format_date(at.astimezone(self._zone), "long", locale=self._locale))
+
+    def moment(self, at: datetime) -> str:
+        """Day, time and offset from UTC in the place's own time: an hour that comes twice is told apart."""
+        local = at.astimezone(self._zone)
+        offset = local.strftime("%z")
+        day = format_date(local, "medium", locale=self._locale)
+        return f"{day}, {local:%H:%M:%S} (UTC{offset[:3]}:{offset[3:5]})"
+
+    def _written(self, amount: Decimal, *, more: int) -> str:
+        pattern = _money_pattern(self._locale, exponent(self._currency), more)
+        shown = format_currency(
+            amount,
+            self._currency,
+            format=pattern,
+            locale=self._locale,
+            currency_digits=False,
+            decimal_quantization=True,
+        )
+        return str(shown).translate(_FREE_SPACES)
+
+
+@cache
+def _locale(name: str) -> Locale:
+    return Locale.parse(name)
+
+
+@cache
+def _money_pattern(locale: Locale, places: int, more: int) -> str:
+    """The language's pattern for money, with the places of our currency table in it."""
+    decimals = "0" * places + "#" * more
+    pattern = locale.currency_formats["standard"].pattern
+    return str(pattern).replace("0.00", f"0.{decimals}" if decimals else "0")
+
+
+def _facts(draft: InvoiceDraft, words: Words, told: Numbers) -> tuple[Row, ...]:
+    elapsed = int((draft.end - draft.begin).total_seconds())
+    energy = words.kwh(draft.energy_wh) + (f" ({words.estimated})" if draft.estimated else "")
+    return (
+        Row(words.begin, told.moment(draft.begin)),
+        Row(words.end, told.moment(draft.end)),
+        Row(words.duration, _duration(elapsed)),
+        Row(words.energy, energy),
+        Row(
+            f"{words.meter} {draft.meter.serial or words.unknown}",
+            f"{_register(draft.meter.begin_wh, told)} – {_register(draft.meter.end_wh, told)}\u00a0kWh",
+        ),
+    )
+
+
+def _register(wh: int, told: Numbers) -> str:
+    return told.number(Decimal(wh) / 1000, places=3)
+
+
+def _duration(seconds: int) -> str:
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}\u00a0h"
+
+
+def _item(line: InvoiceLine, draft: InvoiceDraft, words: Words, told: Numbers) -> Item:
+    billed = quantity(line.quantity)
+    match line.dimension:
+        case "ENERGY":
+            amount = f"{told.number(Decimal(billed) / 1000, places=3)}\u00a0kWh"
+            per = "/kWh"
+        case "FLAT":
+            amount, per = told.number(billed), ""
+        case _:
+            amount, per = _duration(int(billed)), f"/{words.hours}"
+    return Item(
+        name=words.dimensions[line.dimension],
+        quantity=amount,
+        price=told.price(line.unit_price) + per,
+        tax=_tax(line.taxes, told),
+        amount=told.money(line.before_taxes_minor),
+        note=words.included if line.included else "",
+    )
+
+
+def _tax(taxes: tuple[TaxRate, ...], told: Numbers) -> str:
+    return " + ".join(told.percent(t.percent) for t in taxes) or "–"
+
+
+def _payment(draft: InvoiceDraft, words: Words, told: Numbers) -> tuple[Row, ...]:
+    rows = [Row(words.methods[draft.paid.method], told.money(draft.paid.captured_minor))]
+    due = draft.figures.payable_minor - draft.paid.captured_minor
+    if due:
+        rows.append(Row(words.due, told.money(due)))
+    return tuple(rows)
+
+
+def _remarks(draft: InvoiceDraft, words: Words, told: Numbers) -> tuple[str, ...]:
+    hold = draft.paid.hold_minor
+    said = [
+        f"{words.tariff}: {draft.tariff.text}",
+        f"{words.plan}: {draft.plan.text}" if draft.plan else "",
+        f"{words.account}: {draft.account}" if draft.account else "",
+        words.held.format(amount=told.money(hold))
+        if hold is not None and hold > draft.paid.captured_minor
+        else "",
+        words.signed if draft.meter.signed else "",
+        "" if draft.dated else words.undated,
+    ]
+    return tuple(sentence for sentence in said if sentence)

@@ -1,0 +1,209 @@
+"""The words of every document, by language. A new language is one more entry at the end of this file."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from edge.domain.invoice import InvoiceDraft
+
+
+class Words(msgspec.Struct, frozen=True, kw_only=True):
+    """The phrases of one language; `locale` is the one whose numbers and dates go with it."""
+
+    language: str
+    locale: str
+    point: str
+    title: str
+    number: str
+    issued: str
+    seller: str
+    place: str
+    begin: str
+    end: str
+    duration: str
+    energy: str
+    estimated: str
+    undated: str
+    meter: str
+    signed: str
+    unknown: str
+    tariff: str
+    plan: str
+    account: str
+    driver: str
+    session: str
+    included: str
+    untaxed: str
+    description: str
+    quantity: str
+    unit_price: str
+    vat: str
+    amount: str
+    net: str
+    with_tax: str
+    without_tax: str
+    tax_of: str
+    rounding: str
+    total: str
+    paid: str
+    due: str
+    held: str
+    hours: str
+    each: str
+    page: str
+    footer: str
+    tax_id: str
+    tax_names: dict[str, str]
+    dimensions: dict[str, str]
+    reasons: dict[str, str]
+    methods: dict[str, str]
+
+    def local(self, at: datetime, draft: InvoiceDraft) -> datetime:
+        """Whole seconds in the place's own time, with its offset."""
+        return at.astimezone(ZoneInfo(draft.place.time_zone)).replace(microsecond=0)
+
+    def kwh(self, energy_wh: int) -> str:
+        """Wh as kWh with three places: 12345 as 12.345 kWh."""
+        return f"{energy_wh // 1000}{self.point}{energy_wh % 1000:03d} kWh"
+
+    def tax_name(self, name: str) -> str:
+        return self.tax_names.get(name, name)
+
+
+_ENGLISH = Words(
+    language="en",
+    locale="en",
+    point=".",
+    title="Invoice",
+    number="Invoice number",
+    issued="Date of issue",
+    seller="Seller",
+    place="Charging station",
+    begin="Begin",
+    end="End",
+    duration="Duration",
+    energy="Energy",
+    estimated="estimated",
+    undated="Begin and end are from a clock that was not confirmed",
+    meter="Meter",
+    signed="Meter values are signed by the meter",
+    unknown="without serial number",
+    tariff="Price shown before the start",
+    plan="Membership",
+    account="Account",
+    driver="Driver at the charging station",
+    session="Charging session",
+    included="included in your membership",
+    untaxed="No VAT applies to this price",
+    description="Description",
+    quantity="Quantity",
+    unit_price="Unit price",
+    vat="VAT",
+    amount="Net amount",
+    net="Net total",
+    with_tax="incl. VAT",
+    without_tax="excl. VAT",
+    tax_of="{name} {percent} on {base}",
+    rounding="Rounding",
+    total="Total",
+    paid="Paid",
+    due="Still to pay",
+    held="Amount held before charging: {amount}; the rest was released",
+    hours="h",
+    each="each",
+    page="Page {page} of {pages}",
+    footer="Tariff {hash}",
+    tax_id="Tax ID",
+    tax_names={"VAT": "VAT"},
+    dimensions={
+        "ENERGY": "Energy",
+        "TIME": "Charging time",
+        "PARKING_TIME": "Parking after charging",
+        "FLAT": "Session fee",
+    },
+    reasons={
+        "minimum price": "Minimum price",
+        "maximum price": "Maximum price reached",
+        "amount held": "Above the amount held: not charged",
+    },
+    methods={
+        "account": "Charged to your account",
+        "terminal": "Paid by card",
+        "card": "Paid by card",
+        "upstream": "Settled by your provider",
+    },
+)
+
+_GERMAN = Words(
+    language="de",
+    locale="de",
+    point=",",
+    title="Rechnung",
+    number="Rechnungsnummer",
+    issued="Rechnungsdatum",
+    seller="Verkäufer",
+    place="Ladestation",
+    begin="Beginn",
+    end="Ende",
+    duration="Dauer",
+    energy="Energie",
+    estimated="geschätzt",
+    undated="Beginn und Ende stammen von einer nicht bestätigten Uhr",
+    meter="Zähler",
+    signed="Die Messwerte sind vom Zähler signiert",
+    unknown="ohne Seriennummer",
+    tariff="Preis, der vor dem Start angezeigt wurde",
+    plan="Mitgliedschaft",
+    account="Konto",
+    driver="Fahrer an der Ladestation",
+    session="Ladevorgang",
+    included="in Ihrer Mitgliedschaft enthalten",
+    untaxed="Auf diesen Preis fällt keine Umsatzsteuer an",
+    description="Leistung",
+    quantity="Menge",
+    unit_price="Einzelpreis",
+    vat="USt.",
+    amount="Nettobetrag",
+    net="Summe netto",
+    with_tax="inkl. USt.",
+    without_tax="zzgl. USt.",
+    tax_of="{name} {percent} auf {base}",
+    rounding="Rundung",
+    total="Gesamtbetrag",
+    paid="Bezahlt",
+    due="Noch zu zahlen",
+    held="Vor dem Laden reserviert: {amount}; der Rest wurde freigegeben",
+    hours="Std.",
+    each="einmal",
+    page="Seite {page} von {pages}",
+    footer="Tarif {hash}",
+    tax_id="USt-IdNr./Steuernr.",
+    tax_names={"VAT": "USt."},
+    dimensions={
+        "ENERGY": "Energie",
+        "TIME": "Ladezeit",
+        "PARKING_TIME": "Standzeit nach dem Laden",
+        "FLAT": "Grundgebühr",
+    },
+    reasons={
+        "minimum price": "Mindestpreis",
+        "maximum price": "Höchstpreis erreicht",
+        "amount held": "Über dem reservierten Betrag: nicht berechnet",
+    },
+    methods={
+        "account": "Ihrem Konto belastet",
+        "terminal": "Mit Karte bezahlt",
+        "card": "Mit Karte bezahlt",
+        "upstream": "Über Ihren Anbieter abgerechnet",
+    },
+)
+
+LANGUAGES = {words.language: words for words in (_ENGLISH, _GERMAN)}
+
+
+def words_in(language: str) -> Words:
+    """The words of a language; an unknown one reads English."""
+    return LANGUAGES.get(language, _ENGLISH)
