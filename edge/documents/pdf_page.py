@@ -66,6 +66,7 @@ class _Page(FPDF):
         super().__init__(format="A4", enforce_compliance="PDF/A-3B")
         self.told = told
         fonts.embed(self)
+        self.c_margin = 0
         self.set_margins(_MARGIN_MM, 18, _MARGIN_MM)
         self.set_auto_page_break(auto=True, margin=24)
 
@@ -93,11 +94,10 @@ class _Page(FPDF):
         self.set_y(-16)
         words = self.told.words
         self.set_text_color(_SOFT)
-        self.set_font(fonts.FAMILY, "", 6.5)
-        self.cell(w=_WIDTH_MM - 30, h=4, text=self.told.footer)
         self.set_font(fonts.FAMILY, "", 8)
-        count = words.page.format(page=self.page_no(), pages="{nb}")
-        self.cell(w=30, h=4, text=count, align="R")
+        self.cell(w=40, h=4, text=words.page.format(page=self.page_no(), pages="{nb}"))
+        self.set_font(fonts.FAMILY, "", 6.5)
+        self.cell(w=_WIDTH_MM - 40, h=4, text=self.told.footer, align="R")
 
     def _text(
         self, text: str, size: float, *, bold: bool = False, gray: int = _INK, height: float = _LINE_MM
@@ -170,7 +170,7 @@ class _Page(FPDF):
         for width, text in zip(_COLUMNS_MM, texts, strict=True):
             self.set_xy(left, top)
             self.multi_cell(
-                w=width, h=_LINE_MM, text=text, align="L" if left == _MARGIN_MM else "R", padding=(0, 0)
+                w=width, h=_LINE_MM, text=text, align="L" if left == _MARGIN_MM else "R"
             )
             left += width
         self.set_xy(_MARGIN_MM, top + max(heights) + 0.6)

@@ -130,15 +130,17 @@ class _Setting:
         self._runs += [_Run(line, align, bold, scale) for line in self._wrapped(text, bold, scale, self._width)]
 
     def _pair(self, row: Row, *, bold: bool = False, scale: float = 1.0) -> None:
-        """Label to the left, value to the right of its last line, or below where both are too wide."""
+        """Label to the left, value to the right of its last line, or below where it leaves no room for the label."""
         self._font(bold, scale)
         taken = self._pdf.get_string_width(row.value) + _GAP_MM
-        labels = self._wrapped(row.label, bold, scale, max(self._width - taken, self._width / 3))
+        room = self._width - taken
+        if room < self._width / 3:
+            self._text(row.label, bold=bold, scale=scale)
+            self._text(row.value, align="R", bold=bold, scale=scale)
+            return
+        labels = self._wrapped(row.label, bold, scale, room)
         self._runs += [_Run(line, "L", bold, scale) for line in labels]
-        fits = taken <= self._width - max(self._pdf.get_string_width(line) for line in labels[-1:])
-        values = [row.value] if fits else self._wrapped(row.value, bold, scale, self._width)
-        self._runs.append(_Run(values[0], "R", bold, scale, beside=fits))
-        self._runs += [_Run(line, "R", bold, scale) for line in values[1:]]
+        self._runs.append(_Run(row.value, "R", bold, scale, beside=True))
 
     def _wrapped(self, text: str, bold: bool, scale: float, width: float) -> list[str]:  # noqa: FBT001  (private)
         """The text in lines of this width; a word that is longer than a line is cut."""

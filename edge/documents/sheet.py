@@ -177,7 +177,8 @@ def _money_pattern(locale: Locale, places: int, more: int) -> str:
 
 
 def _facts(draft: InvoiceDraft, words: Words, told: Numbers) -> tuple[Row, ...]:
-    elapsed = int((draft.end - draft.begin).total_seconds())
+    shown = words.local(draft.end, draft) - words.local(draft.begin, draft)
+    elapsed = shown.days * 86_400 + shown.seconds
     energy = words.kwh(draft.energy_wh) + (f" ({words.estimated})" if draft.estimated else "")
     return (
         Row(words.begin, told.moment(draft.begin)),

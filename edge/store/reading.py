@@ -9,8 +9,10 @@ from typing import Any, Self
 
 import msgspec
 
+from edge.domain.energy import SignedValue
 from edge.domain.invoice import Invoice
-from edge.domain.ledger.envelope import Entry
+from edge.domain.ledger.envelope import Entry, open_envelope, read_fact
+from edge.domain.ledger.facts import SessionOpened, SessionSettled
 from edge.errors import CallError, LedgerError, StoreError
 from edge.store.connection import open_reader, translated
 
@@ -99,6 +101,43 @@ class Reading:
         if not rows:
             raise NotFound(f"no invoice {number}", hint="`chargetill invoice list`")
         return _invoice(bytes(rows[0]["document"]), self._path)
+
+    def settled(self, session_id: str) -> tuple[SessionOpened | None, SessionSettled | None]:
+        """How a session was opened and what it cost, as far as the journal still holds it."""
+        opened, settled = None, None
+        rows = self._rows(
+            "SELECT raw FROM entry WHERE subject = ? AND type IN (?, ?) ORDER BY id",
+            (session_id, SessionOpened.TYPE, SessionSettled.TYPE),
+        )
+        for row in rows:
+            fact = read_fact(open_envelope(bytes(row["raw"])))
+            match fact:
+                case SessionOpened():
+                    opened = fact
+                case SessionSettled():
+                    settled = fact
+                case _:
+                    pass
+        return opened, settled
+
+    def tariff(self, tariff_hash: str) -> str | None:
+        """The frozen document behind a tariff's hash."""
+        rows = self._rows("SELECT document FROM tariff WHERE hash = ?", (tariff_hash,))
+        return str(rows[0]["document"]) if rows else None
+
+    def signed(self, session_id: str) -> tuple[SignedValue, ...]:
+        """What the meter signed in a session, in the order in which it was kept."""
+        rows = self._rows(
+            "SELECT ocmf, public_key, verified FROM signed WHERE session_id = ? AND ocmf IS NOT NULL "
+            "ORDER BY rowid",
+            (session_id,),
+        )
+        return tuple(
+            SignedValue(
+                ocmf=bytes(row["ocmf"]), public_key=bytes(row["public_key"]), verified=bool(row["verified"])
+            )
+            for row in rows
+        )
 
     def entries(self) -> Iterator[Entry]:
         """The whole journal, in order."""

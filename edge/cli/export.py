@@ -1,0 +1,150 @@
+"""`chargetill invoice export`: invoices as documents, to standard output, a file or a folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from datetime import date, datetime
+from pathlib import Path
+
+import click
+
+from edge.cli.call import NO, Call, command, encode
+from edge.cli.place import database
+from edge.documents.formats import FORMATS, Format, file_name, format_named, render
+from edge.documents.sale import NotExpressible, Sale
+from edge.domain.invoice import Invoice
+from edge.emv.scrub import scrub
+from edge.errors import CallError, TillError
+from edge.store.reading import Reading
+
+
+class _NotWritten(TillError):
+    code = "export.failed"
+
+
+class _OutNeeded(CallError):
+    code = "call.out"
+
+
+_DAY = click.DateTime(["%Y-%m-%d"])
+
+
+@click.command("export")
+@click.argument("number", required=False)
+@click.option("--all", "everything", is_flag=True, help="every invoice")
+@click.option("--format", "form", default="json", show_default=True, help=", ".join(FORMATS))
+@click.option("--from", "first", type=_DAY, help="with --all: the first day of issue, such as 2026-03-01")
+@click.option("--to", "last", type=_DAY, help="with --all: the last day of issue")
+@click.option("--lang", type=click.Choice(["en", "de"]), default="en", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="a file or a folder; a folder with --all")
+@command
+def export(
+    call: Call,
+    number: str | None,
+    form: str,
+    first: datetime | None,
+    last: datetime | None,
+    lang: str,
+    out: Path | None,
+    *,
+    everything: bool,
+) -> None:
+    """One invoice, or all of them, as documents named NUMBER.FORMAT.EXT."""
+    if (number is None) != everything:
+        raise click.UsageError("give one invoice's number, or --all")
+    if not everything and (first or last):
+        raise click.UsageError("--from and --to choose among --all")
+    wanted = format_named(form)
+    _check_out(wanted, out, everything=everything)
+    with Reading(database(call)) as db:
+        if number is not None:
+            sale = _sale(db, wanted, db.invoice(number))
+            target = out / file_name(wanted, sale) if out is not None and out.is_dir() else out
+            _write(render(wanted, sale, language=lang), target)
+            return
+        days = first.date() if first else None, last.date() if last else None
+        failed = _export_all(db, wanted, days, lang, out, as_json=call.json)
+    if failed:
+        sys.exit(NO)
+
+
+def _check_out(wanted: Format, out: Path | None, *, everything: bool) -> None:
+    if out is not None:
+        return
+    if everything and not wanted.stream:
+        raise _OutNeeded(f"many {wanted.name} documents do not fit one stream", hint="give a folder with --out")
+    if wanted.binary and sys.stdout.isatty():
+        raise _OutNeeded(f"{wanted.name} is not for a terminal", hint="give a file with --out")
+
+
+def _export_all(
+    db: Reading,
+    wanted: Format,
+    days: tuple[date | None, date | None],
+    language: str,
+    out: Path | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Every invoice of these days, one at a time; how many could not be expressed, each with its reason."""
+    failed, written = 0, 0
+    shown = out is not None and sys.stderr.isatty()
+    total = db.stats()["invoices"] if shown else None
+    bar = (
+        click.progressbar(db.invoices(), length=total, label="exporting", file=sys.stderr)
+        if shown
+        else nullcontext(db.invoices())
+    )
+    with bar as invoices:
+        for invoice in _between(invoices, days):
+            sale = _sale(db, wanted, invoice)
+            try:
+                document = render(wanted, sale, language=language, heading=out is not None or not written)
+            except NotExpressible as e:
+                failed += 1
+                click.echo(scrub(encode({"error": e.as_json()}) if as_json else str(e)), err=True)
+                continue
+            written += 1
+            _write(document, None if out is None else out / file_name(wanted, sale))
+    return failed
+
+
+def _between(invoices: Iterator[Invoice], days: tuple[date | None, date | None]) -> Iterator[Invoice]:
+    first, last = days
+    for invoice in invoices:
+        day = invoice.issued_at.date()
+        if (first is None or day >= first) and (last is None or day <= last):
+            yield invoice
+
+
+def _sale(db: Reading, wanted: Format, invoice: Invoice) -> Sale:
+    """The invoice with what its format needs of the journal."""
+    if not wanted.session:
+        return Sale(invoice=invoice)
+    session_id = invoice.draft.session_id
+    opened, settled = db.settled(session_id)
+    return Sale(
+        invoice=invoice,
+        bill=settled.bill if settled else None,
+        evse_kind=opened.evse_kind if opened else None,
+        token_commitment=opened.token_commitment if opened else None,
+        tariff=db.tariff(invoice.draft.tariff.hash),
+        signed=db.signed(session_id),
+    )
+
+
+def _write(document: bytes, target: Path | None) -> None:
+    """To standard output, or whole to a file: nobody ever sees half of a document."""
+    if target is None:
+        click.get_binary_stream("stdout").write(document)
+        return
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = target.with_name(f".{target.name}.{os.getpid()}")
+        fresh.write_bytes(document)
+        fresh.replace(target)
+    except OSError as e:
+        raise _NotWritten(f"{target}: {e.strerror}", hint="check the folder and the space on its disk") from e
