@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal, Protocol, Self, assert_never
 
+from edge.emv.sun import SunKeys
 from hw.meters import profile as profiles
 from hw.virtual.cards import Phone, UidCard, VirtualCard
 from hw.virtual.charge_point import VirtualWallbox
@@ -17,6 +18,7 @@ from hw.virtual.clock import VirtualClock
 from hw.virtual.meter import VirtualMeter
 from hw.virtual.modbus_server import RtuServer, TcpServer, Unit
 from hw.virtual.nfc_udp import UdpField
+from hw.virtual.ntag424 import Ntag424
 from hw.virtual.outlet import Car, Outlet
 from hw.virtual.pcscd import SOCKET_VARIABLE, Pcscd
 from hw.virtual.signed_meters import VirtualBsm, VirtualEm580, VirtualWm3m4
@@ -39,7 +41,10 @@ CARDS: Final[dict[str, bytes]] = {
     "card C": bytes.fromhex("04C3D4E5F6A1B2"),
     "stranger": bytes.fromhex("04D4E5F6A1B2C3"),
 }
-PHONE: Final = "phone"
+
+#: A card that proves itself anew at each tap, whose UID is hidden; and the keys of this world's operator.
+SUN_UID: Final = bytes.fromhex("04E5F6A1B2C3D4")
+SUN_KEYS: Final = SunKeys(meta_read=b"virtual meta key", file_read=b"virtual file key", system=b"demo")
 
 
 class Field(Protocol):
@@ -82,6 +87,7 @@ class World:
         self.environment: dict[str, str] = {}
         self._clock = clock
         self._draw = random.Random()  # noqa: S311  (a phone's UID, not a secret)
+        self._sun_card = Ntag424(SUN_UID, SUN_KEYS, draw=self._draw, random_id=True)
         self._wallboxes: dict[int, Unit] = {WALLBOX_UNIT: self.wallbox}
         self._tcp = TcpServer(self._wallboxes)
         self._meter = _Mains(self._made(meter))
@@ -173,8 +179,16 @@ class World:
 
     async def tap(self, name: str) -> None:
         """Hold a card to the reader until it has been noticed, then take it away."""
-        card: VirtualCard = Phone(self._draw) if name == PHONE else UidCard(CARDS[name])
-        await self.field.tap(card)
+        await self.field.tap(self._card(name))
+
+    def _card(self, name: str) -> VirtualCard:
+        match name:
+            case "phone":
+                return Phone(self._draw)
+            case "sun card":
+                return self._sun_card
+            case _:
+                return UidCard(CARDS[name])
 
     def plug(self, *, power_w: int, wants_wh: int | None) -> None:
         """Plug a car in that takes up to `power_w`, on as many phases as it needs."""

@@ -168,6 +168,29 @@ def test_included_units_of_a_plan_last_over_several_sessions_and_a_power_cut(tmp
     assert stranger_to_the_plan["payable"] > 0.35
 
 
+def test_a_card_that_proves_itself_starts_and_stops_its_session(tmp_path):
+    held = play(
+        tmp_path,
+        """
+        name = "A card that proves itself, twice"
+        speed = 60
+        when = [
+          { at_s = 0, plug = "car that takes 11 kW" },
+          { at_s = 20, tap = "sun card" },
+          { at_s = 200, tap = "sun card" },
+          { at_s = 240, unplug = true },
+        ]
+        [then]
+        sessions = 1
+        invoices = 1
+        """,
+    )
+
+    assert held["agree"]
+    [invoice] = held["till"]["invoices"]
+    assert (invoice["account"], invoice["ended_by"]) == ("A-1004", "card")
+
+
 @pytest.mark.parametrize("meter", ["em580", "wm3m4", "bsm"])
 def test_a_meter_that_signs_proves_the_energy_of_the_invoice(tmp_path, meter):
     held = play(

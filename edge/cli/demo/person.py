@@ -31,6 +31,7 @@ SPEED = 10
 ACTIONS: dict[str, tuple[str, str, Scene]] = {
     "a": ("tap-a", "tap card A (member)", Scene(at_s=0, tap="card A")),
     "b": ("tap-b", "tap card B (member)", Scene(at_s=0, tap="card B")),
+    "d": ("tap-sun", "tap a card that proves itself", Scene(at_s=0, tap="sun card")),
     "x": ("tap-c", "tap card C (blocked)", Scene(at_s=0, tap="card C")),
     "s": ("tap-stranger", "tap a stranger's card", Scene(at_s=0, tap="stranger")),
     "h": ("tap-phone", "tap a phone (random UID)", Scene(at_s=0, tap="phone")),

@@ -67,9 +67,9 @@ class Player:
         try:
             await self.stage.world.tap(card)
         except TimeoutError as e:
-            log = self.stage.folder / "till.log"
             if not self.stage.till.running:
-                raise DemoFailed("the till ended by itself", hint=f"see {log}") from e
+                raise self._ended_by_itself() from e
+            log = self.stage.folder / "till.log"
             raise DemoFailed(f"the reader did not notice {card}", hint=f"see {log}") from e
 
     async def settled(self) -> None:
@@ -79,11 +79,17 @@ class Player:
             if await asyncio.to_thread(books.at_rest, self.stage.database):
                 return
             if not self.stage.till.running:
-                raise DemoFailed("the till ended by itself", hint=f"see {self.stage.folder / 'till.log'}")
+                raise self._ended_by_itself()
             await asyncio.sleep(0.1)
         raise DemoFailed(
             f"sessions or the journal's way up did not come to rest within {_SETTLE_MAX_S} s",
             hint="does every session of the story end?",
+        )
+
+    def _ended_by_itself(self) -> DemoFailed:
+        stage = self.stage
+        return DemoFailed(
+            f"the till ended by itself: {stage.till.last_words}", hint=f"see {stage.folder / 'till.log'}"
         )
 
     async def _meter_back(self) -> None:

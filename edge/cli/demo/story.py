@@ -50,7 +50,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One thing that happens `at_s` virtual seconds after the charger is ready; exactly one of the others is set."""
 
     at_s: _Seconds
-    tap: Literal["card A", "card B", "card C", "stranger", "phone"] | None = None
+    tap: Literal["card A", "card B", "card C", "sun card", "stranger", "phone"] | None = None
     plug: str | Literal[True] | None = None
     unplug: Literal[True] | None = None
     suspend: bool | None = None
