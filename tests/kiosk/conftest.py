@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -81,10 +82,13 @@ def swift(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "UPDATE_S", 0.01)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Open for one module: playwright keeps a loop running, beside which no other test can run its own."""
     if not CHROMIUM.exists():
-        pytest.skip(f"the driver's screen is not tested: {CHROMIUM} is missing (apt install chromium)")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            f"the driver's screen is not tested: {CHROMIUM} is missing (apt install chromium)"
+        )
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield chromium
