@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,20 +85,42 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
-    """A read-only connection, beside a running daemon or without one."""
+    """A read-only connection, beside a running daemon or without one, also on a medium that is read-only."""
     if not path.exists():
         raise StoreUnreadable(f"{path} does not exist", hint="give --db or --config, or start the till once")
     with translated("open", path):
-        connection = sqlite3.connect(
-            f"file:{quote(str(path))}?mode=ro",
-            uri=True,
-            timeout=_BUSY_TIMEOUT_S,
-            isolation_level=None,
-            check_same_thread=False,
-        )
         try:
-            connection.execute("PRAGMA schema_version").fetchone()
-        except BaseException:
-            connection.close()
-            raise
+            return _read(path, "mode=ro")
+        except sqlite3.OperationalError as e:
+            if e.sqlite_errorcode != sqlite3.SQLITE_CANTOPEN or not _at_rest(path):
+                raise
+        return _read(path, "mode=ro&immutable=1")
+
+
+def _read(path: Path, how: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?{how}",
+        uri=True,
+        timeout=_BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        connection.execute("PRAGMA schema_version").fetchone()
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def _at_rest(path: Path) -> bool:
+    """Whether nobody can write this file, and no log beside it holds anything: then it needs no lock to be read.
+
+    SQLite reads a file in WAL mode only where it may make its index of the log, which a read-only medium refuses.
+    """
+    log = path.with_name(path.name + "-wal")
+    try:
+        empty = not log.exists() or log.stat().st_size == 0
+        return empty and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
