@@ -73,6 +73,7 @@ def setup(form: Format = "plain", level: Level = "info", *, stream: TextIO | Non
     """Send every log line of the process to `stream` (standard error) in this form, scrubbed."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_Lines(form))
+    handler.addFilter(_not_of_nfcpy)
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -80,10 +81,14 @@ def setup(form: Format = "plain", level: Level = "info", *, stream: TextIO | Non
     root.setLevel(logging.WARNING)
     _LOGGER.setLevel(level.upper())
     # nfcpy tells of every misread; the driver raises what matters.
-    logging.getLogger("nfc").setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
     sys.excepthook = _uncaught
     threading.excepthook = _uncaught_in_thread
+
+
+def _not_of_nfcpy(record: logging.LogRecord) -> bool:
+    """It tells of every misread and sets its loggers' levels itself; the driver raises what matters."""
+    return not record.name.startswith("nfc.")
 
 
 class _Lines(logging.Formatter):

@@ -120,6 +120,7 @@ class EvseController:
         self._notice: tuple[Notice, Instant] | None = None
         self._notices = 0
         self._choosing = False
+        self._order: tuple[str | None] | None = None
 
     @property
     def evse_id(self) -> str:
@@ -374,6 +375,25 @@ class EvseController:
             choosing=self._choosing,
         )
         self._display.show(self.shown)
+        self._tell_order(self.shown)
+
+    def _tell_order(self, shown: View) -> None:
+        """One line in the log whenever this EVSE becomes of use to a driver, or of none."""
+        reason = None
+        match shown.kind:
+            case "starting_up":
+                return
+            case "out_of_order":
+                reason = shown.reason or "unknown"
+            case _:
+                pass
+        if self._order == (reason,):
+            return
+        self._order = (reason,)
+        if reason is None:
+            log.event("evse.in_order", evse_id=self.evse_id)
+        else:
+            log.warning("evse.out_of_order", evse_id=self.evse_id, reason=reason)
 
 
 def _commit(tx: Tx, outcome: fx.Step, at: Instant) -> Invoice | None:

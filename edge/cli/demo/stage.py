@@ -233,7 +233,7 @@ class Stage:
     async def restart(self) -> None:
         """Start the daemon again within the same boot."""
         environment = {"CHARGETILL_BOOT_ID": f"boot-{self._boots}", **self.world.environment}
-        await self.till.start(until="till.ready", environment=environment)
+        await self.till.start(until="evse.in_order", environment=environment)
 
     async def cut_power(self) -> None:
         """The whole box goes dark: no signal, no last words."""
