@@ -19,7 +19,7 @@ from edge.domain.identity import Member
 from edge.domain.instant import Instant
 from edge.domain.invoice import Invoice, InvoiceDraft
 from edge.domain.ledger.facts import PlanBalanceChanged
-from edge.domain.payment import Answer, Method
+from edge.domain.payment import Method
 from edge.domain.session import effects as fx
 from edge.domain.session import events as ev
 from edge.domain.session.machine import step
@@ -31,6 +31,7 @@ from edge.errors import HardwareError
 from edge.ports import Clock, Display, Evse, Meter, PaymentMethod, SignedMeter
 from edge.runtime.metering import MeterWatch
 from edge.runtime.offers import Offers
+from edge.runtime.paying import Paying
 from edge.runtime.plans import PlanBook
 from edge.runtime.signing import Signing
 from edge.store.store import Store
@@ -44,12 +45,6 @@ _PROGRESS_MAX_S = 10
 
 #: Between two tries to open a contactor that did not answer; its own lease runs out meanwhile.
 _OPEN_RETRY_S = 1
-
-#: Between two tries of a payment whose device failed, under the same reference; the machine has the deadline.
-_PAY_RETRY_S = 5
-
-#: What is asked of a way to pay.
-Payment = fx.Preauthorize | fx.Capture | fx.Reverse
 
 #: No charge point keeps its contactor closed longer than this without us (Options of the drivers, `lease_s`).
 _LEASE_MAX_S = 60
@@ -91,7 +86,6 @@ class EvseController:
         self.shown: View | None = None
         self._options = options
         self._evse = world.evse
-        self._payments = world.payments
         self._offers = world.offers
         self._plans = world.plans
         self._store = world.store
@@ -101,6 +95,13 @@ class EvseController:
         signing = None
         if isinstance(world.meter, SignedMeter):
             signing = Signing(world.meter, store=world.store, clock=clock, evse_id=options.evse_id)
+        self._paying = Paying(
+            world.payments,
+            evse_id=options.evse_id,
+            session=lambda: self.state.session,
+            clock=clock,
+            post=self.post,
+        )
         self._meter = MeterWatch(
             world.meter,
             signing=signing,
@@ -115,7 +116,6 @@ class EvseController:
         self._trusted = False
         self._permitted = False
         self._opening: asyncio.Task[None] | None = None
-        self._paying: set[str] = set()
         self._progress: Instant = clock.now()
         self._notice: tuple[Notice, Instant] | None = None
         self._notices = 0
@@ -226,7 +226,7 @@ class EvseController:
     def _perform(self, effect: fx.Effect, at: Instant) -> None:
         match effect:
             case fx.Preauthorize() | fx.Capture() | fx.Reverse():
-                self._start(self._pay(effect))
+                self._start(self._paying.pay(effect))
             case fx.ReadBegin():
                 self._meter.want(effect)
             case fx.ReadEnd():
@@ -246,45 +246,6 @@ class EvseController:
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         assert self._tasks is not None
         return self._tasks.create_task(work)
-
-    async def _pay(self, effect: Payment) -> None:
-        """Ask until there is an answer, one request of a kind at a time."""
-        doing = f"{type(effect).__name__} {effect.ref}"
-        if doing in self._paying:
-            return
-        self._paying.add(doing)
-        try:
-            while not await self._paid(effect):
-                await self._clock.sleep(_PAY_RETRY_S)
-        finally:
-            self._paying.discard(doing)
-
-    async def _paid(self, effect: Payment) -> bool:
-        """One try. True when there is an answer, or when nobody waits for it any more."""
-        session = self.state.session
-        if session is None or session.payment.ref != effect.ref:
-            return True
-        method = self._payments[effect.method]
-        answer: Answer
-        try:
-            match effect:
-                case fx.Preauthorize(ref=ref, amount_minor=amount_minor, currency=currency, token=token):
-                    if session.payment.status != "requested":
-                        return True
-                    answer = await method.preauthorize(
-                        ref, amount_minor=amount_minor, currency=currency, token=token
-                    )
-                case fx.Capture(ref=ref, amount_minor=amount_minor, currency=currency):
-                    answer = await method.capture(ref, amount_minor=amount_minor, currency=currency)
-                case fx.Reverse(ref=ref):
-                    answer = await method.reverse(ref)
-                case _:
-                    assert_never(effect)
-        except HardwareError as e:
-            log.warning("payment.failed", evse_id=self.evse_id, ref=effect.ref, error=e)
-            return False
-        await self.post(ev.PaymentAnswered(at=self._clock.now(), answer=answer))
-        return True
 
     async def _read_end(self, effect: fx.ReadEnd) -> None:
         """Once the contactor is open, or its lease has run out: nothing flows after the end reading."""
