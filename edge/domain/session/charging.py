@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from msgspec.structs import replace
 
 from edge.domain import pricing
@@ -11,7 +9,7 @@ from edge.domain.energy import MeterValue
 from edge.domain.instant import Instant
 from edge.domain.ledger import facts
 from edge.domain.pricing import ChargingState, Interval
-from edge.domain.session import closing
+from edge.domain.session import closing, measuring
 from edge.domain.session import events as ev
 from edge.domain.session.effects import Energize, OpenContactor, Step
 from edge.domain.session.state import Charging, EvseState, Measured, Preparing, Session
@@ -19,10 +17,6 @@ from edge.domain.session.terms import Terms
 
 #: A car that flickers between B and C must not wear out the SD card: state changes are committed this often.
 _CHANGE_COMMIT_MIN_S = 60
-
-#: After the till's last word energy may still flow: until the lease runs out (60 s at most), and as long as polls
-#: and a restart take.
-_LAST_FLOW_S = 120
 
 
 def begun(state: EvseState, event: ev.BeginRead, terms: Terms) -> Step:
@@ -37,7 +31,7 @@ def begun(state: EvseState, event: ev.BeginRead, terms: Terms) -> Step:
         return Step(state=state)
     if terms.refusal == "clock_untrusted":
         return closing.give_back(state, session, event.at, outcome="failed", reason=terms.refusal)
-    at = session_time(session, event.at)
+    at = measuring.session_time(session, event.at)
     began = Instant(utc=at, boot_id=event.at.boot_id, monotonic_ns=event.at.monotonic_ns)
     measured = Measured(
         identity=event.identity,
@@ -62,50 +56,6 @@ def begun(state: EvseState, event: ev.BeginRead, terms: Terms) -> Step:
     )
 
 
-def session_time(session: Session, at: Instant) -> datetime:
-    """Session time of an instant, never before what is already measured."""
-    time = session.timeline.at(at)
-    if session.measured is not None:
-        return max(time, session.measured.accrual.ended_at)
-    return time
-
-
-def charging_state(state: EvseState, charging: Charging) -> ChargingState:
-    """Who withholds power: nobody, the car (parking), or we (counts as neither time nor parking)."""
-    if charging.limited or charging.open_since is not None or state.pilot in (None, "E", "F"):
-        return "SuspendedEVSE"
-    if state.pilot in ("C", "D"):
-        return "Charging"
-    return "SuspendedEV"
-
-
-def advance(session: Session, measured: Measured, at: Instant, kind: ChargingState, terms: Terms) -> Measured:
-    """Time passed until `at` in one state; what the register gained meanwhile comes with its next reading."""
-    interval = Interval(end=session_time(session, at), energy_wh=0, state=kind)
-    return replace(measured, accrual=pricing.extend(terms.compiled, measured.accrual, interval))
-
-
-def lump(measured: Measured, register_wh: int, terms: Terms) -> Measured:
-    """Energy whose time is not known (a power cut, the end reading) counts where the accrual stands."""
-    gained_wh = register_wh - measured.last_wh
-    interval = Interval(end=measured.accrual.ended_at, energy_wh=gained_wh, state="Charging")
-    accrual = pricing.extend(terms.compiled, measured.accrual, interval)
-    return replace(measured, accrual=accrual, last_wh=register_wh)
-
-
-def plausible(session: Session, measured: Measured, register_wh: int, at: Instant, terms: Terms) -> bool:
-    """Whether the register can have come to this since the session's last reading: forward, and no faster than the
-    meter can measure (by a tenth), as long as energy can have flowed.
-    """
-    gained_wh = register_wh - measured.last_wh
-    flowed_s = terms.rules.checkpoint_s
-    if not session.adrift:
-        elapsed_s = (session_time(session, at) - measured.accrual.ended_at).total_seconds()
-        flowed_s = min(flowed_s, int(elapsed_s))
-    flowed_s += terms.rules.stale_s + _LAST_FLOW_S
-    return gained_wh >= 0 and 36_000 * gained_wh <= 11 * terms.rated_power_w * flowed_s
-
-
 def sampled(state: EvseState, session: Session, value: MeterValue, terms: Terms) -> Step:
     """One accepted reading: cost goes on; a checkpoint where one is due; the limit stops it."""
     charging, measured = session.state, session.measured
@@ -115,9 +65,9 @@ def sampled(state: EvseState, session: Session, value: MeterValue, terms: Terms)
         return Step(state=state)
     reached_wh = max(measured.last_wh, value.surely_wh)
     before = measured.accrual.ended_at
-    kind = charging_state(state, charging)
+    kind = measuring.charging_state(state, charging)
     interval = Interval(
-        end=session_time(session, value.at),
+        end=measuring.session_time(session, value.at),
         energy_wh=reached_wh - measured.last_wh,
         state=kind,
         current_ma=None if value.current_ma is None else sum(value.current_ma),
@@ -185,8 +135,8 @@ def vehicle_changed(
     charging, measured = session.state, session.measured
     assert isinstance(charging, Charging)
     assert measured is not None
-    was = charging_state(before, charging)
-    measured = advance(session, measured, event.at, was, terms)
+    was = measuring.charging_state(before, charging)
+    measured = measuring.advance(session, measured, event.at, was, terms)
     changed = replace(charging, limited=event.limited)
     session = replace(session, measured=measured, state=changed)
     state = replace(state, session=session)
@@ -195,7 +145,7 @@ def vehicle_changed(
     if event.pilot in "EF":
         return closing.stop(state, session, event.at, "evse_fault", terms)
     if (
-        charging_state(state, changed) != was
+        measuring.charging_state(state, changed) != was
         and event.at.seconds_since(charging.checkpoint) >= _CHANGE_COMMIT_MIN_S
     ):
         return _checkpoint(state, session, measured, event.at, terms)

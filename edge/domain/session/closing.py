@@ -12,7 +12,7 @@ from edge.domain.instant import Instant
 from edge.domain.invoice import InvoiceDraft, MeterRecord, Paid, TariffText
 from edge.domain.ledger import facts
 from edge.domain.payment import Captured, Reversed, due
-from edge.domain.session import charging, dating, membership
+from edge.domain.session import dating, measuring, membership
 from edge.domain.session import events as ev
 from edge.domain.session.effects import Capture, OpenContactor, ReadEnd, Record, Reverse, Step
 from edge.domain.session.state import (
@@ -37,8 +37,8 @@ def stop(state: EvseState, session: Session, at: Instant, reason: StopReason, te
     measured = session.measured
     assert measured is not None
     if isinstance(session.state, Charging):
-        kind = charging.charging_state(state, session.state)
-        measured = charging.advance(session, measured, at, kind, terms)
+        kind = measuring.charging_state(state, session.state)
+        measured = measuring.advance(session, measured, at, kind, terms)
     unwatched = isinstance(session.state, Resuming)
     stopping = Stopping(since=at, reason=reason, unwatched=unwatched)
     session = replace(session, measured=measured, state=stopping)
@@ -59,16 +59,16 @@ def ended(state: EvseState, event: ev.EndRead, terms: Terms) -> Step:
     believed = (
         value is not None
         and event.identity == measured.identity
-        and charging.plausible(session, measured, value.energy_wh, event.at, terms)
+        and measuring.plausible(session, measured, value.energy_wh, event.at, terms)
     )
     if value is None or not believed:
         measured = replace(measured, estimated=True)
     else:
         signed_wh = _register_signed(measured, value, event.signed_wh)
-        measured = charging.lump(measured, value.energy_wh if signed_wh is None else signed_wh, terms)
+        measured = measuring.lump(measured, value.energy_wh if signed_wh is None else signed_wh, terms)
         measured = replace(measured, signed=signed_wh is not None)
     if session.state.unwatched and not session.adrift:
-        measured = charging.advance(session, measured, event.at, "SuspendedEVSE", terms)
+        measured = measuring.advance(session, measured, event.at, "SuspendedEVSE", terms)
     end = replace(event.at, utc=measured.accrual.ended_at)
     measured = replace(measured, ended=end)
     return _settle(

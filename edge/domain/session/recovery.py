@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from edge.domain.instant import Instant
 from edge.domain.ledger import facts
-from edge.domain.session import charging, closing, dating, opening
+from edge.domain.session import closing, dating, measuring, opening
 from edge.domain.session import events as ev
 from edge.domain.session.effects import Effect, Energize, OpenContactor, ReadEnd, Step
 from edge.domain.session.state import (
@@ -64,18 +64,18 @@ def resume(state: EvseState, session: Session, at: Instant, terms: Terms) -> Ste
         return Step(state=state)
     if session.adrift and session.dated:
         return Step(state=state)
-    interrupted_s = (charging.session_time(session, at) - measured.accrual.ended_at).total_seconds()
+    interrupted_s = (measuring.session_time(session, at) - measured.accrual.ended_at).total_seconds()
     fits = (
         state.pilot in ("B", "C", "D")
         and state.identity == measured.identity
         and not session.adrift
         and interrupted_s <= rules.resume_max_s
-        and charging.plausible(session, measured, state.register_wh, at, terms)
+        and measuring.plausible(session, measured, state.register_wh, at, terms)
     )
     if not fits:
         return closing.stop(state, session, at, "power_cut", terms)
-    measured = charging.lump(measured, state.register_wh, terms)
-    measured = charging.advance(session, measured, at, "SuspendedEVSE", terms)
+    measured = measuring.lump(measured, state.register_wh, terms)
+    measured = measuring.advance(session, measured, at, "SuspendedEVSE", terms)
     session = replace(session, measured=measured, state=Charging(checkpoint=at))
     fact = facts.SessionResumed(session_id=session.session_id, register_wh=measured.last_wh)
     return Step(state=replace(state, session=session), records=(fact,), effects=(Energize(),))

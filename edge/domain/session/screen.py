@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from edge.domain import pricing
 from edge.domain.instant import Instant
 from edge.domain.money import exponent
-from edge.domain.session import charging, opening
+from edge.domain.session import measuring, opening
 from edge.domain.session.state import (
     Authorizing,
     AwaitingClock,
@@ -99,7 +99,7 @@ def _running(blank: View, state: EvseState, session: Session, now: Instant, term
         case Preparing() | Resuming():
             return replace(blank, kind="preparing", stop_code=session.stop_code)
         case Charging() as running:
-            kind = charging.charging_state(state, running)
+            kind = measuring.charging_state(state, running)
             began = session.measured.began if session.measured is not None else now
             code = session.stop_code if now.seconds_since(began) < _CODE_SHOWN_S else None
             blank = replace(blank, power_w=state.power_w, stoppable=True, stop_code=code)
