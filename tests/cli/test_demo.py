@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from edge.cli.demo import story
+from hw.virtual.world import MeterKind
 
 
 def demo(tmp_path, *args, code=0):
@@ -22,9 +27,9 @@ def demo(tmp_path, *args, code=0):
 
 
 def play(tmp_path, text):
-    story = tmp_path / "story.toml"
-    story.write_text(text)
-    return json.loads(demo(tmp_path, "--story", str(story), "--json").stdout)
+    file = tmp_path / "story.toml"
+    file.write_text(text)
+    return json.loads(demo(tmp_path, "--story", str(file), "--json").stdout)
 
 
 def test_the_built_in_story_ends_with_books_that_agree(tmp_path):
@@ -261,3 +266,13 @@ def test_a_story_that_cannot_be_played_says_where_and_why(tmp_path, text, says):
     assert done.stderr.startswith("story.invalid: ")
     assert says in done.stderr
     assert not (tmp_path / "demo").exists()
+
+
+def test_the_story_of_the_readme_can_be_read_and_every_scene_is_in_it(tmp_path):
+    readme = (Path(story.__file__).parent / "README.md").read_text()
+    file = tmp_path / "story.toml"
+    file.write_text(readme.split("```toml\n")[1].split("```")[0])
+    assert story.load(file).then.invoices == 1
+    for name in (*story.Story.__struct_fields__, *story.Scene.__struct_fields__, *get_args(MeterKind)):
+        assert f"`{name}`" in readme, name
+    assert "README.md" in story.StoryInvalid.hint
