@@ -7,6 +7,10 @@ import resource
 import signal
 import sqlite3
 
+import pytest
+
+from edge.cli.demo.stage import DemoFailed
+
 
 def run(work):
     return asyncio.run(work)
@@ -40,6 +44,12 @@ def test_a_full_disk_opens_the_contactor_ends_with_one_line_and_loses_nothing(sh
             assert "Traceback" not in said
             assert sum(row.startswith("store.") for row in said.splitlines()) == 1
             assert not it.world.outlet.closed
+            with pytest.raises(
+                DemoFailed
+            ) as told:  # who watches the demo reads the same line, and where to look
+                await it.player.settled()
+            assert line in told.value.message
+            assert "till.log" in told.value.hint
             await it.do(unplug=True)
             await it.stage.restart()
             found = await it.settle()
