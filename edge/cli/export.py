@@ -75,7 +75,9 @@ def _check_out(wanted: Format, out: Path | None, *, everything: bool) -> None:
     if out is not None:
         return
     if everything and not wanted.stream:
-        raise _OutNeeded(f"many {wanted.name} documents do not fit one stream", hint="give a folder with --out")
+        raise _OutNeeded(
+            f"many {wanted.name} documents do not fit one stream", hint="give a folder with --out"
+        )
     if wanted.binary and sys.stdout.isatty():
         raise _OutNeeded(f"{wanted.name} is not for a terminal", hint="give a file with --out")
 
@@ -139,7 +141,7 @@ def _sale(db: Reading, wanted: Format, invoice: Invoice) -> Sale:
 def _write(document: bytes, target: Path | None) -> None:
     """To standard output, or whole to a file: nobody ever sees half of a document."""
     if target is None:
-        click.get_binary_stream("stdout").write(document)
+        click.echo(document, nl=False)
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -48,23 +48,31 @@ def _rows(invoice: Invoice) -> Iterator[dict[str, object]]:
         "currency": draft.currency,
     }
     for line in view["lines"]:
-        yield shared | _taxed(line["taxes"]) | {
-            "row": "line",
-            "description": line["dimension"],
-            "quantity": line["quantity"],
-            "unit": line["unit"],
-            "unit_price": line["unit_price"],
-            "price_unit": line["price_unit"],
-            "price_includes_tax": "yes" if draft.tax_included else "no",
-            "amount": line["before_taxes"],
-        }
+        yield (
+            shared
+            | _taxed(line["taxes"])
+            | {
+                "row": "line",
+                "description": line["dimension"],
+                "quantity": line["quantity"],
+                "unit": line["unit"],
+                "unit_price": line["unit_price"],
+                "price_unit": line["price_unit"],
+                "price_includes_tax": "yes" if draft.tax_included else "no",
+                "amount": line["before_taxes"],
+            }
+        )
     for kind, sign in (("allowances", -1), ("charges", 1)):
         for a in view[kind]:
-            yield shared | _taxed(a["taxes"]) | {
-                "row": kind.removesuffix("s"),
-                "description": a["reason"],
-                "amount": sign * a["amount"],
-            }
+            yield (
+                shared
+                | _taxed(a["taxes"])
+                | {
+                    "row": kind.removesuffix("s"),
+                    "description": a["reason"],
+                    "amount": sign * a["amount"],
+                }
+            )
     for tax in view["taxes"]:
         yield shared | {
             "row": "tax",

@@ -8,13 +8,15 @@ import msgspec
 
 from edge.domain.invoice import InvoiceDraft
 
-#: `Street 1, 10115 Berlin`: the last comma before a postal code and a town.
-_TOWN = re.compile(r"(?P<street>.+?),\s*(?:[A-Z]{1,2}-)?(?P<code>\d{4,6}|\d{3} \d{2})\s+(?P<town>[^,\d][^,]*)")
+#: `Street 1, 10115 Berlin`: a street, and after the last comma a town, with its postal code or without.
+_TOWN = re.compile(
+    r"(?P<street>.+),\s*(?:(?:[A-Z]{1,2}-)?(?P<code>\d{4,6}|\d{3} \d{2})\s+)?(?P<town>[^,\d]+)"
+)
 _EVSE = re.compile(r"(?P<country>[A-Z]{2})\*?(?P<party>[A-Z0-9]{3})\*?E.+", re.IGNORECASE)
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """`street` is the whole line where no postal code and town could be told from it."""
+    """`street` is the whole line where no town could be told from it."""
 
     street: str
     postal_code: str | None
@@ -30,7 +32,7 @@ class Operator(msgspec.Struct, frozen=True):
 
 
 def taken_apart(line: str, *, country: str) -> Address:
-    """`Street 1, 10115 Berlin` in its parts; any other shape stays whole."""
+    """`Street 1, 10115 Berlin` or `Street 1, Berlin` in its parts; any other shape stays whole."""
     found = _TOWN.fullmatch(line.strip())
     if found is None:
         return Address(street=line.strip(), postal_code=None, town=None, country=country)

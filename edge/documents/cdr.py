@@ -14,7 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Literal
 
-from edge.documents.address import of_place, operator
+from edge.documents.address import Operator, of_place, operator
 from edge.documents.countries import alpha_3
 from edge.documents.sale import NotExpressible, Sale
 from edge.domain.energy import SignedValue
@@ -53,14 +53,16 @@ _COSTS = {
 def cdr(sale: Sale, version: Version) -> dict[str, Any]:
     """The CDR as JSON. Raises NotExpressible where the journal no longer holds the session's bill."""
     invoice, draft = sale.invoice, sale.invoice.draft
-    owner = operator(draft.place.evse_id)
+    owner = _owner(sale)
     if sale.bill is None or sale.evse_kind is None:
         raise NotExpressible(
-            f"the journal no longer holds the session of {invoice.number}", hint="ask the back office for its CDR"
+            f"the journal no longer holds the session of {invoice.number}",
+            hint="ask the back office for its CDR",
         )
     if owner is None:
         raise NotExpressible(
-            f"{draft.place.evse_id} names no operator", hint="OCPI needs an EVSE id such as DE*ABC*E1"
+            f"neither {draft.place.evse_id} nor the tariff names an operator",
+            hint="OCPI needs an EVSE id such as DE*ABC*E1, or a tariff with country_code and party_id",
         )
     periods = _periods(sale.bill, draft.begin)
     parking = _hours(Fraction(_sum(p.parking_s for p in sale.bill.periods)))
@@ -83,12 +85,22 @@ def cdr(sale: Sale, version: Version) -> dict[str, Any]:
         **_costs(invoice, version),
         "total_energy": _number(Fraction(draft.energy_wh, 1000)),
         "total_time": _hours(_seconds(draft.begin, draft.end)),
-        "total_parking_time": parking if parking else None,
+        "total_parking_time": parking or None,
         "remark": _remark(invoice),
         "invoice_reference_id": invoice.number,
         "last_updated": _time(invoice.issued_at),
     }
     return {name: value for name, value in made.items() if value is not None}
+
+
+def _owner(sale: Sale) -> Operator | None:
+    """The operator of the EVSE; where its id names none, the tariff's."""
+    owner = operator(sale.invoice.draft.place.evse_id)
+    if owner is not None or sale.tariff is None:
+        return owner
+    found = json.loads(sale.tariff)
+    country, party = found.get("country_code"), found.get("party_id")
+    return Operator(country, party) if country and party else None
 
 
 def _time(at: datetime) -> str:
@@ -138,7 +150,9 @@ def _periods(bill: Bill, begin: datetime) -> list[dict[str, Any]]:
     periods = []
     for i, period in enumerate(bill.periods):
         used = [
-            {"type": name, "volume": shares[name][i]} for name, volume, _ in volumes if rational(volume(period))
+            {"type": name, "volume": shares[name][i]}
+            for name, volume, _ in volumes
+            if rational(volume(period))
         ]
         dimensions = used or [{"type": "TIME", "volume": Decimal(0)}]
         periods.append({"start_date_time": _time(period.begin + shift), "dimensions": dimensions})
@@ -171,7 +185,9 @@ def _location(sale: Sale) -> dict[str, Any]:
     standard, shape, power = _CONNECTORS[sale.evse_kind]
     country = alpha_3(address.country)
     if country is None:
-        raise NotExpressible(f"OCPI writes countries with three letters; those of {address.country} are not known")
+        raise NotExpressible(
+            f"OCPI writes countries with three letters; those of {address.country} are not known"
+        )
     parts: dict[str, Any] = {
         "id": draft.place.evse_id[:_ID_MAX],
         "name": draft.place.label,
@@ -210,7 +226,11 @@ def _signed(values: tuple[SignedValue, ...]) -> dict[str, Any] | None:
         }
         for value in values
     ]
-    return {"encoding_method": "OCMF", "public_key": values[-1].public_key.hex().upper(), "signed_values": records}
+    return {
+        "encoding_method": "OCMF",
+        "public_key": values[-1].public_key.hex().upper(),
+        "signed_values": records,
+    }
 
 
 def _price(version: Version, net: Decimal, taxes: list[dict[str, Any]], gross: Decimal) -> dict[str, Any]:

@@ -136,9 +136,7 @@ def _delivery(document: en.Document) -> str:
 
 def _settlement(document: en.Document) -> str:
     draft = document.invoice.draft
-    begin, end = (
-        at.astimezone(document.invoice.issued_at.tzinfo).date() for at in (draft.begin, draft.end)
-    )
+    begin, end = (at.astimezone(document.invoice.issued_at.tzinfo).date() for at in (draft.begin, draft.end))
     return node(
         "ram:ApplicableHeaderTradeSettlement",
         text("ram:InvoiceCurrencyCode", draft.currency),
@@ -148,9 +146,7 @@ def _settlement(document: en.Document) -> str:
         *(_adjustment(a) for a in document.adjustments),
         node("ram:SpecifiedTradePaymentTerms", text("ram:Description", document.terms)),
         _totals(document.totals, draft.currency),
-        node(
-            "ram:ReceivableSpecifiedTradeAccountingAccount", text("ram:ID", draft.account)
-        ),
+        node("ram:ReceivableSpecifiedTradeAccountingAccount", text("ram:ID", draft.account)),
     )
 
 

@@ -178,7 +178,9 @@ def plain(value: Decimal) -> str:
     return shown.rstrip("0").rstrip(".") if "." in shown else shown
 
 
-def priced(quantity: Fraction, price: Fraction, base_quantity: int, amount: Decimal) -> tuple[Decimal, Decimal]:
+def priced(
+    quantity: Fraction, price: Fraction, base_quantity: int, amount: Decimal
+) -> tuple[Decimal, Decimal]:
     """Quantity and price as decimals that multiply to `amount`, which is their exact product rounded half-up.
 
     What has no end is rounded up: a product that lies on half a cent is never pulled below it.
@@ -291,9 +293,14 @@ def _notes(invoice: Invoice, words: Words) -> tuple[str, ...]:
     draft = invoice.draft
     times = [
         f"{label}: {at.isoformat()}"
-        for label, at in ((words.begin, words.local(draft.begin, draft)), (words.end, words.local(draft.end, draft)))
+        for label, at in (
+            (words.begin, words.local(draft.begin, draft)),
+            (words.end, words.local(draft.end, draft)),
+        )
     ]
-    energy = f"{words.energy}: {words.kwh(draft.energy_wh)}" + (f" ({words.estimated})" if draft.estimated else "")
+    energy = f"{words.energy}: {words.kwh(draft.energy_wh)}" + (
+        f" ({words.estimated})" if draft.estimated else ""
+    )
     meter = (
         f"{words.meter} {draft.meter.serial or words.unknown}: "
         f"{words.kwh(draft.meter.begin_wh)} - {words.kwh(draft.meter.end_wh)}"

@@ -59,18 +59,14 @@ def _json(name: str, renderer: str, *, session: bool) -> Format:
 
 
 def _xml(name: str, renderer: str, *, session: bool = False) -> Format:
-    return Format(
-        name=name, suffix="xml", media_type="application/xml", renderer=renderer, session=session
-    )
+    return Format(name=name, suffix="xml", media_type="application/xml", renderer=renderer, session=session)
 
 
 FORMATS: dict[str, Format] = {
     form.name: form
     for form in (
         _json("json", "json_text:invoice", session=False),
-        Format(
-            name="html", suffix="html", media_type="text/html", renderer="html:html", needs=("babel",)
-        ),
+        Format(name="html", suffix="html", media_type="text/html", renderer="html:html", needs=("babel",)),
         _pdf("pdf", "pdf_page:page"),
         _pdf("receipt-58", "pdf_roll:roll_58"),
         _pdf("receipt-80", "pdf_roll:roll_80"),

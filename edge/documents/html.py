@@ -8,10 +8,13 @@ from edge.documents.sale import Sale
 from edge.documents.sheet import Item, Row, Sheet, sheet
 
 _STYLE = """
-:root{color-scheme:light dark;--ink:#14181d;--soft:#5c6670;--line:#dfe3e8;--paper:#fff;--ground:#eef1f4;--mark:#0a7a4b}
-@media (prefers-color-scheme:dark){:root{--ink:#eef1f4;--soft:#9aa5b1;--line:#313942;--paper:#1b2026;--ground:#101418;--mark:#4fd39a}}
+:root{color-scheme:light dark;--ink:#14181d;--soft:#5c6670;--line:#dfe3e8;
+--paper:#fff;--ground:#eef1f4;--mark:#0a7a4b}
+@media (prefers-color-scheme:dark){:root{--ink:#eef1f4;--soft:#9aa5b1;--line:#313942;
+--paper:#1b2026;--ground:#101418;--mark:#4fd39a}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--ground);color:var(--ink);font:16px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;-webkit-text-size-adjust:100%}
+body{margin:0;background:var(--ground);color:var(--ink);
+font:16px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;-webkit-text-size-adjust:100%}
 main{max-width:40rem;margin:0 auto;padding:1.25rem;background:var(--paper);min-height:100vh}
 header{display:flex;flex-wrap:wrap;justify-content:space-between;gap:.25rem 1.5rem;align-items:baseline}
 h1{font-size:1.05rem;margin:0;font-weight:600}
@@ -29,11 +32,15 @@ li small{color:var(--soft);font-size:.875rem;display:block}
 li span:last-child{white-space:nowrap;font-variant-numeric:tabular-nums}
 .total dt,.total dd{color:var(--ink);font-weight:700;font-size:1.15rem}
 address{font-style:normal}
-footer{margin-top:1.75rem;padding-top:.9rem;border-top:1px solid var(--line);color:var(--soft);font-size:.82rem;overflow-wrap:anywhere}
+footer{margin-top:1.75rem;padding-top:.9rem;border-top:1px solid var(--line);
+color:var(--soft);font-size:.82rem;overflow-wrap:anywhere}
 footer p{margin:.3rem 0}
-@media (min-width:42rem){main{padding:2.25rem 2.5rem;min-height:0;margin:2rem auto;border-radius:.75rem}.two{display:grid;grid-template-columns:1fr 1fr;gap:0 2rem}}
+@media (min-width:42rem){main{padding:2.25rem 2.5rem;min-height:0;margin:2rem auto;border-radius:.75rem}
+.two{display:grid;grid-template-columns:1fr 1fr;gap:0 2rem}}
 @media print{:root{--ink:#000;--soft:#444;--line:#bbb;--paper:#fff;--ground:#fff;--mark:#000}
-@page{size:A4;margin:18mm}body{font-size:10.5pt}main{max-width:none;padding:0;margin:0;border-radius:0}.two{display:grid;grid-template-columns:1fr 1fr;gap:0 2rem}dl>div,li,section{break-inside:avoid}}
+@page{size:A4;margin:18mm}
+body{font-size:10.5pt}main{max-width:none;padding:0;margin:0;border-radius:0}
+.two{display:grid;grid-template-columns:1fr 1fr;gap:0 2rem}dl>div,li,section{break-inside:avoid}}
 """.strip()
 
 
@@ -82,7 +89,7 @@ def _bill(told: Sheet) -> str:
 
 
 def _item(item: Item, told: Sheet) -> str:
-    detail = f"{item.quantity} × {item.price} {told.basis} ({item.tax})"
+    detail = f"{item.quantity} \u00d7 {item.price} {told.basis} ({item.tax})"
     note = f" · {item.note}" if item.note else ""
     return (
         f"<li><span><b>{escape(item.name)}</b><small>{escape(detail + note)}</small></span>"

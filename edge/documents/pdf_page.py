@@ -54,7 +54,9 @@ def page(sale: Sale, language: str = "en") -> bytes:
             associated_file_relationship="Alternative",
         )
     pdf.set_xmp_metadata(
-        _xmp(title, sale.invoice.draft.seller.name, sale.invoice.issued_at.isoformat(), facturx=xml is not None)
+        _xmp(
+            title, sale.invoice.draft.seller.name, sale.invoice.issued_at.isoformat(), facturx=xml is not None
+        )
     )
     return bytes(pdf.output())
 
@@ -122,11 +124,7 @@ class _Page(FPDF):
         style = "B" if bold else ""
         size = 11.5 if bold else 9.5
         self.set_font(fonts.FAMILY, style, size)
-        heights = [
-            self.multi_cell(w=w, h=_LINE_MM, text=text, dry_run=True, output="HEIGHT")
-            for w, text in ((label, row.label), (width, row.value))
-        ]
-        height = max(float(h) for h in heights)
+        height = max(self._needs(label, row.label), self._needs(width, row.value))
         if self.will_page_break(height):
             self.add_page()
         top = self.get_y()
@@ -138,6 +136,12 @@ class _Page(FPDF):
         self.set_xy(left + label, top)
         self.multi_cell(w=width, h=_LINE_MM, text=row.value, align=align)
         self.set_xy(_MARGIN_MM, top + height + 0.6)
+
+    def _needs(self, width: float, text: str) -> float:
+        """The height of a text in a column, in mm."""
+        lines = self.multi_cell(w=width, h=_LINE_MM, text=text, dry_run=True, output="LINES")
+        assert isinstance(lines, list)
+        return len(lines) * _LINE_MM
 
     def _items(self) -> None:
         words = self.told.words
@@ -158,22 +162,17 @@ class _Page(FPDF):
     def _cells(self, texts: tuple[str, ...], size: float, *, bold: bool = False) -> None:
         self.set_font(fonts.FAMILY, "B" if bold else "", size)
         self.set_text_color(_SOFT if bold else _INK)
-        heights = [
-            float(self.multi_cell(w=w, h=_LINE_MM, text=text, dry_run=True, output="HEIGHT"))
-            for w, text in zip(_COLUMNS_MM, texts, strict=True)
-        ]
-        if self.will_page_break(max(heights)):
+        height = max(self._needs(width, text) for width, text in zip(_COLUMNS_MM, texts, strict=True))
+        if self.will_page_break(height):
             self.add_page()
         top, left = self.get_y(), float(_MARGIN_MM)
         self.set_font(fonts.FAMILY, "B" if bold else "", size)
         self.set_text_color(_SOFT if bold else _INK)
         for width, text in zip(_COLUMNS_MM, texts, strict=True):
             self.set_xy(left, top)
-            self.multi_cell(
-                w=width, h=_LINE_MM, text=text, align="L" if left == _MARGIN_MM else "R"
-            )
+            self.multi_cell(w=width, h=_LINE_MM, text=text, align="L" if left == _MARGIN_MM else "R")
             left += width
-        self.set_xy(_MARGIN_MM, top + max(heights) + 0.6)
+        self.set_xy(_MARGIN_MM, top + height + 0.6)
 
     def _sums(self) -> None:
         told = self.told
@@ -195,10 +194,10 @@ def _xmp(title: str, author: str, at: str, *, facturx: bool) -> str:
         '<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/">',
         f'<dc:title><rdf:Alt><rdf:li xml:lang="x-default">{escape(title)}</rdf:li></rdf:Alt></dc:title>',
         f"<dc:creator><rdf:Seq><rdf:li>{escape(author)}</rdf:li></rdf:Seq></dc:creator></rdf:Description>",
-        '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/"'
-        ' xmlns:pdf="http://ns.adobe.com/pdf/1.3/">',
-        f"<xmp:CreateDate>{at}</xmp:CreateDate><xmp:ModifyDate>{at}</xmp:ModifyDate>",
+        '<rdf:Description rdf:about="" xmlns:pdf="http://ns.adobe.com/pdf/1.3/">',
         "<pdf:Producer>Chargetill</pdf:Producer></rdf:Description>",
+        '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/">',
+        f"<xmp:CreateDate>{at}</xmp:CreateDate></rdf:Description>",
         _facturx() if facturx else "",
         "</rdf:RDF></x:xmpmeta>",
     ]

@@ -87,7 +87,7 @@ class _Setting:
         self._rule()
         for item in told.items:
             self._pair(Row(item.name, item.amount), bold=True)
-            self._text(f"{item.quantity} × {item.price} {told.basis} ({item.tax})", scale=0.88)
+            self._text(f"{item.quantity} \u00d7 {item.price} {told.basis} ({item.tax})", scale=0.88)
             if item.note:
                 self._text(item.note, scale=0.88)
         self._rule()
@@ -127,7 +127,9 @@ class _Setting:
     def _text(
         self, text: str, *, align: Literal["L", "R", "C"] = "L", bold: bool = False, scale: float = 1.0
     ) -> None:
-        self._runs += [_Run(line, align, bold, scale) for line in self._wrapped(text, bold, scale, self._width)]
+        self._runs += [
+            _Run(line, align, bold, scale) for line in self._wrapped(text, bold, scale, self._width)
+        ]
 
     def _pair(self, row: Row, *, bold: bool = False, scale: float = 1.0) -> None:
         """Label to the left, value to the right of its last line, or below where it leaves no room for the label."""
@@ -156,7 +158,9 @@ class _Setting:
                 lines.append(line)
             while self._pdf.get_string_width(word) > width and len(word) > 1:
                 cut = next(
-                    n for n in range(len(word) - 1, 0, -1) if n == 1 or self._pdf.get_string_width(word[:n]) <= width
+                    n
+                    for n in range(len(word) - 1, 0, -1)
+                    if n == 1 or self._pdf.get_string_width(word[:n]) <= width
                 )
                 lines.append(word[:cut])
                 word = word[cut:]

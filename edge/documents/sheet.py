@@ -5,6 +5,7 @@ Numbers, money and dates are written as the language's country writes them (CLDR
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -103,7 +104,7 @@ def sheet(sale: Sale, language: str) -> Sheet:
             *(part.strip() for part in draft.place.address.split(",")),
         ),
         facts=_facts(draft, words, told),
-        items=tuple(_item(line, draft, words, told) for line in figures.lines),
+        items=tuple(_item(line, words, told) for line in figures.lines),
         adjustments=tuple(adjustments),
         net=Row(words.net, told.money(figures.total_before_taxes_minor)),
         taxes=tuple(taxes),
@@ -160,7 +161,8 @@ class Numbers:
             currency_digits=False,
             decimal_quantization=True,
         )
-        return str(shown).translate(_FREE_SPACES)
+        told = str(shown).translate(_FREE_SPACES)
+        return re.sub(rf"({self._currency})(?=\d)", "\\1\u00a0", told)  # a code of letters keeps its distance
 
 
 @cache
@@ -187,7 +189,7 @@ def _facts(draft: InvoiceDraft, words: Words, told: Numbers) -> tuple[Row, ...]:
         Row(words.energy, energy),
         Row(
             f"{words.meter} {draft.meter.serial or words.unknown}",
-            f"{_register(draft.meter.begin_wh, told)} – {_register(draft.meter.end_wh, told)}\u00a0kWh",
+            f"{_register(draft.meter.begin_wh, told)} \u2013 {_register(draft.meter.end_wh, told)}\u00a0kWh",
         ),
     )
 
@@ -202,7 +204,7 @@ def _duration(seconds: int) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}\u00a0h"
 
 
-def _item(line: InvoiceLine, draft: InvoiceDraft, words: Words, told: Numbers) -> Item:
+def _item(line: InvoiceLine, words: Words, told: Numbers) -> Item:
     billed = quantity(line.quantity)
     match line.dimension:
         case "ENERGY":
@@ -223,7 +225,7 @@ def _item(line: InvoiceLine, draft: InvoiceDraft, words: Words, told: Numbers) -
 
 
 def _tax(taxes: tuple[TaxRate, ...], told: Numbers) -> str:
-    return " + ".join(told.percent(t.percent) for t in taxes) or "–"
+    return " + ".join(told.percent(t.percent) for t in taxes) or "\u2013"
 
 
 def _payment(draft: InvoiceDraft, words: Words, told: Numbers) -> tuple[Row, ...]:

@@ -1,4 +1,7 @@
-"""The e-invoice as UBL 2.1, in the syntax binding of EN 16931 (CEN/TS 16931-3-2). BT numbers: edge.documents.en16931."""
+"""The e-invoice as UBL 2.1, in the syntax binding of EN 16931 (CEN/TS 16931-3-2).
+
+BT numbers: edge.documents.en16931.
+"""
 
 from __future__ import annotations
 
