@@ -14,22 +14,19 @@ import paho.mqtt.client as paho
 import pytest
 
 from edge.emv.scrub import has_card_data
-from edge.emv.sun import SunKeys
 from hw.virtual.cards import ATS, OK, IsoCard, Left, Scripted
 from hw.virtual.ntag424 import Ntag424
-from hw.virtual.world import CARDS
+from hw.virtual.world import CARDS, SUN_KEYS, SUN_UID
 
 #: Test numbers of the schemes, and what a bank card tells any reader that asks: number, name, tracks, certificate.
 PANS = ("5413330089600044", "4761739001010119", "374245455400126", "6011000990139424")
 CERTIFICATE = bytes.fromhex("8f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a6978")
 NAME = b"MUSTERFRAU/ERIKA"
 
-SUN = SunKeys(meta_read=bytes(range(16)), file_read=bytes(range(16, 32)), system=b"privacy-day")
-SUN_UID = bytes.fromhex("04F1E2D3C4B5A6")
 NDEF = bytes.fromhex("D2760000850101")
 
 #: What a till has to keep to recognize its members and to sign; who has read access to them has everything.
-SECRETS_BY_DESIGN = {"members.toml", "sun.toml", "operator.key", "ledger.key", "backoffice.orders.key"}
+SECRETS_BY_DESIGN = {"members.toml", "sun.keys", "operator.key", "ledger.key", "backoffice.orders.key"}
 
 
 def tlv(tag, value):
@@ -100,8 +97,8 @@ def needles(stage):
     for card, uid in CARDS.items():
         found[card] = set(spellings(uid))
     found["SUN card"] = set(spellings(SUN_UID))
-    found["SUN keys"] = {*spellings(SUN.meta_read), *spellings(SUN.file_read)}
-    for name in SECRETS_BY_DESIGN - {"members.toml", "sun.toml"}:
+    found["SUN keys"] = {*spellings(SUN_KEYS.meta_read), *spellings(SUN_KEYS.file_read)}
+    for name in SECRETS_BY_DESIGN - {"members.toml", "sun.keys"}:
         file = stage.folder / name
         if file.exists():
             key = file.read_bytes().strip()
@@ -162,33 +159,19 @@ def traces(stage, watch):
     yield "screen", watch.seen
 
 
-async def cards_that_prove_themselves(stage):
-    """From now on the reader asks every card for its address, and so for all that a bank card tells."""
-    await stage.till.stop()
-    keys = stage.folder / "sun.toml"
-    keys.touch(mode=0o600)
-    keys.write_text(
-        f'meta_read = "{SUN.meta_read.hex()}"\nfile_read = "{SUN.file_read.hex()}"\nsystem = "{SUN.system.hex()}"\n'
-    )
-    config = stage.folder / "config.toml"
-    config.write_text(config.read_text().replace("[membership]", '[membership]\nsun_keys = "sun.toml"'))
-    await stage.restart()
-
-
 def test_a_day_of_taps_leaves_no_card_data_uid_or_key(show):
     asked = []
 
     async def day():
         async with show(speed=100) as it:
             with Watch(it.stage) as watch:
-                await cards_that_prove_themselves(it.stage)
                 await it.session("card A")
                 for card in bank_cards(b"\x04\x11\x22\x33\x44\x55\x66", asked):
                     with contextlib.suppress(TimeoutError):  # some are never noticed as a whole card
                         await it.world.field.tap(card, timeout_s=1.5)
                     await it.world.field.remove()
                     await watch.look()
-                await it.world.field.tap(Ntag424(SUN_UID, SUN, draw=random.Random(1)))
+                await it.world.field.tap(Ntag424(SUN_UID, SUN_KEYS, draw=random.Random(1)))
                 for card in ("stranger", "card C", "phone"):
                     await it.do(tap=card)
                     await watch.look()
