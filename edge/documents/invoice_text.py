@@ -56,6 +56,7 @@ def invoice_text(invoice: Invoice) -> str:
         _row("Total", f"{view['payable']} {currency}"),
         _METHODS[draft.paid.method],
         "-" * WIDTH,
+        *(["Meter values are signed by the meter"] if draft.meter.signed else []),
         *([f"Plan: {draft.plan.text}"] if draft.plan else []),
         f"Price: {draft.tariff.text}",
         f"Tariff {draft.tariff.hash[:16]}",
