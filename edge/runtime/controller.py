@@ -24,7 +24,7 @@ from edge.domain.session import effects as fx
 from edge.domain.session import events as ev
 from edge.domain.session.machine import step
 from edge.domain.session.screen import view
-from edge.domain.session.state import EvseState
+from edge.domain.session.state import AwaitingClock, EvseState, Settling
 from edge.domain.session.terms import Terms
 from edge.domain.view import Notice, View
 from edge.errors import HardwareError
@@ -105,7 +105,7 @@ class EvseController:
         self._meter = MeterWatch(
             world.meter,
             signing=signing,
-            open_session=self._begun_session,
+            open_session=self._open_session,
             clock=clock,
             poll_s=options.poll_s,
             post=self.post,
@@ -255,9 +255,12 @@ class EvseController:
             lease.cancel()
         self._meter.want(effect)
 
-    def _begun_session(self) -> str | None:
+    def _open_session(self) -> str | None:
+        """The session that the meter may be signing: until its end reading is there."""
         session = self.state.session
-        return session.session_id if session is not None and session.measured is not None else None
+        if session is None or isinstance(session.state, Settling | AwaitingClock):
+            return None
+        return session.session_id
 
     async def _permit(self) -> None:
         if not self._permitted:

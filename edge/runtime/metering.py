@@ -33,7 +33,7 @@ _HALT_S = 300
 class MeterWatch:
     """Runs until cancelled. `want` asks for a confirmed reading; it comes as an event.
 
-    `signing` is there for a meter that signs; `open_session` tells the session whose energy has begun, or None.
+    `signing` is there for a meter that signs; `open_session` tells the session that it may be signing, or None.
     """
 
     def __init__(

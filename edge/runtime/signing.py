@@ -26,6 +26,7 @@ from edge.metering.signing import (
     Journal,
     Lost,
     Ready,
+    Running,
     Settled,
     SignedSession,
     Step,
@@ -74,22 +75,20 @@ class Signing:
 
     async def recover(self, session_id: str | None) -> bool:
         """After a start: finish what was under way. False when the open session can sign no more."""
-        if session_id is None:
-            await self._settle(None, closing=False)
-            return True
-        kept = await self._settle(
-            SignedSession(session_id=session_id, evse_id=self._evse_id), closing=False, only_begun=True
-        )
-        return "record" not in kept
+        session = None
+        if session_id is not None:
+            session = SignedSession(session_id=session_id, evse_id=self._evse_id)
+            if "begin" not in await self._kept(session):
+                held = await self._meter.held()
+                if isinstance(held, Running) and held.session_id == session_id:
+                    return True  # begun, and the power went before it was written down: `begin` goes on from there
+                session = None
+        return "record" not in await self._settle(session, closing=False)
 
-    async def _settle(
-        self, session: SignedSession | None, *, closing: bool, only_begun: bool = False
-    ) -> dict[str, SignedValue | None]:
+    async def _settle(self, session: SignedSession | None, *, closing: bool) -> dict[str, SignedValue | None]:
         """Take the steps that follow, until none does. What is kept of the session's signing."""
         for _ in range(_STEPS_MAX):
             kept = await self._kept(session)
-            if only_begun and "begin" not in kept:
-                session = None  # it was never begun, so the till has no charge open
             held = await self._meter.held()
             journal = self._journal(session, kept, closing=closing)
             step = next_step(held, await self._knowing(held, journal))
