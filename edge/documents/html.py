@@ -30,6 +30,7 @@ dd{margin:0;text-align:right;font-variant-numeric:tabular-nums;overflow-wrap:any
 li b{font-weight:600;display:block}
 li small{color:var(--soft);font-size:.875rem;display:block}
 li span:last-child{white-space:nowrap;font-variant-numeric:tabular-nums}
+.sums dd{white-space:nowrap}
 .total dt,.total dd{color:var(--ink);font-weight:700;font-size:1.15rem}
 address{font-style:normal}
 footer{margin-top:1.75rem;padding-top:.9rem;border-top:1px solid var(--line);
@@ -38,8 +39,9 @@ footer p{margin:.3rem 0}
 @media (min-width:42rem){main{padding:2.25rem 2.5rem;min-height:0;margin:2rem auto;border-radius:.75rem}
 .two{display:grid;grid-template-columns:1fr 1fr;gap:0 2rem}}
 @media print{:root{--ink:#000;--soft:#444;--line:#bbb;--paper:#fff;--ground:#fff;--mark:#000}
-@page{size:A4;margin:18mm}
-body{font-size:10.5pt}main{max-width:none;padding:0;margin:0;border-radius:0}
+@page{size:A4;margin:14mm}
+html{font-size:12px}body{font-size:1rem}
+dl>div,li{padding:.25rem 0}h2{margin-top:1rem}main{max-width:none;padding:0;margin:0;border-radius:0}
 .two{display:grid;grid-template-columns:1fr 1fr;gap:0 2rem}dl>div,li,section{break-inside:avoid}}
 """.strip()
 
@@ -80,16 +82,16 @@ def _rows(rows: tuple[Row, ...], kind: str = "") -> str:
 
 def _bill(told: Sheet) -> str:
     words = told.words
-    items = "".join(_item(item, told) for item in told.items)
+    items = "".join(_item(item) for item in told.items)
     sums = (*told.adjustments, told.net, *told.taxes, *((told.rounding,) if told.rounding else ()))
     return (
         f"<section><h2>{escape(words.amount)}</h2><ul>{items}</ul></section>"
-        f"<section>{_rows(sums)}{_rows((told.total,), 'total')}{_rows(told.payment)}</section>"
+        f"<section>{_rows(sums, 'sums')}{_rows((told.total,), 'sums total')}{_rows(told.payment, 'sums')}</section>"
     )
 
 
-def _item(item: Item, told: Sheet) -> str:
-    detail = f"{item.quantity} \u00d7 {item.price} {told.basis} ({item.tax})"
+def _item(item: Item) -> str:
+    detail = f"{item.quantity} \u00d7 {item.price}{item.terms}"
     note = f" · {item.note}" if item.note else ""
     return (
         f"<li><span><b>{escape(item.name)}</b><small>{escape(detail + note)}</small></span>"

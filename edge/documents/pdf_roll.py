@@ -47,6 +47,7 @@ def roll_80(sale: Sale, language: str = "en") -> bytes:
 def _receipt(sale: Sale, language: str, roll: _Roll) -> bytes:
     told = sheet(sale, language)
     pdf = FPDF(unit="mm", format=(roll.width_mm, roll.width_mm))
+    pdf.c_margin = 0
     fonts.embed(pdf)
     fonts.dated(
         pdf,
@@ -87,14 +88,14 @@ class _Setting:
         self._rule()
         for item in told.items:
             self._pair(Row(item.name, item.amount), bold=True)
-            self._text(f"{item.quantity} \u00d7 {item.price} {told.basis} ({item.tax})", scale=0.88)
+            self._text(f"{item.quantity} \u00d7 {item.price}{item.terms}", scale=0.88)
             if item.note:
                 self._text(item.note, scale=0.88)
         self._rule()
         rounding = (told.rounding,) if told.rounding else ()
         for row in (*told.adjustments, told.net, *told.taxes, *rounding):
             self._pair(row)
-        self._pair(told.total, bold=True, scale=1.5)
+        self._pair(told.total, bold=True, scale=1.3)
         for row in told.payment:
             self._pair(row)
         self._rule()
@@ -136,7 +137,7 @@ class _Setting:
         self._font(bold, scale)
         taken = self._pdf.get_string_width(row.value) + _GAP_MM
         room = self._width - taken
-        if room < self._width / 3:
+        if room < min(self._pdf.get_string_width(row.label), self._width / 3):
             self._text(row.label, bold=bold, scale=scale)
             self._text(row.value, align="R", bold=bold, scale=scale)
             return

@@ -25,7 +25,8 @@ from edge.domain.pricing import InvoiceLine
 from edge.domain.tariffs import TaxRate
 
 _PRICE_PLACES = 10  # of a unit price beyond the currency's own; tariffs have a few
-_FREE_SPACES = str.maketrans({"\u202f": "\u00a0"})  # a narrow space is not in every font
+#: A narrow space is not in every font; at a hyphen a line may end, at a minus not.
+_TYPESET = str.maketrans({"\u202f": "\u00a0", "-": "\u2212"})
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -36,11 +37,12 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the bill; its amount is net."""
+    """One line of the bill; its amount is net. `terms` says of the price what tax is in it or comes to it."""
 
     name: str
     quantity: str
     price: str
+    terms: str
     tax: str
     amount: str
     note: str = ""
@@ -75,8 +77,12 @@ def sheet(sale: Sale, language: str) -> Sheet:
     invoice, draft, figures = sale.invoice, sale.invoice.draft, sale.invoice.draft.figures
     words = words_in(language)
     told = Numbers(words, draft)
+    basis = words.with_tax if draft.tax_included else words.without_tax
     adjustments = [
-        Row(words.reasons[a.reason], told.money(sign * a.amount_minor))
+        Row(
+            words.reasons[a.reason] + (f" ({_tax(a.taxes, told)})" if a.taxes else ""),
+            told.money(sign * a.amount_minor),
+        )
         for given, sign in ((figures.allowances, -1), (figures.charges, 1))
         for a in given
     ]
@@ -104,7 +110,7 @@ def sheet(sale: Sale, language: str) -> Sheet:
             *(part.strip() for part in draft.place.address.split(",")),
         ),
         facts=_facts(draft, words, told),
-        items=tuple(_item(line, words, told) for line in figures.lines),
+        items=tuple(_item(line, words, told, basis) for line in figures.lines),
         adjustments=tuple(adjustments),
         net=Row(words.net, told.money(figures.total_before_taxes_minor)),
         taxes=tuple(taxes),
@@ -113,7 +119,7 @@ def sheet(sale: Sale, language: str) -> Sheet:
         payment=_payment(draft, words, told),
         remarks=_remarks(draft, words, told),
         footer=words.footer.format(hash=draft.tariff.hash),
-        basis=words.with_tax if draft.tax_included else words.without_tax,
+        basis=basis,
     )
 
 
@@ -135,7 +141,7 @@ class Numbers:
 
     def number(self, value: Decimal | int, *, places: int = 0) -> str:
         pattern = "#,##0" + ("." + "0" * places if places else "")
-        return str(format_decimal(value, format=pattern, locale=self._locale)).translate(_FREE_SPACES)
+        return str(format_decimal(value, format=pattern, locale=self._locale)).translate(_TYPESET)
 
     def percent(self, percent: Decimal) -> str:
         shown = format_decimal(percent.normalize(), locale=self._locale, format="0.####")
@@ -161,7 +167,7 @@ class Numbers:
             currency_digits=False,
             decimal_quantization=True,
         )
-        told = str(shown).translate(_FREE_SPACES)
+        told = str(shown).translate(_TYPESET)
         return re.sub(rf"({self._currency})(?=\d)", "\\1\u00a0", told)  # a code of letters keeps its distance
 
 
@@ -204,7 +210,7 @@ def _duration(seconds: int) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}\u00a0h"
 
 
-def _item(line: InvoiceLine, words: Words, told: Numbers) -> Item:
+def _item(line: InvoiceLine, words: Words, told: Numbers, basis: str) -> Item:
     billed = quantity(line.quantity)
     match line.dimension:
         case "ENERGY":
@@ -218,6 +224,7 @@ def _item(line: InvoiceLine, words: Words, told: Numbers) -> Item:
         name=words.dimensions[line.dimension],
         quantity=amount,
         price=told.price(line.unit_price) + per,
+        terms=f" {basis} ({_tax(line.taxes, told)})" if line.taxes else "",
         tax=_tax(line.taxes, told),
         amount=told.money(line.before_taxes_minor),
         note=words.included if line.included else "",

@@ -127,7 +127,7 @@ _ENGLISH = Words(
     reasons={
         "minimum price": "Minimum price",
         "maximum price": "Maximum price reached",
-        "amount held": "Above the amount held: not charged",
+        "amount held": "Waived: above the amount held",
     },
     methods={
         "account": "Charged to your account",
@@ -191,7 +191,7 @@ _GERMAN = Words(
     reasons={
         "minimum price": "Mindestpreis",
         "maximum price": "Höchstpreis erreicht",
-        "amount held": "Über dem reservierten Betrag: nicht berechnet",
+        "amount held": "Erlassen: über der Reservierung",
     },
     methods={
         "account": "Ihrem Konto belastet",
