@@ -7,8 +7,10 @@ import errno
 from collections.abc import Callable
 from typing import cast
 
-from microdot import Microdot
+import microdot.microdot
+from microdot import Microdot, Request, Response
 
+from edge import log
 from edge.errors import TillError
 from edge.kiosk.actions import Actions
 from edge.kiosk.board import Board
@@ -39,7 +41,8 @@ async def serve(
     `bound(host, port)` is called once the page can be opened. Without `actions` the page has nothing to press
     but its languages.
     """
-    app = Microdot()
+    microdot.microdot.print_exception = _report  # type: ignore[attr-defined]  # a name it keeps for itself
+    app = _Web()
     Pages(board, options, actions).register(app)
     lines: set[asyncio.Task[None]] = set()
 
@@ -75,6 +78,24 @@ async def _answer(app: Microdot, reader: asyncio.StreamReader, writer: asyncio.S
         pass  # the client is gone; it comes back by itself
     finally:
         writer.transport.abort()
+
+
+def _report(error: BaseException) -> None:
+    """What a page of ours could not do, through the log and its scrubber; microdot would print it past both."""
+    log.error("kiosk.failed", error=error)
+
+
+class _Web(Microdot):
+    async def handle_request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request. What is no HTTP gets a 400 and is no news: anyone may send that."""
+        try:
+            request = await Request.create(self, reader, writer, writer.get_extra_info("peername"))
+        except (ValueError, IndexError, EOFError):
+            request = None
+        response = await self.dispatch_request(request)  # type: ignore[arg-type]  # None is its own word for it
+        if response != Response.already_handled:
+            await response.write(writer)
+        await cast("_Line", writer).aclose()
 
 
 class _Line:

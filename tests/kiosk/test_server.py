@@ -184,6 +184,40 @@ def test_a_client_that_never_asks_is_cut_off(start_till: Any, monkeypatch: pytes
         assert ended(line)
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"5413330089600044\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: 5413330089600044x\r\n\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
+        b"\xff\xfe\r\n\r\n",
+        b"GET / 1\r\n\r\n",
+    ],
+)
+def test_what_is_no_request_is_refused_and_leaves_no_line(start_till: Any, capfd: Any, sent: bytes) -> None:
+    till = start_till()
+    with socket.create_connection(("127.0.0.1", till.port), timeout=PATIENCE_S) as line:
+        line.sendall(sent)
+        assert line.recv(12) == b"HTTP/1.0 400"
+    assert ask(till, "/state")[0] == 200
+    assert capfd.readouterr().err == ""
+
+
+def test_a_page_that_fails_is_told_through_the_log_and_its_scrubber(
+    start_till: Any, capfd: Any, caplog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("card 5413330089600044")
+
+    monkeypatch.setattr(pages.Pages, "_state", fails)
+    till = start_till()
+    status, content, _ = ask(till, "/state")
+    assert status == 500
+    assert b"5413330089600044" not in content
+    assert [record.message for record in caplog.records] == ["kiosk.failed"]
+    assert "5413330089600044" not in capfd.readouterr().err  # nothing beside the log
+
+
 def test_a_client_that_takes_nothing_loses_its_place(
     start_till: Any, swift: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
