@@ -19,7 +19,7 @@ class VirtualClock:
     def __init__(self, *, speed: int, origin: datetime | None = None, base_ns: int = 0) -> None:
         self._speed = speed
         self.origin = (origin or datetime.now(UTC)).astimezone(UTC)
-        self._base_ns = base_ns or time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self.base_ns = base_ns or time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._boot_id = os.environ.get("CHARGETILL_BOOT_ID", "virtual-boot")
 
     def now(self) -> Instant:
@@ -32,7 +32,7 @@ class VirtualClock:
 
     def now_ns(self) -> int:
         """Virtual nanoseconds since the origin."""
-        return (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - self._base_ns) * self._speed
+        return (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - self.base_ns) * self._speed
 
     def trusted(self) -> bool:
         return True
