@@ -17,7 +17,6 @@ from typing import Any, Literal
 from edge.documents.address import Operator, of_place, operator
 from edge.documents.countries import alpha_3
 from edge.documents.sale import NotExpressible, Sale
-from edge.domain.energy import SignedValue
 from edge.domain.invoice import Invoice
 from edge.domain.money import from_minor, round_half_up
 from edge.domain.pricing import Bill, BillPeriod, Exact, InvoiceLine, rational
@@ -29,6 +28,7 @@ Version = Literal["2.2.1", "2.3.0"]
 _PLACES = 4  # OCPI number: four decimals
 _TEXT_MAX = 45  # CdrLocation.address and city
 _ID_MAX = 36
+_PLAIN_MAX = 512  # SignedValue.plain_data
 #: The connector that AFIR demands for each kind of current; the till is not told more than the kind.
 _CONNECTORS = {
     "AC": ("IEC_62196_T2", "SOCKET", "AC_3_PHASE"),
@@ -80,7 +80,7 @@ def cdr(sale: Sale, version: Version) -> dict[str, Any]:
         "currency": draft.currency,
         "tariffs": _tariffs(sale, version),
         "charging_periods": periods,
-        "signed_data": _signed(sale.signed),
+        "signed_data": _signed(sale),
         "total_cost": _total(invoice, version),
         **_costs(invoice, version),
         "total_energy": _number(Fraction(draft.energy_wh, 1000)),
@@ -215,17 +215,25 @@ def _tariffs(sale: Sale, version: Version) -> list[Any] | None:
     return [found]
 
 
-def _signed(values: tuple[SignedValue, ...]) -> dict[str, Any] | None:
+def _signed(sale: Sale) -> dict[str, Any] | None:
+    """The meter's records. `plain_data` is what is signed, or the register alone where OCPI has no room for it."""
+    values, meter = sale.signed, sale.invoice.draft.meter
     if not values:
         return None
-    records = [
-        {
-            "nature": "End" if value is values[-1] else "Start",
-            "plain_data": value.ocmf.decode("utf-8", "replace"),
-            "signed_data": value.ocmf.decode("utf-8", "replace"),
-        }
-        for value in values
-    ]
+    records = []
+    for value in values:
+        last = value is values[-1]
+        record = value.ocmf.decode("utf-8", "replace")
+        payload = record.removeprefix("OCMF|").rpartition("|{")[0]
+        register_wh = meter.end_wh if last else meter.begin_wh
+        fits = payload and len(payload) <= _PLAIN_MAX
+        records.append(
+            {
+                "nature": "End" if last else "Start",
+                "plain_data": payload if fits else f"{Decimal(register_wh) / 1000} kWh",
+                "signed_data": record,
+            }
+        )
     return {
         "encoding_method": "OCMF",
         "public_key": values[-1].public_key.hex().upper(),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from edge.documents.sale import NotExpressible, Sale
+from edge.domain.energy import SignedValue
 from edge.metering.ocmf import keys, safe_xml
+from edge.metering.ocmf.errors import KeyUnreadable
 
 _TRANSACTION = 1  # one file is one session: its values belong together
 
@@ -17,9 +19,7 @@ def signed_values(sale: Sale, _language: str = "en") -> bytes:
         )
     values = []
     for place, value in enumerate(sale.signed, 1):
-        key = keys.from_bytes(value.public_key)
-        if not isinstance(key, keys.PublicKey):
-            raise NotExpressible(f"{number}: the meter's key is on a curve that has no S.A.F.E. encoding")
+        key = _key(value, number)
         last = place == len(sale.signed)
         values.append(
             safe_xml.SignedValue(
@@ -30,3 +30,15 @@ def signed_values(sale: Sale, _language: str = "en") -> bytes:
             )
         )
     return safe_xml.write(values)
+
+
+def _key(value: SignedValue, number: str) -> keys.PublicKey:
+    try:
+        key = keys.from_bytes(value.public_key)
+    except KeyUnreadable as e:
+        raise NotExpressible(f"{number}: the meter's key cannot be read: {e.message}") from e
+    if not isinstance(key, keys.PublicKey) or key.curve is None:
+        raise NotExpressible(
+            f"{number}: the meter's key is of a kind that the transparency software does not know"
+        )
+    return key

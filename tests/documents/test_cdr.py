@@ -128,6 +128,10 @@ def test_signed_values_go_along_byte_for_byte(ordinary):
     assert signed["public_key"] == "3059"
     assert [v["nature"] for v in signed["signed_values"]] == ["Start", "End"]
     assert signed["signed_values"][1]["signed_data"] == "OCMF|{}|{1}"
+    assert signed["signed_values"][1]["plain_data"] == "{}"
+    long = SignedValue(ocmf=b"OCMF|{" + b" " * 600 + b"}|{}", public_key=b"\x30\x59", verified=True)
+    [only] = cdr(replace(ordinary, signed=(long,)), "2.2.1")["signed_data"]["signed_values"]
+    assert only["plain_data"] == "4733.625 kWh"
 
 
 @VERSIONS

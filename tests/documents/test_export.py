@@ -6,6 +6,8 @@ import csv
 import importlib.util
 import io
 import json
+import os
+import pty
 import sqlite3
 import subprocess
 import sys
@@ -162,8 +164,38 @@ def test_signed_values_are_written_as_the_meter_signed_them(ordinary, ledger, ex
 def test_a_key_without_an_encoding_is_refused(ordinary, monkeypatch):
     monkeypatch.setattr(keys, "from_bytes", lambda _der: object())
     value = SignedValue(ocmf=b"OCMF|{}|{}", public_key=b"\x30", verified=False)
-    with pytest.raises(NotExpressible):
+    with pytest.raises(NotExpressible, match="does not know"):
         signed_values(replace(ordinary, signed=(value,)))
+
+
+def test_a_key_that_cannot_be_read_is_refused(ordinary):
+    value = SignedValue(ocmf=b"OCMF|{}|{}", public_key=b"\x30", verified=False)
+    with pytest.raises(NotExpressible, match="cannot be read"):
+        signed_values(replace(ordinary, signed=(value,)))
+
+
+def test_a_person_sees_how_far_the_export_is(ledger, numbers, tmp_path):
+    screen, stderr = pty.openpty()
+    command = [
+        sys.executable,
+        "-m",
+        "edge",
+        "--db",
+        str(ledger),
+        "invoice",
+        "export",
+        "--all",
+        "--format",
+        "csv",
+    ]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path)], stderr=stderr, stdout=subprocess.PIPE, check=True
+    )
+    os.close(stderr)
+    assert b"exporting" in os.read(screen, 4096)
+    os.close(screen)
+    assert done.stdout == b""
+    assert len(list(tmp_path.iterdir())) == len(numbers)
 
 
 def test_a_missing_package_says_how_to_install_it(ordinary, monkeypatch):
