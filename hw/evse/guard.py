@@ -84,7 +84,7 @@ class GpioInput:
         return int(self._device.value)
 
     def set(self, value: int) -> None:
-        raise NotImplementedError
+        raise AssertionError(f"a contact is read, not set to {value}")
 
     def release(self) -> None:
         self._device.close()

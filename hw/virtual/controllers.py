@@ -5,13 +5,14 @@ They go on at the last current for ever, as the real ones do; `contactor` is the
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from hw.virtual.modbus_server import ILLEGAL_ADDRESS, ILLEGAL_FUNCTION, Refusal
 from hw.virtual.outlet import CURRENT_MIN_A, Outlet
 
 
-class _Controller:
+class _Controller(ABC):
     """What all of them do: keep registers, and follow them."""
 
     def __init__(self, outlet: Outlet, contactor: Callable[[], bool]) -> None:
@@ -20,9 +21,9 @@ class _Controller:
         self.holdings: dict[int, int] = {}
         self.coils: dict[int, int] = {}
 
+    @abstractmethod
     def limit_a(self) -> int:
         """What the control pilot announces now; 0 is none."""
-        raise NotImplementedError
 
     def tick(self) -> None:
         """Let the contactor follow the registers and the guard."""

@@ -7,6 +7,7 @@ memory stays, the rest is gone. Registers that are not about signing are those o
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -21,7 +22,7 @@ SECRET = 0x5EED  # any number makes a key; this one makes the same in every run
 BUSY_READS = 2  # how often the state is read until a signature is done
 
 
-class SigningUnit:
+class SigningUnit(ABC):
     """Memory, clock and key of a signing meter."""
 
     def __init__(
@@ -62,11 +63,13 @@ class SigningUnit:
             self.written(register)
         return True
 
+    @abstractmethod
     def writable(self, register: int) -> bool:
-        raise NotImplementedError
+        """Whether this register takes writes."""
 
+    @abstractmethod
     def written(self, register: int) -> None:
-        raise NotImplementedError
+        """What a write to it does."""
 
     def words(self, address: int, count: int) -> list[int]:
         """What lies in memory, zero where nothing was written."""

@@ -14,10 +14,8 @@ from edge.domain import pricing
 from edge.domain.invoice import Invoice
 from edge.domain.ledger import facts
 from edge.domain.ledger.envelope import GENESIS, Entry, Envelope, digest, open_envelope, read_fact
+from edge.domain.ledger.prices import Prices
 from edge.domain.ledger.signature import checkpoint_message, key_id_of, verifies
-from edge.domain.plan import load_plan
-from edge.domain.pricing import CompiledTariff
-from edge.domain.tariffs import EvseKind, load_tariff
 from edge.errors import LedgerError
 
 #: Problems are listed up to here; a ledger with more is broken as a whole.
@@ -84,8 +82,7 @@ class Checker:
         self._hash = GENESIS
         self._sessions: dict[str, _Session] = {}
         self._holds: dict[str, _Hold] = {}
-        self._documents: dict[str, str] = {}
-        self._compiled: dict[tuple[str, str, str | None, EvseKind], CompiledTariff] = {}
+        self._prices = Prices()
         self._series: dict[str, int] = {}
 
     def add(self, entry: Entry) -> None:
@@ -199,7 +196,7 @@ class Checker:
             case facts.TariffFrozen() | facts.PlanFrozen():
                 if hashlib.sha256(fact.document.encode()).hexdigest() != fact.hash:
                     self._say(f"{where}: the tariff is not the one of its hash")
-                self._documents.setdefault(fact.hash, fact.document)
+                self._prices.add(fact)
             case facts.PaymentFact():
                 self._payment(where, fact)
             case facts.SessionOpened():
@@ -307,8 +304,7 @@ class Checker:
         """Price it again from what was measured, with the tariff that was frozen at the tap."""
         opened = session.opened
         try:
-            compiled = self._tariff(opened)
-            bill = pricing.settle(compiled, fact.accrual, cap_minor=session.hold_minor)
+            bill = self._prices.again(opened, fact.accrual, hold_minor=session.hold_minor)
         except Exception as e:  # noqa: BLE001  (a forged accrual can fail anywhere in the engine)
             self._say(f"{where}: cannot be priced again: {type(e).__name__}: {e}")
             return
@@ -324,20 +320,6 @@ class Checker:
             )
         elif bill.invoice.payable_minor != fact.payable_minor:
             self._say(f"{where}: says {fact.payable_minor}, its bill says {bill.invoice.payable_minor}")
-
-    def _tariff(self, opened: facts.SessionOpened) -> CompiledTariff:
-        named = (opened.tariff_hash, opened.time_zone, opened.plan_hash, opened.evse_kind)
-        found = self._compiled.get(named)
-        if found is None:
-            tariff = load_tariff(self._documents[opened.tariff_hash].encode())
-            plan = None
-            if opened.plan_hash is not None:
-                plan = load_plan(msgspec.json.decode(self._documents[opened.plan_hash]))
-            found = pricing.compile_tariff(
-                tariff, time_zone=opened.time_zone, plan=plan, evse_kind=opened.evse_kind
-            )
-            self._compiled[named] = found
-        return found
 
     def _invoice(self, where: str, session: _Session, fact: facts.InvoiceSealed) -> None:
         invoice = fact.invoice
