@@ -61,17 +61,33 @@ _SHARED = (
 )
 
 
+def _speak_json(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    ctx.obj.json = ctx.obj.json or wanted
+
+
+_JSON = click.Option(
+    ["--json"],
+    is_flag=True,
+    help="machine-readable output and errors",
+    expose_value=False,
+    callback=_speak_json,
+)
+
+
 def _take_shared(command: click.Command) -> None:
-    """`chargetill run --config F` means `chargetill --config F run`, unless a command has its own of that name."""
+    """Wherever a shared option stands it means the same: `chargetill --db F ledger stats`, `ledger stats --db F`.
+
+    A command's own option of that name stays its own.
+    """
     if isinstance(command, click.Group):
+        command.no_args_is_help = False  # a missing word is one line of error like any other
         for part in command.commands.values():
             _take_shared(part)
-        return
     own = {name for parameter in command.params for name in parameter.opts}
-    command.params.extend(option for option in _SHARED if option.opts[0] not in own)
+    command.params.extend(option for option in (*_SHARED, _JSON) if option.opts[0] not in own)
 
 
-@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
 @click.option("--config", type=click.Path(path_type=Path), help=f"default {CONFIG_DEFAULT}")
 @click.option("--db", type=click.Path(path_type=Path), help="the till's database; default: as configured")
 @click.option("--json", "as_json", is_flag=True, help="machine-readable output and errors")

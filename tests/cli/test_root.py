@@ -39,6 +39,7 @@ def test_an_option_behind_the_command_means_the_same_and_wins(call, sold, tmp_pa
     before = call("--db", sold, "ledger", "stats", "--json")
     assert json.loads(before.out)["sessions"] == 4
     assert call("ledger", "stats", "--json", "--db", sold).out == before.out
+    assert call("ledger", "--db", sold, "--json", "stats").out == before.out
     assert call("--db", tmp_path / "none.db", "ledger", "stats", "--db", sold, "--json").out == before.out
     config = tmp_path / "config.toml"
     config.write_text(f'[device]\ndatabase = "{sold}"\n')
@@ -53,3 +54,12 @@ def test_the_daemon_keeps_its_journal_where_db_says(call, place, tmp_path):
     assert done.code == 3
     *_events, last = done.err.splitlines()  # the contactor could not be opened either: nothing answers there
     assert str(elsewhere) in json.loads(last)["error"]["message"]
+
+
+@pytest.mark.parametrize("words", [(), ("ledger",), ("backoffice", "device")], ids=" ".join)
+def test_a_missing_word_is_one_line_that_names_the_help(call, words):
+    done = call(*words)
+    assert (done.code, done.out) == (2, "")
+    (line,) = done.err.splitlines()
+    assert line.startswith("call.usage: ")
+    assert f"`{' '.join(('chargetill', *words))} --help`" in line
