@@ -58,6 +58,14 @@ class Site(Table, frozen=True, kw_only=True):
     address: Text
     time_zone: Text
 
+    def __post_init__(self) -> None:
+        try:
+            ZoneInfo(self.time_zone)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(
+                f"time_zone {self.time_zone!r} is no IANA time zone such as Europe/Berlin"
+            ) from None
+
 
 class TariffSection(Table, frozen=True, kw_only=True):
     """What is on sale, and how much a session may cost at most (minor units of the tariff's currency).
@@ -261,12 +269,6 @@ class _Reader:
         readers: tuple[Driver | None, ...],
         evses: list[tuple[Driver | None, Driver | None]],
     ) -> None:
-        try:
-            ZoneInfo(file.site.time_zone)
-        except (KeyError, ValueError, OSError):
-            self._problems.append(
-                f"site.time_zone: {file.site.time_zone!r} is no IANA time zone such as Europe/Berlin"
-            )
         ids = [e.id for e in file.evse]
         self._problems += [
             f"evse: the id {i!r} stands twice" for i in sorted({i for i in ids if ids.count(i) > 1})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -68,6 +69,8 @@ def translated(operation: str, path: Path) -> Iterator[None]:
 def open_writer(path: Path) -> sqlite3.Connection:
     """The one writing connection: WAL and FULL, so that a commit that returned survives a power cut."""
     with translated("open", path):
+        with contextlib.suppress(OSError):  # SQLite says what is wrong, in its own time
+            path.touch(mode=0o600)  # who charged where is nobody else's business
         connection = sqlite3.connect(
             path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )

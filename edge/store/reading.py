@@ -62,10 +62,13 @@ class Reading:
 
     def sessions(self) -> list[Row]:
         """All sessions, oldest first, each with its payment."""
-        return self._rows(
+        rows = self._rows(
             "SELECT s.*, p.status AS payment_status, p.hold_minor, p.captured_minor FROM session s "
             "LEFT JOIN payment p USING (session_id) ORDER BY s.opened_at, s.rowid"
         )
+        return [
+            {**row, "estimated": None if row["estimated"] is None else bool(row["estimated"])} for row in rows
+        ]
 
     def session(self, session_id: str) -> Row:
         """One session by its id, or by the unambiguous start of it. Raises NotFound."""
