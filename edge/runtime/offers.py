@@ -60,7 +60,7 @@ class Offer:
         lines = price_lines(self._tariff, at=at, time_zone=self._place.time_zone, language=language)
         if self.plan is None:
             return lines
-        return (*plan_lines(self.plan.plan, balance, tariff=self._tariff, language=language), *lines)
+        return (*lines, *plan_lines(self.plan.plan, balance, tariff=self._tariff, language=language))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
