@@ -138,15 +138,15 @@ def test_included_units_of_a_plan_last_over_several_sessions_and_a_power_cut(tmp
     held = play(
         tmp_path,
         """
-        name = "A member with 1 kWh a month included"
+        name = "A member with 300 Wh a month included"
         tariff = "1.00/kWh, 0.35/session, VAT 19 %"
-        plan = { id = "M1", name = "1 kWh a month", included = { energy_wh = 1000 } }
+        plan = { id = "M1", name = "300 Wh a month", included = { energy_wh = 300 } }
         when = [
-          { at_s = 0, plug = "car that takes 11 kW" },
+          { at_s = 0, plug = "car that takes 11 kW and wants 0.2 kWh" },
           { at_s = 20, tap = "card A" },
           { at_s = 220, unplug = true },
           { at_s = 240, stop_daemon_for_s = 60 },
-          { at_s = 320, plug = "car that takes 11 kW" },
+          { at_s = 320, plug = "car that takes 11 kW and wants 0.5 kWh" },
           { at_s = 340, tap = "card A" },
           { at_s = 500, cut_power_for_s = 60 },
           { at_s = 640, unplug = true },
@@ -162,12 +162,12 @@ def test_included_units_of_a_plan_last_over_several_sessions_and_a_power_cut(tmp
 
     assert held["agree"]
     first, second, stranger_to_the_plan = held["till"]["invoices"]
-    assert (first["plan"]["text"], first["payable"]) == ("1 kWh a month", 0.35)
-    over_wh = first["energy_wh"] + second["energy_wh"] - 1000
+    assert (first["plan"]["text"], first["payable"]) == ("300 Wh a month", 0.35)
+    over_wh = first["energy_wh"] + second["energy_wh"] - 300
     assert over_wh > 0
     assert sum(
         line["quantity"] for line in second["lines"] if line["dimension"] == "ENERGY" and line["included"]
-    ) == (1000 - first["energy_wh"])
+    ) == (300 - first["energy_wh"])
     assert second["payable"] == pytest.approx(0.35 + over_wh / 1000, abs=0.011)
     assert stranger_to_the_plan["plan"] is None
     assert stranger_to_the_plan["payable"] > 0.35
