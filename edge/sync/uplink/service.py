@@ -243,9 +243,9 @@ class Uplink:
             self._watermark.write(time.monotonic())
 
     def _hear_bell(self, sender: Sender) -> None:
-        self._rung = False
         with contextlib.suppress(BlockingIOError):
             self._bell.recv(64)
+        self._rung = False  # not sooner: a ring between the two would be taken away and never rung again
         try:
             sender.refresh()
         except StoreError as e:
