@@ -13,7 +13,17 @@ import msgspec
 from edge.domain.energy import MeterIdentity, MeterValue
 from edge.domain.identity import IdToken, Member
 from edge.domain.instant import Instant
-from edge.domain.payment import Authorized, Captured, Declined, Reversed
+from edge.domain.payment import (
+    Authorized,
+    Captured,
+    Declined,
+    Expired,
+    InDoubt,
+    Method,
+    OpenPayment,
+    Refunded,
+    Reversed,
+)
 from edge.domain.terminal import Answer, Done, OpenReceipts, Presented, TerminalState
 from edge.domain.view import View
 from edge.metering.ocmf.record import SignedRecord
@@ -227,15 +237,61 @@ class MemberList(Protocol):
 
 
 class PaymentMethod(Protocol):
-    """One way to pay. Every call may be repeated under the same `ref` and then has the same one effect (I2)."""
+    """One way to pay. Every call may be repeated under the same `ref` and then has the same one effect (I2).
+
+    Raises HardwareError where nothing was sent: the same call is tried again later. From the moment at which
+    something went out the outcome is an answer, InDoubt included; a call that is repeated after InDoubt resolves it.
+    """
 
     async def preauthorize(
         self, ref: str, *, amount_minor: int, currency: str, token: IdToken
-    ) -> Authorized | Declined: ...
+    ) -> Authorized | Declined | InDoubt: ...
 
-    async def capture(self, ref: str, *, amount_minor: int, currency: str) -> Captured: ...
+    async def capture(
+        self, ref: str, *, amount_minor: int, currency: str
+    ) -> Captured | Declined | Expired | InDoubt:
+        """Declined: not now; the hold stands, and the same capture is asked for again later."""
+        ...
 
-    async def reverse(self, ref: str) -> Reversed: ...
+    async def reverse(self, ref: str) -> Reversed | Declined | InDoubt:
+        """Also of a hold whose request is in doubt: Reversed once it is sure that none is left."""
+        ...
+
+
+@runtime_checkable
+class ExtendingMethod(PaymentMethod, Protocol):
+    """A way to pay whose holds can grow (incremental authorization)."""
+
+    async def extend(self, ref: str, *, amount_minor: int, currency: str) -> Authorized | Declined | InDoubt:
+        """Ask for a hold of `amount_minor` in all. Declined or InDoubt: the hold that was known stands."""
+        ...
+
+
+@runtime_checkable
+class RefundingMethod(PaymentMethod, Protocol):
+    """A way to pay that can give captured money back without the card."""
+
+    async def refund(
+        self, ref: str, *, refund_ref: str, amount_minor: int, currency: str
+    ) -> Refunded | Declined | InDoubt: ...
+
+
+class PaymentJournal(Protocol):
+    """What a way to pay remembers of its payments, in the journal, so that a restart finds it again."""
+
+    async def note(self, ref: str, handle: str) -> None:
+        """Keep what `ref` is called by whoever holds the money (a receipt number, STAN and RRN). Durable on return;
+        the last note counts. Never card data.
+        """
+        ...
+
+    async def find(self, ref: str) -> OpenPayment | None:
+        """The payment if it has not ended."""
+        ...
+
+    async def open(self, method: Method) -> tuple[OpenPayment, ...]:
+        """Every payment of a method that has not ended, oldest first."""
+        ...
 
 
 class Display(Protocol):
