@@ -126,7 +126,16 @@ def _payment(db: sqlite3.Connection, device_id: int, fact: facts.PaymentFact) ->
                 ),
             )
         case facts.PaymentAuthorized():
-            _pay(db, device_id, fact, status="authorized", hold_minor=fact.hold_minor)
+            _pay(
+                db,
+                device_id,
+                fact,
+                status="authorized",
+                hold_minor=fact.hold_minor,
+                deferred=int(fact.deferred),
+            )
+        case facts.HoldExtended():
+            _pay(db, device_id, fact, hold_minor=fact.hold_minor)
         case facts.PaymentDeclined():
             _pay(db, device_id, fact, status="declined", reason=fact.reason)
         case facts.CaptureRequested():
@@ -134,9 +143,19 @@ def _payment(db: sqlite3.Connection, device_id: int, fact: facts.PaymentFact) ->
         case facts.PaymentCaptured():
             _pay(db, device_id, fact, status="captured", captured_minor=fact.amount_minor)
         case facts.ReversalRequested():
-            _pay(db, device_id, fact, status="reversing")
+            _pay(db, device_id, fact, status="reversing", loss_minor=fact.loss_minor)
         case facts.PaymentReversed():
             _pay(db, device_id, fact, status="reversed", captured_minor=0)
+        case facts.PaymentExpired():
+            _pay(
+                db,
+                device_id,
+                fact,
+                status="expired",
+                captured_minor=0,
+                loss_minor=fact.loss_minor,
+                reason=fact.reason,
+            )
         case _:
             pass
 

@@ -102,6 +102,8 @@ CREATE TABLE payment (
     requested_minor INTEGER NOT NULL,
     hold_minor INTEGER,
     captured_minor INTEGER,
+    loss_minor INTEGER,
+    deferred INTEGER,
     reason TEXT,
     PRIMARY KEY (device_id, payment_ref)
 ) STRICT;

@@ -42,12 +42,15 @@ class MeterRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Paid(msgspec.Struct, frozen=True, kw_only=True):
-    """How it was paid, and the final state of the hold. `account`: captured on the member's account."""
+    """How it was paid, and the final state of the hold. `account`: captured on the member's account.
+
+    `expired` and `reversed`: nothing could be captured, and the loss is the seller's (I2).
+    """
 
     method: Literal["account", "terminal", "card", "upstream"]
     hold_minor: int | None
     captured_minor: int
-    status: Literal["captured"]
+    status: Literal["captured", "expired", "reversed"]
 
 
 class TariffText(msgspec.Struct, frozen=True, kw_only=True):

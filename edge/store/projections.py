@@ -122,8 +122,12 @@ def _payment(db: sqlite3.Connection, fact: facts.PaymentFact) -> None:
                 "VALUES (?, ?, ?, ?, 'requested', ?)",
                 (fact.payment_ref, fact.session_id, fact.method, fact.currency, fact.amount_minor),
             )
+        case facts.PaymentNoted():
+            _pay(db, fact, handle=fact.handle)
         case facts.PaymentAuthorized():
-            _pay(db, fact, status="authorized", hold_minor=fact.hold_minor)
+            _pay(db, fact, status="authorized", hold_minor=fact.hold_minor, deferred=int(fact.deferred))
+        case facts.HoldExtended():
+            _pay(db, fact, hold_minor=fact.hold_minor)
         case facts.PaymentDeclined():
             _pay(db, fact, status="declined", reason=fact.reason)
         case facts.CaptureRequested():
@@ -131,9 +135,11 @@ def _payment(db: sqlite3.Connection, fact: facts.PaymentFact) -> None:
         case facts.PaymentCaptured():
             _pay(db, fact, status="captured", captured_minor=fact.amount_minor)
         case facts.ReversalRequested():
-            _pay(db, fact, status="reversing")
+            _pay(db, fact, status="reversing", loss_minor=fact.loss_minor)
         case facts.PaymentReversed():
             _pay(db, fact, status="reversed", captured_minor=0)
+        case facts.PaymentExpired():
+            _pay(db, fact, status="expired", captured_minor=0, loss_minor=fact.loss_minor, reason=fact.reason)
         case _:
             pass
 

@@ -169,7 +169,7 @@ class Reading:
         )
         holds = self._rows(
             "SELECT payment_ref, session_id, status, hold_minor, currency FROM payment "
-            "WHERE status NOT IN ('captured', 'reversed', 'declined') ORDER BY rowid"
+            "WHERE status NOT IN ('captured', 'reversed', 'declined', 'expired') ORDER BY rowid"
         )
         epochs = self._rows(
             "SELECT e.epoch, COUNT(*) AS entries, MAX(e.seq) AS last, COALESCE(w.upto, 0) AS acknowledged "

@@ -14,6 +14,7 @@ from edge.domain import pricing
 from edge.domain.invoice import Invoice
 from edge.domain.ledger import facts
 from edge.domain.ledger.envelope import GENESIS, Entry, Envelope, digest, open_envelope, read_fact
+from edge.domain.ledger.holds import Holds, Story
 from edge.domain.ledger.prices import Prices
 from edge.domain.ledger.signature import checkpoint_message, key_id_of, verifies
 from edge.errors import LedgerError
@@ -23,12 +24,6 @@ PROBLEMS_MAX = 1000
 
 #: A 64-bit number has at most this many.
 _SEQ_DIGITS_MAX = 19
-
-_HOLD_ENDS: dict[type[facts.Fact], str] = {
-    facts.PaymentCaptured: "captured",
-    facts.PaymentReversed: "reversed",
-    facts.PaymentDeclined: "declined",
-}
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,28 +35,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     invoices: int
     open_holds: tuple[str, ...]
     problems: tuple[str, ...]
-
-
-class _Session:
-    """What the entries said of one session so far."""
-
-    def __init__(self, opened: facts.SessionOpened) -> None:
-        self.opened = opened
-        self.authorized = False
-        self.hold_minor: int | None = None
-        self.began: facts.EnergyBegan | None = None
-        self.reached_wh: int | None = None
-        self.energy: facts.EnergyEnded | None = None
-        self.settled: facts.SessionSettled | None = None
-        self.invoices = 0
-        self.ended: facts.SessionEnded | None = None
-
-
-class _Hold:
-    def __init__(self, session_id: str) -> None:
-        self.session_id = session_id
-        self.hold_minor: int | None = None
-        self.ends: list[str] = []
 
 
 class Checker:
@@ -80,8 +53,8 @@ class Checker:
         self._epoch: str | None = None
         self._seq = 0
         self._hash = GENESIS
-        self._sessions: dict[str, _Session] = {}
-        self._holds: dict[str, _Hold] = {}
+        self._sessions: dict[str, Story] = {}
+        self._holds = Holds(self._say)
         self._prices = Prices()
         self._series: dict[str, int] = {}
 
@@ -140,15 +113,7 @@ class Checker:
         """What was found; call it after the last entry."""
         if self._unsigned is not None:
             self._say(f"invoice {self._unsigned} is not signed")
-        open_holds = []
-        for ref, hold in self._holds.items():
-            if len(hold.ends) > 1:
-                self._say(f"hold {ref}: ended {len(hold.ends)} times ({', '.join(hold.ends)})")
-            if not hold.ends:
-                open_holds.append(ref)
-                session = self._sessions.get(hold.session_id)
-                if session is not None and session.ended is not None:
-                    self._say(f"hold {ref}: its session has ended, the hold has not")
+        open_holds = self._holds.report(self._sessions)
         for session_id, session in self._sessions.items():
             self._ended(session_id, session)
         return Report(
@@ -156,7 +121,7 @@ class Checker:
             verified_from=self._first,
             sessions=len(self._sessions),
             invoices=sum(s.invoices for s in self._sessions.values()),
-            open_holds=tuple(open_holds),
+            open_holds=open_holds,
             problems=tuple(self._problems),
         )
 
@@ -198,15 +163,15 @@ class Checker:
                     self._say(f"{where}: the tariff is not the one of its hash")
                 self._prices.add(fact)
             case facts.PaymentFact():
-                self._payment(where, fact)
+                self._holds.add(where, fact, self._sessions.get(fact.session_id))
             case facts.SessionOpened():
                 if fact.session_id in self._sessions:
                     self._say(f"{where}: session {fact.session_id} opens twice")
                 before = self._occupied.get(fact.evse_id)
-                if before is not None and self._sessions[before].ended is None:
+                if before is not None and not self._sessions[before].released:
                     self._say(f"{where}: {fact.evse_id} is in use by session {before}")
                 self._occupied[fact.evse_id] = fact.session_id
-                self._sessions[fact.session_id] = _Session(fact)
+                self._sessions[fact.session_id] = Story(fact)
             case facts.SessionFact():
                 self._session(where, fact)
             case _:
@@ -232,34 +197,6 @@ class Checker:
             self._say(f"{where}: the signature is not valid")
         if fact.upto != int(envelope.seq) - 1 or fact.head != envelope.prevhash:
             self._say(f"{where}: signs another chain than the one before it")
-
-    def _payment(self, where: str, fact: facts.PaymentFact) -> None:
-        if isinstance(fact, facts.PaymentRequested):
-            if fact.payment_ref in self._holds:
-                self._say(f"{where}: payment {fact.payment_ref} is requested twice")
-            self._holds[fact.payment_ref] = _Hold(fact.session_id)
-            return
-        hold = self._holds.get(fact.payment_ref)
-        if hold is None:
-            self._say(f"{where}: payment {fact.payment_ref} was never requested")
-            return
-        if hold.session_id != fact.session_id:
-            self._say(f"{where}: payment {fact.payment_ref} is another session's")
-        session = self._sessions.get(hold.session_id)
-        if isinstance(fact, facts.PaymentAuthorized):
-            hold.hold_minor = fact.hold_minor
-            if session is not None:
-                session.authorized = not hold.ends
-                session.hold_minor = fact.hold_minor
-        if isinstance(fact, facts.PaymentCaptured):
-            if hold.hold_minor is None or fact.amount_minor > hold.hold_minor:
-                self._say(f"{where}: captures {fact.amount_minor} of a hold of {hold.hold_minor}")
-            settled = session.settled if session else None
-            if settled is None or settled.payable_minor != fact.amount_minor:
-                self._say(f"{where}: captures {fact.amount_minor}, which is not the session's price")
-        end = _HOLD_ENDS.get(type(fact))
-        if end is not None:
-            hold.ends.append(end)
 
     def _session(self, where: str, fact: facts.SessionFact) -> None:
         session = self._sessions.get(fact.session_id)
@@ -292,15 +229,16 @@ class Checker:
                 self._invoice(where, session, fact)
             case facts.SessionEnded():
                 session.ended = fact
+                session.released = True
             case _:
                 pass
 
-    def _reached(self, where: str, session: _Session, register_wh: int) -> None:
+    def _reached(self, where: str, session: Story, register_wh: int) -> None:
         if session.reached_wh is not None and register_wh < session.reached_wh:
             self._say(f"{where}: the register goes back from {session.reached_wh} to {register_wh} Wh")
         session.reached_wh = register_wh
 
-    def _settled(self, where: str, session: _Session, fact: facts.SessionSettled) -> None:
+    def _settled(self, where: str, session: Story, fact: facts.SessionSettled) -> None:
         """Price it again from what was measured, with the tariff that was frozen at the tap."""
         opened = session.opened
         try:
@@ -321,7 +259,7 @@ class Checker:
         elif bill.invoice.payable_minor != fact.payable_minor:
             self._say(f"{where}: says {fact.payable_minor}, its bill says {bill.invoice.payable_minor}")
 
-    def _invoice(self, where: str, session: _Session, fact: facts.InvoiceSealed) -> None:
+    def _invoice(self, where: str, session: Story, fact: facts.InvoiceSealed) -> None:
         invoice = fact.invoice
         expected = self._series.get(invoice.series, 0) + 1
         if invoice.sequence != expected:
@@ -336,8 +274,10 @@ class Checker:
             if wrong:
                 self._say(f"{where}: invoice {invoice.number} {what}")
 
-    def _ended(self, session_id: str, session: _Session) -> None:
+    def _ended(self, session_id: str, session: Story) -> None:
         if session.ended is None:
+            if session.invoices:
+                self._say(f"session {session_id}: is invoiced and has not ended")
             return
         wanted = 1 if session.ended.outcome == "invoiced" else 0
         if session.invoices != wanted:
@@ -349,7 +289,7 @@ class Checker:
 
 
 def _differences(
-    invoice: Invoice, session: _Session, session_id: str, *, epoch: str | None
+    invoice: Invoice, session: Story, session_id: str, *, epoch: str | None
 ) -> Iterator[tuple[bool, str]]:
     """What an invoice says that the session's other facts do not."""
     draft, began, ended, settled = invoice.draft, session.began, session.energy, session.settled
@@ -370,7 +310,9 @@ def _differences(
         "has other registers than the session",
     )
     yield began is None or draft.meter.serial != began.meter.serial, "names another meter"
-    yield draft.paid.captured_minor != draft.figures.payable_minor, "and what was captured differ"
+    yield draft.paid.status != session.paid_as, "says otherwise how the hold ended"
+    taken_minor = draft.figures.payable_minor if draft.paid.status == "captured" else 0
+    yield draft.paid.captured_minor != taken_minor, "and what was captured differ"
     if began is not None and ended is not None:
         # a clock that was found right later moves begin and end by the same time
         length = ended.ended_at - began.began_at

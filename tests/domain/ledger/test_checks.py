@@ -160,8 +160,8 @@ def changed(kind, **fields):
     return change
 
 
-def without(kind):
-    return lambda found, data: [] if found == f"chargetill.{kind}.v1" else [(found, data)]
+def without(*kinds):
+    return lambda found, data: [] if found in [f"chargetill.{k}.v1" for k in kinds] else [(found, data)]
 
 
 def doubled(kind):
@@ -202,7 +202,8 @@ def swapped(first, second):
         (swapped("payment.authorized", "session.energy_began"), "without an authorized payment"),
         (doubled("session.opened"), "opens twice"),
         (without("session.opened"), "never opened"),
-        (without("session.ended"), "in use by session"),
+        (without("session.ended"), "is invoiced and has not ended"),
+        (without("payment.capture_requested", "payment.captured", "session.ended"), "in use by session"),
         (doubled("session.energy_began"), "begins twice"),
         (doubled("session.settled"), "settled twice"),
         (changed("session.energy_began", register_wh=more(-500)), "not end minus begin"),
