@@ -289,6 +289,10 @@ class PaymentJournal(Protocol):
         """The payment if it has not ended."""
         ...
 
+    async def noted(self, ref: str) -> str | None:
+        """The last note of a payment, also of one that has ended: a refund names it, and is noted there."""
+        ...
+
     async def open(self, method: Method) -> tuple[OpenPayment, ...]:
         """Every payment of a method that has not ended, oldest first."""
         ...
