@@ -53,8 +53,15 @@ class GpioContactor:
         return EvseStatus(at=self._clock.now(), pilot="C" if plugged else "A", contactor_closed=closed)
 
     async def permit(self, *, current_a: int) -> None:
-        """Closed for another lease; a contactor has no current to set, so only 0 means open."""
-        await (self._contactor.keep() if current_a > 0 else self._contactor.open())
+        """Closed for another lease; a contactor has no current to set, so only 0 means open. Raises EvseError.
+
+        Not while the vehicle's contact cannot be read: nobody would see the plug being pulled.
+        """
+        if current_a > 0:
+            await asyncio.to_thread(self._plugged)
+            await self._contactor.keep()
+        else:
+            await self._contactor.open()
 
     async def revoke(self) -> None:
         await self._contactor.open()

@@ -16,6 +16,7 @@ from edge.ports import EvseStatus, Lease
 from hw.bus.budget import Load, read_characters, write_characters
 from hw.bus.line import Baudrate, LineOptions, Parity, Port
 from hw.evse.contactor import Contactor, GuardOptions
+from hw.evse.errors import EvseError
 
 CURRENT_MIN_A = 6  # IEC 61851-1: a control pilot cannot announce less
 
@@ -99,11 +100,26 @@ class Guarded:
         return msgspec.structs.replace(status, contactor_closed=closed and status.contactor_closed)
 
     async def permit(self, *, current_a: int) -> None:
-        """Contactor first, so that it never switches a load. Raises EvseError; the lease then runs out."""
+        """The lease is renewed once the controller has answered: where its line is lost, it runs out.
+
+        An open contactor closes before anything may flow, so that it never switches a load. Raises EvseError.
+        """
         wanted_a = min(current_a, self._current_max_a) if current_a >= CURRENT_MIN_A else 0
-        if wanted_a:
-            await self._contactor.keep()
-        await self._controller.allow(wanted_a)
+        if not wanted_a:
+            await self._controller.allow(0)
+            return
+        if (await self._contactor.state()).relay:
+            await self._controller.allow(wanted_a)
+            if (await self._contactor.state()).relay:  # the answer may have taken longer than the lease
+                await self._contactor.keep()
+                return
+        await self._controller.allow(0)
+        await self._contactor.keep()
+        try:
+            await self._controller.allow(wanted_a)
+        except EvseError:
+            await self._contactor.open()
+            raise
 
     async def revoke(self) -> None:
         """Both, whatever one of them says. Raises EvseError."""

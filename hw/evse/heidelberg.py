@@ -90,7 +90,9 @@ class Heidelberg:
         self._controls = Controls(bus, options.unit, options.timeout_s)
         self._options, self._clock = options, clock
         self._permitted: Instant | None = None
-        self._allowed = False
+        """When permission was last renewed, and the wallbox confirmed it."""
+        self._allowed = self._owed = False
+        """`owed`: no current was asked for, and not yet confirmed."""
 
     async def prepare(self) -> None:
         """No current now, none when requests stop coming; both read back. Raises EvseError."""
@@ -99,7 +101,7 @@ class Heidelberg:
         await self._set(WATCHDOG_MS, round(self._options.lease_s * 1000))
         await self._set(STANDBY, STANDBY_OFF)
         await self._set(LOCK, UNLOCKED)
-        self._permitted, self._allowed = None, False
+        self._permitted, self._allowed, self._owed = None, False, False
 
     async def status(self) -> EvseStatus:
         """The state of register 5. A permission that nobody renewed is taken back here. Raises EvseError."""
@@ -119,14 +121,19 @@ class Heidelberg:
 
     async def permit(self, *, current_a: int) -> None:
         """Allow up to `current_a`; below 6 A nothing may flow. Raises EvseError."""
-        wanted_da = 10 * min(current_a, CURRENT_MAX_A) if current_a >= CURRENT_MIN_A else 0
-        self._permitted, self._allowed = self._clock.now(), wanted_da > 0
-        await self._set(CURRENT_DA, wanted_da)
+        if current_a < CURRENT_MIN_A:
+            await self.revoke()
+            return
+        now = self._clock.now()
+        self._permitted, self._allowed, self._owed = self._permitted or now, True, False
+        await self._set(CURRENT_DA, 10 * min(current_a, CURRENT_MAX_A))
+        self._permitted = now
 
     async def revoke(self) -> None:
         """No current from now on, and read back. Raises EvseError."""
-        self._permitted, self._allowed = None, False
+        self._permitted, self._allowed, self._owed = None, False, True
         await self._set(CURRENT_DA, 0)
+        self._owed = False
 
     async def energy_wh(self) -> int:
         """The wallbox's own counter (input 17, u32, VAh in the vendor's words): a check, not for billing."""
@@ -136,9 +143,10 @@ class Heidelberg:
         """Nothing to do: the line belongs to the pool."""
 
     async def _lapse(self) -> None:
-        if self._permitted is None:
-            return
-        if self._clock.now().seconds_since(self._permitted) > self._options.lease_s:
+        """Every request feeds the wallbox's watchdog: none may go out while current flows unpermitted."""
+        lease_s = self._options.lease_s
+        lapsed = self._permitted is not None and self._clock.now().seconds_since(self._permitted) > lease_s
+        if lapsed or self._owed:
             await self.revoke()
 
     async def _set(self, register: int, value: int) -> None:

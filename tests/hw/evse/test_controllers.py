@@ -110,6 +110,29 @@ def test_when_the_line_is_lost_the_guard_stops_the_current(driver, more, control
 
 
 @pytest.mark.parametrize(("driver", "more", "controller", "transport"), DRIVERS)
+def test_an_open_contactor_closes_before_anything_may_flow(driver, more, controller, transport, tmp_path):
+    async def scenario(evse, box, clock):
+        await evse.prepare()
+        box.outlet.plug(Car())
+        await evse.permit(current_a=16)
+        await evse._contactor.open()
+        limits = []
+        close = evse._contactor.keep
+
+        async def keep():
+            limits.append(box.limit_a())
+            return await close()
+
+        evse._contactor.keep = keep
+        await evse.permit(current_a=16)
+        await evse.permit(current_a=16)
+        return limits, box.outlet.power_w()
+
+    limits, power_w = run(scenario, driver, more, controller, transport, tmp_path)
+    assert (limits, power_w) == ([0, 16], 11_040)
+
+
+@pytest.mark.parametrize(("driver", "more", "controller", "transport"), DRIVERS)
 def test_permission_lapses_although_the_controller_goes_on(driver, more, controller, transport, tmp_path):
     async def scenario(evse, box, clock):
         await evse.prepare()

@@ -1,11 +1,8 @@
-"""The guard: a contactor on a lease, whatever becomes of the till."""
+"""The guard: a contactor on a lease. (What becomes of it with the till is in test_lease.py.)"""
 
 import asyncio
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 from datetime import UTC, datetime
 
@@ -148,6 +145,19 @@ def test_a_guard_that_died_is_started_again_open(tmp_path):
     play(scenario, tmp_path)
 
 
+def test_a_guard_that_hangs_is_ended_and_the_next_one_starts_open(tmp_path):
+    async def scenario(contactor):
+        await contactor.keep()
+        os.kill(contactor._guard.pid, signal.SIGSTOP)
+        with pytest.raises(GuardFailed, match="does not answer"):
+            await contactor.keep()
+        state = await contactor.state()
+        assert state.relay is False
+        assert relay_of(tmp_path / "relay") == "0"
+
+    play(scenario, tmp_path)
+
+
 def test_a_guard_that_cannot_start_is_an_error_with_a_hint(tmp_path):
     async def scenario():
         contactor = Contactor(GuardOptions(relay="file:/nowhere/at/all/relay"))
@@ -157,36 +167,6 @@ def test_a_guard_that_cannot_start_is_an_error_with_a_hint(tmp_path):
         await contactor.close()
 
     asyncio.run(scenario())
-
-
-TILL = """
-import asyncio, sys
-from hw.evse.contactor import Contactor, GuardOptions
-
-async def main():
-    contactor = Contactor(GuardOptions(relay="file:" + sys.argv[1], lease_s=1.0))
-    while True:
-        await contactor.keep()
-        print("kept", flush=True)
-        await asyncio.sleep(0.1)
-
-asyncio.run(main())
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_when_the_till_dies_or_hangs_the_contactor_opens(tmp_path, number):
-    relay = tmp_path / "relay"
-    till = subprocess.Popen([sys.executable, "-c", textwrap.dedent(TILL), str(relay)], stdout=subprocess.PIPE)
-    try:
-        till.stdout.readline()
-        assert relay_of(relay) == "1"
-        till.send_signal(number)
-        wait_for(lambda: relay_of(relay) == "0")
-    finally:
-        till.kill()
-        till.wait()
-        till.stdout.close()
 
 
 def test_the_gpio_driver_is_an_evse(tmp_path):
@@ -216,6 +196,9 @@ def test_the_gpio_driver_is_an_evse(tmp_path):
         vehicle.unlink()
         with pytest.raises(gpio_contactor.PinFailed):
             await evse.status()
+        with pytest.raises(gpio_contactor.PinFailed):
+            await evse.permit(current_a=16)
+        assert relay_of(tmp_path / "relay") == "0"
         await evse.close()
         return seen
 

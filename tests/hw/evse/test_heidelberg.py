@@ -112,6 +112,40 @@ def test_a_till_that_still_asks_but_no_longer_permits_loses_the_permission_too()
     assert run(scenario).contactor_closed is False
 
 
+def test_while_an_end_is_not_confirmed_nothing_feeds_the_watchdog():
+    async def scenario(driver, box, clock):
+        await driver.prepare()
+        box.outlet.plug(Car())
+        await driver.permit(current_a=16)
+        taken, box.write = box.write, lambda function, address, values: False
+        for _ in range(3):
+            with pytest.raises(EvseSilent):
+                await driver.revoke() if box.outlet.power_w() else await driver.status()
+            clock.ns += 6 * 10**9
+        lapsed = box.outlet.power_w()
+        box.write = taken
+        return lapsed, await driver.status(), box.read(3, 261, 1)
+
+    lapsed, status, current = run(scenario)
+    assert (lapsed, status.contactor_closed, current) == (0, False, [0])
+
+
+def test_a_permission_that_the_wallbox_never_confirms_lapses_too():
+    async def scenario(driver, box, clock):
+        await driver.prepare()
+        box.outlet.plug(Car())
+        await driver.permit(current_a=16)
+        taken, box.write = box.write, lambda function, address, values: False
+        for _ in range(3):
+            clock.ns += 4 * 10**9
+            with pytest.raises(EvseSilent):
+                await driver.permit(current_a=16)
+        box.write = taken
+        return await driver.status()
+
+    assert run(scenario).contactor_closed is False
+
+
 def test_preparing_takes_back_what_a_former_life_permitted():
     async def scenario(driver, box, clock):
         box.outlet.plug(Car())
