@@ -14,6 +14,7 @@ _COMMANDS = {
     "backoffice": "backoffice",
     "config": "config",
     "demo": "demo",
+    "doctor": "doctor",
     "emv": "emv",
     "invoice": "invoice",
     "ledger": "ledger",
