@@ -7,6 +7,7 @@ import sqlite3
 import msgspec
 
 from edge.domain.instant import Instant
+from edge.domain.invoice import Invoice
 from edge.domain.ledger import facts
 
 
@@ -26,6 +27,8 @@ def project(db: sqlite3.Connection, fact: facts.Fact, at: Instant) -> None:
             )
         case facts.SignedFact():
             _signed(db, fact)
+        case facts.RefundFact():
+            _refund(db, fact)
         case facts.PaymentFact():
             _payment(db, fact)
         case facts.SessionFact():
@@ -64,8 +67,8 @@ def _session(db: sqlite3.Connection, fact: facts.SessionFact, at: Instant) -> No
     match fact:
         case facts.SessionOpened():
             db.execute(
-                "INSERT INTO session (session_id, evse_id, opened_at, method, account, tariff_hash, status) "
-                "VALUES (?, ?, ?, ?, ?, ?, 'authorizing')",
+                "INSERT INTO session (session_id, evse_id, opened_at, method, account, tariff_hash, receipt_hash, "
+                "status) VALUES (?, ?, ?, ?, ?, ?, ?, 'authorizing')",
                 (
                     fact.session_id,
                     fact.evse_id,
@@ -73,6 +76,7 @@ def _session(db: sqlite3.Connection, fact: facts.SessionFact, at: Instant) -> No
                     fact.method,
                     fact.account,
                     fact.tariff_hash,
+                    fact.receipt_token_hash,
                 ),
             )
         case facts.EnergyBegan():
@@ -93,25 +97,66 @@ def _session(db: sqlite3.Connection, fact: facts.SessionFact, at: Instant) -> No
         case facts.SessionSettled():
             _set(db, fact, currency=fact.currency, payable_minor=fact.payable_minor)
         case facts.InvoiceSealed(invoice=invoice):
-            db.execute(
-                "INSERT INTO invoice (number, series, sequence, session_id, issued_at, currency, payable_minor, "
-                "document) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    invoice.number,
-                    invoice.series,
-                    invoice.sequence,
-                    fact.session_id,
-                    invoice.issued_at.isoformat(),
-                    invoice.draft.currency,
-                    invoice.draft.figures.payable_minor,
-                    msgspec.json.encode(invoice),
-                ),
-            )
+            _numbered(db, invoice)
             _set(db, fact, invoice_number=invoice.number)
+        case facts.CreditNoteSealed(credit_note=note):
+            _numbered(db, note)
+        case facts.StatementSealed(statement=statement):
+            db.execute(
+                "INSERT INTO statement (session_id, issued_at, document) VALUES (?, ?, ?)",
+                (fact.session_id, statement.issued_at.isoformat(), msgspec.json.encode(statement)),
+            )
         case facts.SessionEnded():
             _set(db, fact, status="ended", outcome=fact.outcome)
         case _:
             pass
+
+
+def _numbered(db: sqlite3.Connection, document: Invoice) -> None:
+    """An invoice or a credit note, as it was sealed."""
+    db.execute(
+        "INSERT INTO invoice (number, series, sequence, session_id, issued_at, currency, payable_minor, corrects, "
+        "document) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            document.number,
+            document.series,
+            document.sequence,
+            document.draft.session_id,
+            document.issued_at.isoformat(),
+            document.draft.currency,
+            document.draft.figures.payable_minor,
+            None if document.corrects is None else document.corrects.number,
+            msgspec.json.encode(document),
+        ),
+    )
+
+
+def _refund(db: sqlite3.Connection, fact: facts.RefundFact) -> None:
+    reason = None
+    match fact:
+        case facts.RefundRequested():
+            db.execute(
+                "INSERT INTO refund (refund_ref, payment_ref, session_id, method, amount_minor, currency, status) "
+                "VALUES (?, ?, ?, ?, ?, ?, 'requested')",
+                (
+                    fact.refund_ref,
+                    fact.payment_ref,
+                    fact.session_id,
+                    fact.method,
+                    fact.amount_minor,
+                    fact.currency,
+                ),
+            )
+            return
+        case facts.PaymentRefunded():
+            status = "refunded"
+        case facts.RefundDeclined():
+            status, reason = "declined", fact.reason
+        case facts.RefundDue():
+            status, reason = "due", fact.reason
+        case _:
+            return
+    _update(db, "refund", {"status": status, "reason": reason}, "refund_ref", fact.refund_ref)
 
 
 def _payment(db: sqlite3.Connection, fact: facts.PaymentFact) -> None:

@@ -9,8 +9,9 @@ from typing import Any, Self
 
 import msgspec
 
+from edge.domain.buyer import Buyer, BuyerRecord
 from edge.domain.energy import SignedValue
-from edge.domain.invoice import Invoice
+from edge.domain.invoice import Invoice, Statement
 from edge.domain.ledger.envelope import Entry, open_envelope, read_fact
 from edge.domain.ledger.facts import SessionOpened, SessionSettled
 from edge.errors import CallError, LedgerError, StoreError
@@ -87,13 +88,42 @@ class Reading:
         return {**found[0], "events": events}
 
     def invoices(self) -> Iterator[Invoice]:
-        """All invoices in the order of their sealing."""
+        """All invoices and credit notes in the order of their sealing."""
         with translated("read", self._path):
             for row in self._db.execute("SELECT document FROM invoice ORDER BY rowid"):
                 yield _invoice(bytes(row["document"]), self._path)
 
+    def credits_of(self, number: str) -> tuple[Invoice, ...]:
+        """The credit notes of an invoice, oldest first."""
+        rows = self._rows("SELECT document FROM invoice WHERE corrects = ? ORDER BY rowid", (number,))
+        return tuple(_invoice(bytes(row["document"]), self._path) for row in rows)
+
+    def buyer(self, commitment: str | None) -> Buyer | None:
+        """Who is behind an invoice's commitment; None where it has none, or the record was erased."""
+        rows = self._rows("SELECT record FROM buyer WHERE commitment = ?", (commitment,))
+        if not rows:
+            return None
+        record = msgspec.json.decode(bytes(rows[0]["record"]), type=BuyerRecord)
+        if record.commitment != commitment:
+            raise LedgerError(f"{self._path}: the buyer kept under {commitment} is another one")
+        return record.buyer
+
+    def statement(self, session_id: str) -> Statement | None:
+        """What a session cost that a collective invoice bills."""
+        rows = self._rows("SELECT document FROM statement WHERE session_id = ?", (session_id,))
+        return msgspec.json.decode(bytes(rows[0]["document"]), type=Statement) if rows else None
+
+    def refunds(self) -> list[Row]:
+        """Every refund with its state, oldest first."""
+        return self._rows("SELECT * FROM refund ORDER BY rowid")
+
+    def session_of_receipt(self, token_hash: str) -> str | None:
+        """The session whose receipt has the token of this hash."""
+        rows = self._rows("SELECT session_id FROM session WHERE receipt_hash = ?", (token_hash,))
+        return str(rows[0]["session_id"]) if rows else None
+
     def documents(self) -> Iterator[tuple[str, bytes]]:
-        """Number and JSON of each invoice, as they are kept."""
+        """Number and JSON of each invoice and credit note, as they are kept."""
         with translated("read", self._path):
             for row in self._db.execute("SELECT number, document FROM invoice ORDER BY rowid"):
                 yield row["number"], bytes(row["document"])
@@ -160,12 +190,15 @@ class Reading:
         (one,) = self._rows(
             "SELECT (SELECT COUNT(*) FROM entry) AS entries, (SELECT COUNT(*) FROM session) AS sessions, "
             "(SELECT COUNT(*) FROM session WHERE status != 'ended') AS open_sessions, "
-            "(SELECT COUNT(*) FROM invoice) AS invoices, "
+            "(SELECT COUNT(*) FROM invoice WHERE corrects IS NULL) AS invoices, "
+            "(SELECT COUNT(*) FROM invoice WHERE corrects IS NOT NULL) AS credit_notes, "
+            "(SELECT COUNT(*) FROM statement) AS statements, "
             "(SELECT COALESCE(SUM(energy_wh), 0) FROM session WHERE outcome = 'invoiced') AS invoiced_wh"
         )
         totals = self._rows(
-            "SELECT currency, COUNT(*) AS invoices, SUM(payable_minor) AS payable_minor FROM invoice "
-            "GROUP BY currency ORDER BY currency"
+            "SELECT currency, SUM(corrects IS NULL) AS invoices, "
+            "SUM(CASE WHEN corrects IS NULL THEN payable_minor ELSE -payable_minor END) AS payable_minor "
+            "FROM invoice GROUP BY currency ORDER BY currency"
         )
         holds = self._rows(
             "SELECT payment_ref, session_id, status, hold_minor, currency FROM payment "

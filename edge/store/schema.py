@@ -59,10 +59,12 @@ def _first(db: Database) -> None:
             "payable_minor": int,
             "outcome": str,
             "invoice_number": str,
+            "receipt_hash": str,
         },
         pk="session_id",
         not_null={"evse_id", "opened_at", "method", "tariff_hash", "status"},
     )
+    db.table("session").create_index(["receipt_hash"])
     db.table("payment").create(
         {
             "payment_ref": str,
@@ -92,13 +94,35 @@ def _first(db: Database) -> None:
             "issued_at": str,
             "currency": str,
             "payable_minor": int,
+            "corrects": str,
             "document": bytes,
         },
         pk="number",
         not_null={"series", "sequence", "session_id", "issued_at", "document"},
     )
     db.table("invoice").create_index(["series", "sequence"], unique=True)
-    db.table("invoice").create_index(["session_id"], unique=True)
+    db.table("invoice").create_index(["session_id"])
+    db.table("invoice").create_index(["corrects"])
+    db.table("statement").create(
+        {"session_id": str, "issued_at": str, "document": bytes},
+        pk="session_id",
+        not_null={"issued_at", "document"},
+    )
+    db.table("refund").create(
+        {
+            "refund_ref": str,
+            "payment_ref": str,
+            "session_id": str,
+            "method": str,
+            "amount_minor": int,
+            "currency": str,
+            "status": str,
+            "reason": str,
+        },
+        pk="refund_ref",
+        not_null={"payment_ref", "session_id", "method", "amount_minor", "currency", "status"},
+    )
+    db.table("buyer").create({"commitment": str, "record": bytes}, pk="commitment", not_null={"record"})
     db.table("personal").create(
         {"session_id": str, "salt": bytes, "token": str, "key_id": str},
         pk="session_id",

@@ -5,19 +5,30 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from edge.domain import invoice as invoices
 from edge.domain.energy import SignedValue
 from edge.domain.ledger.envelope import Entry, Head, wrap
-from edge.domain.ledger.facts import Fact, InvoiceSealed, LedgerCheckpoint, PlanFrozen, TariffFrozen
+from edge.domain.ledger.facts import (
+    CreditNoteSealed,
+    Fact,
+    InvoiceSealed,
+    LedgerCheckpoint,
+    PlanFrozen,
+    StatementSealed,
+    TariffFrozen,
+)
 from edge.domain.ledger.signature import checkpoint_message
 from edge.store.projections import project
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from edge.domain.buyer import BuyerRecord
     from edge.domain.identity import IdToken
     from edge.domain.instant import Instant
-    from edge.domain.invoice import Invoice, InvoiceDraft
+    from edge.domain.invoice import Correction, Invoice, InvoiceDraft
     from edge.store.keys import LedgerKey
 
 
@@ -50,18 +61,40 @@ class Tx:
         message = checkpoint_message(epoch=head.epoch, upto=head.seq, head=head.hash)
         self.append(LedgerCheckpoint(upto=head.seq, head=head.hash, signature=self._key.sign(message)), at)
 
-    def seal(self, draft: InvoiceDraft, at: Instant) -> Invoice:
-        """Draw the next number of this epoch's series and seal the invoice, signed (I4)."""
-        series = f"{self._prefix}-{self.head.epoch}"
+    def seal(self, draft: InvoiceDraft, at: Instant, *, replaces: str | None = None) -> Invoice | None:
+        """Draw the next number of the series and seal the invoice, signed (I4).
+
+        A draft that a collective invoice will bill becomes a statement, which has no number: None.
+        """
+        if draft.billing == "statement":
+            issued_at = invoices.local_second(at.utc, draft.place)
+            statement = invoices.Statement(issued_at=issued_at, draft=draft)
+            self.append(StatementSealed(session_id=draft.session_id, statement=statement), at)
+            self.sign(at)
+            return None
+        series, sequence = self._draw(draft, at, credit=False)
+        invoice = invoices.seal(draft, series=series, sequence=sequence, now=at.utc, replaces=replaces)
+        self.append(InvoiceSealed(session_id=draft.session_id, invoice=invoice), at)
+        self.sign(at)
+        return invoice
+
+    def seal_credit(self, draft: InvoiceDraft, corrects: Correction, at: Instant) -> Invoice:
+        """Draw the next number of the series of credit notes and seal one. Whoever calls signs."""
+        series, sequence = self._draw(draft, at, credit=True)
+        note = invoices.seal(draft, series=series, sequence=sequence, now=at.utc, corrects=corrects)
+        self.append(CreditNoteSealed(session_id=draft.session_id, credit_note=note), at)
+        return note
+
+    def _draw(self, draft: InvoiceDraft, at: Instant, *, credit: bool) -> tuple[str, int]:
+        """The next number of the series of this epoch and, where the prefix has one, of the year of issue."""
+        issued_at = invoices.local_second(at.utc, draft.place)
+        series = invoices.series_of(self._prefix, epoch=self.head.epoch, issued_at=issued_at, credit=credit)
         (sequence,) = self.connection.execute(
             "INSERT INTO series (series, last) VALUES (?, 1) "
             "ON CONFLICT (series) DO UPDATE SET last = last + 1 RETURNING last",
             (series,),
         ).fetchone()
-        invoice = invoices.seal(draft, series=series, sequence=sequence, now=at.utc)
-        self.append(InvoiceSealed(session_id=draft.session_id, invoice=invoice), at)
-        self.sign(at)
-        return invoice
+        return series, int(sequence)
 
     def freeze_tariff(self, tariff_hash: str, document: str, at: Instant) -> None:
         """Keep the document behind a hash; the journal gets it once."""
@@ -88,6 +121,13 @@ class Tx:
         self.connection.execute(
             "INSERT INTO personal (session_id, salt, token, key_id) VALUES (?, ?, ?, ?)",
             (session_id, salt, token.value, token.key_id),
+        )
+
+    def keep_buyer(self, record: BuyerRecord) -> None:
+        """Who is named on an invoice, under the commitment that the chain has of it (I6)."""
+        self.connection.execute(
+            "INSERT INTO buyer (commitment, record) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (record.commitment, msgspec.json.encode(record)),
         )
 
     def signed(self, session_id: str) -> dict[str, SignedValue | None]:

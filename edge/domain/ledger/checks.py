@@ -5,18 +5,19 @@ the holds, and every total again (I2, I3, I4, I9). Entries go in one by one; mem
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from collections.abc import Iterable
 
 import msgspec
 
 from edge.domain import pricing
-from edge.domain.invoice import Invoice
 from edge.domain.ledger import facts
+from edge.domain.ledger.anchor import SeriesAnchor, SignedAnchor, rolled
+from edge.domain.ledger.documents import Documents
 from edge.domain.ledger.envelope import GENESIS, Entry, Envelope, digest, open_envelope, read_fact
 from edge.domain.ledger.holds import Holds, Story
+from edge.domain.ledger.keychain import Keychain
 from edge.domain.ledger.prices import Prices
-from edge.domain.ledger.signature import checkpoint_message, key_id_of, verifies
+from edge.domain.ledger.rolls import Rolls
 from edge.errors import LedgerError
 
 #: Problems are listed up to here; a ledger with more is broken as a whole.
@@ -41,13 +42,15 @@ class Checker:
     """Feed it the entries of one ledger in order, then ask for the `report`."""
 
     def __init__(self, *, public_key: str | None = None) -> None:
-        self._given_key = public_key
-        self._keys: dict[str, str] = {}
         self._problems: list[str] = []
+        self._keys = Keychain(self._say, given=public_key)
+        self._rolls = Rolls(self._say)
+        self._anchor: SignedAnchor | None = None
+        self._kept_left = 0
+        self._kept_hash = GENESIS
         self._epochs: set[str] = set()
         self._unsigned: str | None = None
         self._occupied: dict[str, str] = {}
-        self._sealed: dict[str, bytes] = {}
         self._entries = 0
         self._first: int | None = None
         self._epoch: str | None = None
@@ -55,21 +58,65 @@ class Checker:
         self._hash = GENESIS
         self._sessions: dict[str, Story] = {}
         self._holds = Holds(self._say)
+        self._documents = Documents(self._say)
         self._prices = Prices()
-        self._series: dict[str, int] = {}
+
+    def start(self, signed: SignedAnchor) -> None:
+        """Begin where a pruned ledger does: the entries that it kept come first, then those after the anchor."""
+        anchor = signed.anchor
+        self._anchor, self._kept_left = signed, anchor.kept
+        self._rolls.start(anchor.series)
+        self._documents.start({name: at.last for name, at in anchor.series.items()})
+        if anchor.kept == 0:
+            self._go_on()
+
+    @property
+    def series(self) -> dict[str, SeriesAnchor]:
+        """Every series of numbers as of the last entry."""
+        return self._rolls.series
+
+    def _kept(self, where: str, envelope: Envelope, entry: Entry) -> None:
+        """An entry from before the anchor: it says what it said, and the anchor signs that it is the one."""
+        self._kept_left -= 1
+        self._kept_hash = rolled(self._kept_hash, digest(entry.raw))
+        try:
+            fact = read_fact(envelope)
+        except LedgerError as e:
+            self._say(f"{where}: {e.message}")
+            fact = None
+        if isinstance(fact, facts.LedgerOpened):
+            self._epochs.add(envelope.epoch)
+        if fact is not None and not isinstance(fact, facts.LedgerCheckpoint):
+            self._fact(where, envelope, fact)
+        self._unsigned = None
+        if self._kept_left == 0:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        assert self._anchor is not None
+        anchor = self._anchor.anchor
+        if self._kept_hash != anchor.kept_hash:
+            self._say("anchor: the entries that were kept are not those that it names")
+        self._epochs.add(anchor.epoch)
+        self._epoch, self._seq, self._hash = anchor.epoch, anchor.upto, anchor.head
 
     def add(self, entry: Entry) -> None:
         """Check one entry against those before it."""
-        self._entries += 1
         where = f"entry {entry.epoch}/{entry.seq}"
         try:
             envelope = open_envelope(entry.raw)
         except LedgerError as e:
+            self._entries += 1
             self._say(f"{where}: {e.message}")
             return
         if not (envelope.seq.isascii() and envelope.seq.isdigit() and len(envelope.seq) <= _SEQ_DIGITS_MAX):
+            self._entries += 1
             self._say(f"{where}: its number {envelope.seq[:20]!r} is none")
             return
+        if self._kept_left:
+            self._kept(where, envelope, entry)
+            return
+        self._entries += 1
         if self._first is None:
             self._first = int(envelope.seq)
         self._chain(where, envelope, entry)
@@ -82,37 +129,26 @@ class Checker:
             self._say(f"{where}: invoice {self._unsigned} is not signed")
         self._unsigned = None
         if fact is not None:
+            self._rolls.add(envelope, fact)
             self._fact(where, envelope, fact)
+        self._keys.names(where, envelope)
 
     def copies(self, documents: Iterable[tuple[str, bytes]]) -> None:
-        """Check the invoices that are kept beside the journal (number and JSON) against the sealed ones.
+        """Check the documents that are kept beside the journal (number and JSON) against the sealed ones.
 
         After all entries.
         """
-        kept = set()
-        for number, document in documents:
-            kept.add(number)
-            self._copy(number, document)
-        for number in self._sealed.keys() - kept:
-            self._say(f"invoice {number}: is sealed in the journal, and not kept beside it")
-
-    def _copy(self, number: str, document: bytes) -> None:
-        sealed = self._sealed.get(number)
-        if sealed is None:
-            self._say(f"invoice {number}: the journal has none of this number")
-            return
-        try:
-            invoice = msgspec.json.decode(document, type=Invoice)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-            self._say(f"invoice {number}: cannot be read: {e}")
-            return
-        if sealed != _fingerprint(invoice):
-            self._say(f"invoice {number}: is not as the journal sealed it")
+        self._documents.copies(self._rolls.copies(documents))
 
     def report(self) -> Report:
         """What was found; call it after the last entry."""
         if self._unsigned is not None:
             self._say(f"invoice {self._unsigned} is not signed")
+        if self._kept_left:
+            self._say(f"anchor: {self._kept_left} of the entries that were kept are missing")
+        if self._anchor is not None:
+            self._keys.anchor(self._anchor)
+        self._keys.report()
         open_holds = self._holds.report(self._sessions)
         for session_id, session in self._sessions.items():
             self._ended(session_id, session)
@@ -120,7 +156,7 @@ class Checker:
             entries=self._entries,
             verified_from=self._first,
             sessions=len(self._sessions),
-            invoices=sum(s.invoices for s in self._sessions.values()),
+            invoices=self._documents.invoices,
             open_holds=open_holds,
             problems=tuple(self._problems),
         )
@@ -143,6 +179,7 @@ class Checker:
                 self._say(f"{where}: epoch {envelope.epoch} comes back")
             if envelope.type != facts.LedgerOpened.TYPE:
                 self._say(f"{where}: epoch {envelope.epoch} does not begin with its opening")
+            self._follows(where, envelope)
             self._epochs.add(envelope.epoch)
             self._epoch, self._seq, self._hash = envelope.epoch, 0, GENESIS
         seq = int(envelope.seq)
@@ -152,16 +189,32 @@ class Checker:
             self._say(f"{where}: does not continue the chain")
         self._seq, self._hash = seq, digest(entry.raw)
 
+    def _follows(self, where: str, envelope: Envelope) -> None:
+        """A later epoch says where the one before it ended."""
+        try:
+            fact = read_fact(envelope)
+        except LedgerError:
+            return
+        if not isinstance(fact, facts.LedgerOpened) or self._epoch is None:
+            return
+        said = (fact.previous_epoch, fact.previous_upto, fact.previous_head)
+        if (fact.reason != "provisioned" or any(said)) and said != (self._epoch, self._seq, self._hash):
+            self._say(f"{where}: epoch {envelope.epoch} does not follow the end of epoch {self._epoch}")
+
     def _fact(self, where: str, envelope: Envelope, fact: facts.Fact) -> None:
         match fact:
             case facts.LedgerOpened():
-                self._opened(where, fact)
+                self._keys.opened(where, fact)
+            case facts.LedgerKeySucceeded():
+                self._keys.succeeded(where, envelope, fact)
             case facts.LedgerCheckpoint():
-                self._checkpoint(where, envelope, fact)
+                self._keys.checkpoint(where, envelope, fact)
             case facts.TariffFrozen() | facts.PlanFrozen():
                 if hashlib.sha256(fact.document.encode()).hexdigest() != fact.hash:
                     self._say(f"{where}: the tariff is not the one of its hash")
                 self._prices.add(fact)
+            case facts.RefundFact():
+                self._documents.refund(where, fact)
             case facts.PaymentFact():
                 self._holds.add(where, fact, self._sessions.get(fact.session_id))
             case facts.SessionOpened():
@@ -177,31 +230,10 @@ class Checker:
             case _:
                 pass
 
-    def _opened(self, where: str, fact: facts.LedgerOpened) -> None:
-        try:
-            named = key_id_of(fact.public_key)
-        except ValueError:
-            named = ""
-        if named != fact.key_id:
-            self._say(f"{where}: the public key is not the one that its id names")
-        if self._given_key is not None and fact.public_key != self._given_key:
-            self._say(f"{where}: the ledger is signed by another key than the given one")
-        self._keys[fact.key_id] = fact.public_key
-
-    def _checkpoint(self, where: str, envelope: Envelope, fact: facts.LedgerCheckpoint) -> None:
-        key = self._given_key or self._keys.get(envelope.keyid)
-        message = checkpoint_message(epoch=envelope.epoch, upto=fact.upto, head=fact.head)
-        if key is None:
-            self._say(f"{where}: signed by key {envelope.keyid}, which is not known")
-        elif not verifies(key, fact.signature, message):
-            self._say(f"{where}: the signature is not valid")
-        if fact.upto != int(envelope.seq) - 1 or fact.head != envelope.prevhash:
-            self._say(f"{where}: signs another chain than the one before it")
-
     def _session(self, where: str, fact: facts.SessionFact) -> None:
         session = self._sessions.get(fact.session_id)
         if session is None:
-            self._say(f"{where}: session {fact.session_id} was never opened")
+            self._without_session(where, fact)
             return
         match fact:
             case facts.EnergyBegan():
@@ -226,12 +258,28 @@ class Checker:
                 self._settled(where, session, fact)
                 session.settled = fact
             case facts.InvoiceSealed():
-                self._invoice(where, session, fact)
+                self._unsigned = fact.invoice.number
+                self._documents.invoice(where, fact, session, epoch=self._epoch)
+            case facts.CreditNoteSealed():
+                self._documents.credit_note(where, fact, epoch=self._epoch)
+            case facts.StatementSealed():
+                self._documents.statement(where, fact, session)
             case facts.SessionEnded():
                 session.ended = fact
                 session.released = True
             case _:
                 pass
+
+    def _without_session(self, where: str, fact: facts.SessionFact) -> None:
+        """Only the correction of an invoice may outlive the entries of its session."""
+        match fact:
+            case facts.CreditNoteSealed(credit_note=note) if self._documents.outlives(note):
+                self._documents.credit_note(where, fact, epoch=self._epoch)
+            case facts.InvoiceSealed(invoice=invoice) if self._documents.outlives(invoice):
+                self._unsigned = invoice.number
+                self._documents.invoice(where, fact, None, epoch=self._epoch)
+            case _:
+                self._say(f"{where}: session {fact.session_id} was never opened")
 
     def _reached(self, where: str, session: Story, register_wh: int) -> None:
         if session.reached_wh is not None and register_wh < session.reached_wh:
@@ -259,68 +307,18 @@ class Checker:
         elif bill.invoice.payable_minor != fact.payable_minor:
             self._say(f"{where}: says {fact.payable_minor}, its bill says {bill.invoice.payable_minor}")
 
-    def _invoice(self, where: str, session: Story, fact: facts.InvoiceSealed) -> None:
-        invoice = fact.invoice
-        expected = self._series.get(invoice.series, 0) + 1
-        if invoice.sequence != expected:
-            self._say(f"{where}: invoice {invoice.number} should be number {expected} of its series")
-        self._series[invoice.series] = invoice.sequence
-        self._unsigned = invoice.number
-        self._sealed[invoice.number] = _fingerprint(invoice)
-        session.invoices += 1
-        if session.invoices > 1:
-            self._say(f"{where}: session {fact.session_id} has {session.invoices} invoices")
-        for wrong, what in _differences(invoice, session, fact.session_id, epoch=self._epoch):
-            if wrong:
-                self._say(f"{where}: invoice {invoice.number} {what}")
-
     def _ended(self, session_id: str, session: Story) -> None:
         if session.ended is None:
-            if session.invoices:
+            if session.invoices or session.statements:
                 self._say(f"session {session_id}: is invoiced and has not ended")
             return
-        wanted = 1 if session.ended.outcome == "invoiced" else 0
-        if session.invoices != wanted:
-            self._say(f"session {session_id}: ended {session.ended.outcome} with {session.invoices} invoices")
-        if session.settled is not None and session.settled.payable_minor > 0 and wanted == 0:
+        outcome = session.ended.outcome
+        wanted = {"invoiced": (1, 0), "stated": (0, 1)}.get(outcome, (0, 0))
+        if session.invoices != wanted[0]:
+            self._say(f"session {session_id}: ended {outcome} with {session.invoices} invoices")
+        if session.statements != wanted[1]:
+            self._say(f"session {session_id}: ended {outcome} with {session.statements} statements")
+        if session.settled is not None and session.settled.payable_minor > 0 and not any(wanted):
             self._say(f"session {session_id}: cost {session.settled.payable_minor} and has no invoice")
         if session.began is not None and session.settled is None:
             self._say(f"session {session_id}: ended without a price")
-
-
-def _differences(
-    invoice: Invoice, session: Story, session_id: str, *, epoch: str | None
-) -> Iterator[tuple[bool, str]]:
-    """What an invoice says that the session's other facts do not."""
-    draft, began, ended, settled = invoice.draft, session.began, session.energy, session.settled
-    yield invoice.number != f"{invoice.series}-{invoice.sequence:06d}", "is not numbered by its series"
-    yield not invoice.series.endswith(f"-{epoch}"), "is of another epoch's series"
-    yield settled is None or draft.figures != settled.bill.invoice, "is not the session's price"
-    yield draft.session_id != session_id, "names another session"
-    yield draft.tariff.hash != session.opened.tariff_hash, "names another tariff"
-    yield draft.currency != (settled.currency if settled else None), "is in another currency"
-    yield ended is None or draft.energy_wh != ended.energy_wh, "has another energy than the session"
-    yield ended is None or draft.estimated != ended.estimated, "does not say whether its energy is estimated"
-    yield (
-        (
-            began is None
-            or ended is None
-            or (draft.meter.begin_wh, draft.meter.end_wh) != (began.register_wh, ended.register_wh)
-        ),
-        "has other registers than the session",
-    )
-    yield began is None or draft.meter.serial != began.meter.serial, "names another meter"
-    yield draft.paid.status != session.paid_as, "says otherwise how the hold ended"
-    taken_minor = draft.figures.payable_minor if draft.paid.status == "captured" else 0
-    yield draft.paid.captured_minor != taken_minor, "and what was captured differ"
-    if began is not None and ended is not None:
-        # a clock that was found right later moves begin and end by the same time
-        length = ended.ended_at - began.began_at
-        yield (
-            abs((draft.end - draft.begin) - length) > timedelta(0),
-            "lasts longer or shorter than the session",
-        )
-
-
-def _fingerprint(invoice: Invoice) -> bytes:
-    return hashlib.sha256(msgspec.json.encode(invoice)).digest()

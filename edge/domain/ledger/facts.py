@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from edge.domain.energy import MeterIdentity, SignedValue
-from edge.domain.invoice import Invoice
+from edge.domain.invoice import Invoice, Statement
 from edge.domain.payment import Method
 from edge.domain.plan import PlanBalance
 from edge.domain.pricing import Accrual, Bill
@@ -58,6 +58,55 @@ class LedgerCheckpoint(Fact, frozen=True, kw_only=True):
     upto: int
     head: str
     signature: str
+
+
+class LedgerKeySucceeded(Fact, frozen=True, kw_only=True):
+    """From the next entry on another key signs; `signature` is its predecessor's word for it (Ed25519, hex)."""
+
+    TYPE: ClassVar[str] = "chargetill.ledger.key_succeeded.v1"
+    key_id: str
+    public_key: str
+    signature: str
+
+
+class LedgerPruned(Fact, frozen=True, kw_only=True):
+    """Acknowledged entries up to `upto` of `epoch` are gone; what they leave is the signed anchor of this SHA-256."""
+
+    TYPE: ClassVar[str] = "chargetill.ledger.pruned.v1"
+    epoch: str
+    upto: int
+    head: str
+    anchor_sha256: str
+
+
+class LedgerRolledBack(Fact, frozen=True, kw_only=True):
+    """The back office has booked another end of `epoch` than this device holds. Nothing is sold in this epoch."""
+
+    TYPE: ClassVar[str] = "chargetill.ledger.rolled_back.v1"
+    epoch: str
+    reason: Literal["ahead", "diverged"]
+    held: int
+    acknowledged: int
+    head: str
+
+
+class LedgerCarried(Fact, frozen=True, kw_only=True):
+    """An entry of an epoch in which the back office knows another one of its number: `raw` is its exact text.
+
+    A receiver that has booked the same bytes already ignores it; otherwise what it says counts from here on.
+    """
+
+    TYPE: ClassVar[str] = "chargetill.ledger.carried.v1"
+    epoch: str
+    seq: int
+    raw: str
+
+
+class DeviceDecommissioned(Fact, frozen=True, kw_only=True):
+    """The last word of a device that sells no more; only another provisioning opens its ledger again."""
+
+    TYPE: ClassVar[str] = "chargetill.device.decommissioned.v1"
+    reason: str
 
 
 class DeviceBooted(Fact, frozen=True, kw_only=True):
@@ -117,6 +166,7 @@ class SessionOpened(SessionFact, frozen=True, kw_only=True):
     """A tap was accepted for authorization: the price that was on the screen is this session's price (I3).
 
     `authorization_id`: what the back office calls its own permission, for a session that it started or granted.
+    `receipt_token_hash`: SHA-256 of the token in the address of its receipt, which only the screen shows.
     """
 
     TYPE: ClassVar[str] = "chargetill.session.opened.v1"
@@ -129,6 +179,7 @@ class SessionOpened(SessionFact, frozen=True, kw_only=True):
     account: str | None
     plan_hash: str | None = None
     authorization_id: str | None = None
+    receipt_token_hash: str | None = None
 
 
 class VehicleConnected(SessionFact, frozen=True, kw_only=True):
@@ -191,7 +242,7 @@ class SessionSettled(SessionFact, frozen=True, kw_only=True):
 
 class SessionEnded(SessionFact, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "chargetill.session.ended.v1"
-    outcome: Literal["invoiced", "free", "no_plug", "declined", "no_energy", "failed"]
+    outcome: Literal["invoiced", "stated", "free", "no_plug", "declined", "no_energy", "failed"]
     reason: str
 
 
@@ -298,6 +349,54 @@ class InvoiceSealed(SessionFact, frozen=True, kw_only=True):
     invoice: Invoice
 
 
+class CreditNoteSealed(SessionFact, frozen=True, kw_only=True):
+    """An invoice is taken back, in whole or in part; `credit_note.corrects` names it. Its series is another one."""
+
+    TYPE: ClassVar[str] = "chargetill.credit_note.sealed.v1"
+    credit_note: Invoice
+
+
+class StatementSealed(SessionFact, frozen=True, kw_only=True):
+    """What a session cost that the account's collective invoice will bill (I4)."""
+
+    TYPE: ClassVar[str] = "chargetill.statement.sealed.v1"
+    statement: Statement
+
+
+class RefundFact(PaymentFact, frozen=True, kw_only=True):
+    """Captured money goes back; `refund_ref` is the number of its credit note."""
+
+    refund_ref: str
+
+
+class RefundRequested(RefundFact, frozen=True, kw_only=True):
+    """The intent; a lost answer is asked for again under the same reference."""
+
+    TYPE: ClassVar[str] = "chargetill.refund.requested.v1"
+    method: Method
+    amount_minor: int
+    currency: str
+
+
+class PaymentRefunded(RefundFact, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "chargetill.refund.done.v1"
+    amount_minor: int
+
+
+class RefundDeclined(RefundFact, frozen=True, kw_only=True):
+    """Whoever holds the money said no: the operator pays it back."""
+
+    TYPE: ClassVar[str] = "chargetill.refund.declined.v1"
+    reason: str
+
+
+class RefundDue(RefundFact, frozen=True, kw_only=True):
+    """Their way to pay gives nothing back by itself: the operator pays it back."""
+
+    TYPE: ClassVar[str] = "chargetill.refund.due.v1"
+    reason: str
+
+
 class SignedFact(Fact, frozen=True, kw_only=True):
     """What a signing meter did; `session_id` is None where its record names no session of ours."""
 
@@ -341,7 +440,12 @@ class MeterHalted(Fact, frozen=True, kw_only=True):
 _ALL: tuple[type[Fact], ...] = (
     LedgerOpened,
     LedgerCheckpoint,
+    LedgerKeySucceeded,
+    LedgerPruned,
+    LedgerRolledBack,
+    LedgerCarried,
     DeviceBooted,
+    DeviceDecommissioned,
     DeviceStopped,
     ClockTrusted,
     TariffFrozen,
@@ -371,6 +475,12 @@ _ALL: tuple[type[Fact], ...] = (
     ReversalRequested,
     PaymentReversed,
     InvoiceSealed,
+    CreditNoteSealed,
+    StatementSealed,
+    RefundRequested,
+    PaymentRefunded,
+    RefundDeclined,
+    RefundDue,
     MeterHalted,
     SignedBegun,
     SignedRecordKept,

@@ -26,6 +26,7 @@ class Story:
         self.energy: facts.EnergyEnded | None = None
         self.settled: facts.SessionSettled | None = None
         self.invoices = 0
+        self.statements = 0
         self.released = False
         self.paid_as: str | None = None
         self.ended: facts.SessionEnded | None = None
