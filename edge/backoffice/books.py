@@ -31,6 +31,10 @@ EARLY_MAX = 10_000
 
 #: What one device may leave in quarantine; more of it is dropped, the alarm has long been raised.
 QUARANTINE_MAX = 1000
+QUARANTINE_BYTES_MAX = 16 * 1024 * 1024
+
+#: Epochs of one device: each is a reset or a restore, and a person had a hand in it.
+EPOCHS_MAX = 1000
 
 #: Of bytes that are no entry at all, the beginning says enough.
 _UNPLACED_BYTES_MAX = 65_536
@@ -146,7 +150,7 @@ class Books:
         return found
 
     def _rebuild(self, at: str) -> Rebuilt:
-        for table in ("session", "payment", "invoice", "meter_value", "tariff"):
+        for table in ("session", "payment", "invoice", "statement", "refund", "meter_value", "tariff"):
             self.db.execute(f"DELETE FROM {table}")  # noqa: S608  (names are ours)
         self.db.execute(
             "DELETE FROM quarantine WHERE EXISTS (SELECT 1 FROM line JOIN entry USING (line_id) "
@@ -318,10 +322,11 @@ class _Intake:
 
     def _quarantine(self, raw: bytes, sha256: str, reason: str, entry: Placed | None = None) -> None:
         where = (None, None) if entry is None else (entry.epoch, entry.seq)
-        (count,) = self._db.execute(
-            "SELECT count(*) FROM quarantine WHERE device_id = ?", (self._device_id,)
+        count, size = self._db.execute(
+            "SELECT count(*), coalesce(sum(length(raw)), 0) FROM quarantine WHERE device_id = ?",
+            (self._device_id,),
         ).fetchone()
-        if count >= QUARANTINE_MAX:
+        if count >= QUARANTINE_MAX or size + len(raw) > QUARANTINE_BYTES_MAX:
             return
         fresh = self._db.execute(
             "INSERT INTO quarantine (device_id, epoch, seq, reason, hash, received_at, raw) "

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import UTC
 
 import msgspec
 
+from edge.domain.invoice import Invoice
 from edge.domain.ledger import facts
 
 
@@ -18,6 +20,8 @@ def project(db: sqlite3.Connection, device_id: int, fact: facts.Fact, at: str) -
             db.execute(
                 "INSERT OR IGNORE INTO tariff (hash, document) VALUES (?, ?)", (fact.hash, fact.document)
             )
+        case facts.RefundFact():
+            _refund(db, device_id, fact)
         case facts.PaymentFact():
             _payment(db, device_id, fact)
         case facts.SessionFact():
@@ -57,8 +61,13 @@ def _session(db: sqlite3.Connection, device_id: int, fact: facts.SessionFact) ->
             _measured(db, device_id, fact, fact.ended_at.isoformat(), "Transaction.End", fact.register_wh)
         case facts.SessionSettled():
             _set(db, device_id, fact, currency=fact.currency, payable_minor=fact.payable_minor)
-        case facts.InvoiceSealed():
-            _invoice(db, device_id, fact)
+        case facts.InvoiceSealed(invoice=invoice):
+            _numbered(db, device_id, invoice)
+            _set(db, device_id, fact, invoice_number=invoice.number)
+        case facts.CreditNoteSealed(credit_note=note):
+            _numbered(db, device_id, note)
+        case facts.StatementSealed():
+            _statement(db, device_id, fact)
         case facts.SessionEnded():
             _set(db, device_id, fact, status="ended", outcome=fact.outcome)
         case _:
@@ -67,8 +76,8 @@ def _session(db: sqlite3.Connection, device_id: int, fact: facts.SessionFact) ->
 
 def _open_session(db: sqlite3.Connection, device_id: int, fact: facts.SessionOpened, at: str) -> None:
     db.execute(
-        "INSERT INTO session (device_id, session_id, evse_id, opened_at, method, account, tariff_hash, status) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, 'authorizing')",
+        "INSERT INTO session (device_id, session_id, evse_id, opened_at, method, account, authorization_id, "
+        "tariff_hash, receipt_hash, status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'authorizing')",
         (
             device_id,
             fact.session_id,
@@ -76,29 +85,79 @@ def _open_session(db: sqlite3.Connection, device_id: int, fact: facts.SessionOpe
             at,
             fact.method,
             fact.account,
+            fact.authorization_id,
             fact.tariff_hash,
+            fact.receipt_token_hash,
         ),
     )
 
 
-def _invoice(db: sqlite3.Connection, device_id: int, fact: facts.InvoiceSealed) -> None:
-    invoice = fact.invoice
+def _numbered(db: sqlite3.Connection, device_id: int, document: Invoice) -> None:
+    """An invoice or a credit note, as its device sealed it."""
     db.execute(
         "INSERT INTO invoice (device_id, number, series, sequence, session_id, issued_at, currency, "
-        "payable_minor, document) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "payable_minor, corrects, document) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             device_id,
-            invoice.number,
-            invoice.series,
-            invoice.sequence,
-            fact.session_id,
-            invoice.issued_at.isoformat(),
-            invoice.draft.currency,
-            invoice.draft.figures.payable_minor,
-            msgspec.json.encode(invoice).decode(),
+            document.number,
+            document.series,
+            document.sequence,
+            document.draft.session_id,
+            document.issued_at.isoformat(),
+            document.draft.currency,
+            document.draft.figures.payable_minor,
+            None if document.corrects is None else document.corrects.number,
+            msgspec.json.encode(document).decode(),
         ),
     )
-    _set(db, device_id, fact, invoice_number=invoice.number)
+
+
+def _statement(db: sqlite3.Connection, device_id: int, fact: facts.StatementSealed) -> None:
+    """What a collective invoice will bill. One that names no account contradicts the books: nobody would pay it."""
+    draft = fact.statement.draft
+    db.execute(
+        "INSERT INTO statement (device_id, session_id, account, ended_at, currency, payable_minor, document) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            device_id,
+            fact.session_id,
+            draft.account,
+            draft.end.astimezone(UTC).isoformat(),
+            draft.currency,
+            draft.figures.payable_minor,
+            msgspec.json.encode(fact.statement).decode(),
+        ),
+    )
+
+
+def _refund(db: sqlite3.Connection, device_id: int, fact: facts.RefundFact) -> None:
+    reason = None
+    match fact:
+        case facts.RefundRequested():
+            db.execute(
+                "INSERT INTO refund (device_id, refund_ref, payment_ref, session_id, method, amount_minor, currency, "
+                "status) VALUES (?, ?, ?, ?, ?, ?, ?, 'requested')",
+                (
+                    device_id,
+                    fact.refund_ref,
+                    fact.payment_ref,
+                    fact.session_id,
+                    fact.method,
+                    fact.amount_minor,
+                    fact.currency,
+                ),
+            )
+            return
+        case facts.PaymentRefunded():
+            status = "refunded"
+        case facts.RefundDeclined():
+            status, reason = "declined", fact.reason
+        case facts.RefundDue():
+            status, reason = "due", fact.reason
+        case _:
+            return
+    ended: dict[str, object] = {"status": status, "reason": reason}
+    _update(db, "refund", ended, "refund_ref", (device_id, fact.refund_ref))
 
 
 def _measured(

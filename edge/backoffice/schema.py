@@ -75,6 +75,7 @@ CREATE TABLE session (
     opened_at TEXT NOT NULL,
     method TEXT NOT NULL,
     account TEXT,
+    authorization_id TEXT,
     tariff_hash TEXT NOT NULL,
     status TEXT NOT NULL,
     meter_model TEXT,
@@ -90,8 +91,10 @@ CREATE TABLE session (
     payable_minor INTEGER,
     outcome TEXT,
     invoice_number TEXT,
+    receipt_hash TEXT,
     PRIMARY KEY (device_id, session_id)
 ) STRICT;
+CREATE INDEX session_receipt ON session (receipt_hash) WHERE receipt_hash IS NOT NULL;
 CREATE TABLE payment (
     device_id INTEGER NOT NULL REFERENCES device,
     payment_ref TEXT NOT NULL,
@@ -116,9 +119,34 @@ CREATE TABLE invoice (
     issued_at TEXT NOT NULL,
     currency TEXT NOT NULL,
     payable_minor INTEGER NOT NULL,
+    corrects TEXT,
     document TEXT NOT NULL,
     PRIMARY KEY (device_id, number),
     UNIQUE (device_id, series, sequence)
+) STRICT;
+CREATE INDEX invoice_session ON invoice (device_id, session_id);
+CREATE TABLE statement (
+    device_id INTEGER NOT NULL REFERENCES device,
+    session_id TEXT NOT NULL,
+    account TEXT NOT NULL,
+    ended_at TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    payable_minor INTEGER NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (device_id, session_id)
+) STRICT;
+CREATE INDEX statement_account ON statement (account, ended_at);
+CREATE TABLE refund (
+    device_id INTEGER NOT NULL REFERENCES device,
+    refund_ref TEXT NOT NULL,
+    payment_ref TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    method TEXT NOT NULL,
+    amount_minor INTEGER NOT NULL,
+    currency TEXT NOT NULL,
+    status TEXT NOT NULL,
+    reason TEXT,
+    PRIMARY KEY (device_id, refund_ref)
 ) STRICT;
 CREATE TABLE meter_value (
     device_id INTEGER NOT NULL REFERENCES device,
@@ -128,6 +156,8 @@ CREATE TABLE meter_value (
     register_wh INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX meter_value_session ON meter_value (device_id, session_id);
+CREATE INDEX session_authorization ON session (device_id, authorization_id) WHERE authorization_id IS NOT NULL;
+CREATE INDEX payment_session ON payment (device_id, session_id);
 CREATE TABLE tariff (
     hash TEXT PRIMARY KEY,
     document TEXT NOT NULL
@@ -137,6 +167,8 @@ CREATE VIEW entries AS
 CREATE VIEW sessions AS SELECT site, device, session.* FROM session JOIN device USING (device_id);
 CREATE VIEW payments AS SELECT site, device, payment.* FROM payment JOIN device USING (device_id);
 CREATE VIEW invoices AS SELECT site, device, invoice.* FROM invoice JOIN device USING (device_id);
+CREATE VIEW statements AS SELECT site, device, statement.* FROM statement JOIN device USING (device_id);
+CREATE VIEW refunds AS SELECT site, device, refund.* FROM refund JOIN device USING (device_id);
 CREATE VIEW meter_values AS SELECT site, device, meter_value.* FROM meter_value JOIN device USING (device_id);
 CREATE VIEW quarantined AS SELECT site, device, quarantine.* FROM quarantine JOIN device USING (device_id);
 """
@@ -174,6 +206,22 @@ CREATE TABLE member (
     PRIMARY KEY (site, token)
 ) STRICT;
 CREATE INDEX member_changed ON member (site) WHERE changed;
+CREATE INDEX member_token ON member (token);
+CREATE TABLE authorization (
+    authorization_id TEXT PRIMARY KEY,
+    site TEXT NOT NULL,
+    device TEXT NOT NULL,
+    reference TEXT,
+    evse_id TEXT NOT NULL,
+    account TEXT,
+    limit_minor INTEGER,
+    currency TEXT NOT NULL,
+    refused TEXT,
+    at TEXT NOT NULL,
+    UNIQUE (site, device, reference)
+) STRICT;
+CREATE INDEX authorization_account ON authorization (account) WHERE account IS NOT NULL;
+CREATE INDEX authorization_refused ON authorization (at) WHERE refused IS NOT NULL;
 CREATE TABLE answer (
     site TEXT NOT NULL,
     device TEXT NOT NULL,
@@ -187,7 +235,46 @@ CREATE TABLE answer (
 ) STRICT;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _ORDERS)
+#: Numbers of the back office's own series, and what was billed with each: nothing is billed twice.
+_ACCOUNTS = """
+CREATE TABLE buyer (
+    commitment TEXT PRIMARY KEY,
+    record TEXT NOT NULL
+) STRICT;
+CREATE TABLE series (
+    series TEXT PRIMARY KEY,
+    last INTEGER NOT NULL
+) STRICT;
+CREATE TABLE account_invoice (
+    number TEXT PRIMARY KEY,
+    series TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    account TEXT NOT NULL,
+    month TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    issued_at TEXT NOT NULL,
+    payable_minor INTEGER NOT NULL,
+    corrects TEXT REFERENCES account_invoice,
+    document TEXT NOT NULL,
+    UNIQUE (series, sequence)
+) STRICT;
+CREATE UNIQUE INDEX account_invoice_once ON account_invoice (account, month, currency) WHERE corrects IS NULL;
+CREATE TABLE account_session (
+    device_id INTEGER NOT NULL,
+    session_id TEXT NOT NULL,
+    number TEXT NOT NULL REFERENCES account_invoice,
+    PRIMARY KEY (device_id, session_id)
+) STRICT;
+CREATE TABLE account_fee (
+    account TEXT NOT NULL,
+    plan_id TEXT NOT NULL,
+    period TEXT NOT NULL,
+    number TEXT NOT NULL REFERENCES account_invoice,
+    PRIMARY KEY (account, plan_id, period)
+) STRICT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _ORDERS, _ACCOUNTS)
 
 
 def open_books(path: Path) -> sqlite3.Connection:

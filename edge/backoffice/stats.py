@@ -34,7 +34,7 @@ class DeviceStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Total(msgspec.Struct, frozen=True, kw_only=True):
-    """All invoices of one currency, in its minor unit."""
+    """All invoices of one currency less what was credited, in its minor unit."""
 
     currency: str
     invoices: int
@@ -65,7 +65,9 @@ def collect(path: Path) -> Stats:
             totals = tuple(
                 Total(currency=currency, invoices=count, payable_minor=payable)
                 for currency, count, payable in db.execute(
-                    "SELECT currency, count(*), sum(payable_minor) FROM invoice GROUP BY currency ORDER BY currency"
+                    "SELECT currency, sum(corrects IS NULL), "
+                    "sum(CASE WHEN corrects IS NULL THEN payable_minor ELSE -payable_minor END) "
+                    "FROM invoice GROUP BY currency ORDER BY currency"
                 )
             )
     finally:

@@ -57,6 +57,7 @@ def verify(path: Path) -> Findings:
             for line in lines:
                 problems += list(_line(db, line, count))
             problems += list(_numbers(db))
+            problems += list(_accounts(db))
             problems += list(_quarantine(db))
     finally:
         db.close()
@@ -142,6 +143,23 @@ def _numbers(db: sqlite3.Connection) -> Iterator[str]:
     for site, device, series, first, last, count in rows:
         if first != 1 or last != count:
             yield f"{site}/{device} series {series}: {count} invoices for the numbers {first} to {last}"
+
+
+def _accounts(db: sqlite3.Connection) -> Iterator[str]:
+    """The back office's own series has no gap either, and nothing is credited beyond what was billed."""
+    rows = db.execute(
+        "SELECT series, min(sequence), max(sequence), count(*) FROM account_invoice GROUP BY series"
+    ).fetchall()
+    for series, first, last, count in rows:
+        if first != 1 or last != count:
+            yield f"series {series}: {count} invoices for the numbers {first} to {last}"
+    credited = db.execute(
+        "SELECT i.number, i.payable_minor, sum(c.payable_minor) FROM account_invoice i "
+        "JOIN account_invoice c ON c.corrects = i.number GROUP BY i.number"
+    ).fetchall()
+    for number, payable, given in credited:
+        if given > payable:
+            yield f"invoice {number}: {given} of {payable} is credited"
 
 
 def _quarantine(db: sqlite3.Connection) -> Iterator[str]:
