@@ -29,6 +29,7 @@ from edge.domain.view import View
 from edge.metering.ocmf.record import SignedRecord
 from edge.metering.reading import Limits
 from edge.metering.signing import Held, SignedSession
+from edge.sync.contract.authorization import AuthorizationRequest, Granted, NoAnswer, Refused
 
 
 class Clock(Protocol):
@@ -234,6 +235,16 @@ class MemberList(Protocol):
     """Who may charge on account, looked up locally so that it works offline."""
 
     def find(self, token: IdToken) -> Member | None: ...
+
+
+class Upstream(Protocol):
+    """The back office, asked who may charge while somebody waits."""
+
+    async def authorize(self, request: AuthorizationRequest) -> Granted | Refused | NoAnswer:
+        """The answer to this request, the same each time it is asked. NoAnswer after `request.within_s`, or at once
+        without a connection: nothing is owed then, for the journal tells that it came to nothing.
+        """
+        ...
 
 
 class PaymentMethod(Protocol):

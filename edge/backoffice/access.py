@@ -39,8 +39,8 @@ _BACKDATED = timedelta(days=1)
 
 BACKOFFICE_NAME = "backoffice"
 
-_DEVICE_WRITES = ("tx", "state", "reply")
-_DEVICE_READS = ("ack", "cmd")
+_DEVICE_WRITES = ("tx", "state", "reply", "authorize")
+_DEVICE_READS = ("ack", "cmd", "authorization")
 #: Signed documents for everyone at a site.
 _SITE_READS = ("tariff", "members/#", "plans")
 

@@ -80,7 +80,7 @@ class Attachment:
         for event in link.events():
             match event:
                 case Connected():
-                    link.subscribe([everyone("tx"), everyone("state"), everyone("reply")])
+                    link.subscribe([everyone(c) for c in ("tx", "state", "reply", "authorize")])
                 case Subscribed():
                     self._ready = True
                     self._held.clear()

@@ -203,14 +203,26 @@ class _Intake:
             match read(raw):
                 case Unplaced() as unplaced:
                     self._quarantine(unplaced.raw[:_UNPLACED_BYTES_MAX], unplaced.hash, unplaced.reason)
-                case Placed() as entry:
+                case Placed() as entry if self._may_open(entry.epoch):
                     self._place(self.line(entry.epoch), entry)
+                case Placed() as entry:
+                    self._quarantine(entry.raw, entry.hash, "epochs")
         for line in self._lines.values():
             self._db.execute(
                 "UPDATE line SET upto = ?, head = ?, top = ? WHERE line_id = ?",
                 (line.upto, line.head, max(line.top, line.upto), line.line_id),
             )
         return list(self._lines.values())
+
+    def _may_open(self, epoch: str) -> bool:
+        """Whether this line is there, or there is room for one more."""
+        if epoch in self._lines:
+            return True
+        known, others = self._db.execute(
+            "SELECT coalesce(sum(epoch = ?), 0), count(*) FROM line WHERE device_id = ?",
+            (epoch, self._device_id),
+        ).fetchone()
+        return bool(known) or others + len(self._lines) < EPOCHS_MAX
 
     def line(self, epoch: str) -> Line:
         if epoch not in self._lines:

@@ -29,8 +29,11 @@ _QUERIES: dict[Table, str] = {
     "ORDER BY site, device, series, sequence",
     "meter_values": "SELECT site, device, session_id, at, context, register_wh FROM meter_values "
     "ORDER BY site, device, session_id, at",
-    "settlements": "SELECT p.site, p.device, p.session_id, p.payment_ref, s.account, p.currency, p.captured_minor, "
-    "s.ended_at, s.energy_wh, s.invoice_number FROM payments p JOIN session s USING (device_id, session_id) "
+    "settlements": "SELECT p.site, p.device, p.session_id, p.payment_ref, a.authorization_id, "
+    "coalesce(s.account, a.account) AS account, p.currency, p.captured_minor, s.ended_at, s.energy_wh, "
+    "s.invoice_number FROM payments p JOIN session s USING (device_id, session_id) "
+    "LEFT JOIN authorization a ON a.authorization_id = coalesce(s.authorization_id, (SELECT x.authorization_id "
+    "FROM authorization x WHERE x.site = p.site AND x.device = p.device AND x.reference = p.payment_ref)) "
     "WHERE p.method = 'upstream' AND p.status = 'captured' ORDER BY s.ended_at, p.site, p.device, p.payment_ref",
 }
 

@@ -25,3 +25,6 @@ class BackofficeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     need_max_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
     retry_s: Annotated[float, Meta(ge=0.1, le=60)] = 0.5
     retry_max_s: Annotated[float, Meta(ge=1, le=3600)] = 10.0
+    #: what one device may send of its journal a second, on average over ten; a backlog drains at a few hundred
+    device_messages_s: Annotated[int, Meta(ge=10, le=1_000_000)] = 2000
+    device_bytes_s: Annotated[int, Meta(ge=100_000, le=1_000_000_000)] = 33_554_432

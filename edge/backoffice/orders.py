@@ -18,9 +18,11 @@ from pathlib import Path
 
 import msgspec
 
+from edge.backoffice.authorizations import new_authorization_id
 from edge.backoffice.schema import open_books
 from edge.errors import CallError
 from edge.store.connection import translated
+from edge.store.keys import LedgerKey, load_or_make
 from edge.sync.contract.orders import (
     PART_MEMBERS_MAX,
     PARTS_MAX,
@@ -33,6 +35,7 @@ from edge.sync.contract.orders import (
     Order,
     PublishPlans,
     PublishTariff,
+    RemoteStart,
     Reply,
     Stream,
     topic_of,
@@ -74,6 +77,11 @@ class OrderStatus(msgspec.Struct, frozen=True, kw_only=True):
     reply: Reply | None
 
 
+def orders_key(database: Path) -> LedgerKey:
+    """The key that signs what goes down, beside the database; made at the first call. Raises KeyUnusable."""
+    return load_or_make(database.with_name(database.name + ".orders.key"))
+
+
 class Orders:
     """The orders of one database. One thread."""
 
@@ -87,21 +95,60 @@ class Orders:
 
     def command(self, device: Peer, body: Command, *, good_for_s: int | None = None) -> int:
         """Order something of one device; the number of the order. It is sent until answered or expired."""
-        now = datetime.now(UTC)
-        expires = None if good_for_s is None else now + timedelta(seconds=good_for_s)
         with self._transaction():
-            version = self._next("cmd", device.site, device.device)
-            order = Order(
-                stream="cmd",
-                site=device.site,
-                device=device.device,
-                version=version,
-                issued_at=now,
-                expires_at=expires,
-                order=body,
-            )
-            self._keep(order)
+            return self._command(device, body, datetime.now(UTC), good_for_s)
+
+    def _command(self, device: Peer, body: Command, now: datetime, good_for_s: int | None) -> int:
+        version = self._next("cmd", device.site, device.device)
+        order = Order(
+            stream="cmd",
+            site=device.site,
+            device=device.device,
+            version=version,
+            issued_at=now,
+            expires_at=None if good_for_s is None else now + timedelta(seconds=good_for_s),
+            order=body,
+        )
+        self._keep(order)
         return version
+
+    def start(
+        self,
+        device: Peer,
+        *,
+        evse_id: str,
+        account: str,
+        limit_minor: int,
+        currency: str,
+        good_for_s: int,
+    ) -> tuple[int, str]:
+        """Let an account charge; the number of the order and the permission that its settlement will name."""
+        authorization_id = new_authorization_id()
+        body = RemoteStart(
+            evse_id=evse_id,
+            account=account,
+            limit_minor=limit_minor,
+            currency=currency,
+            authorization_id=authorization_id,
+        )
+        now = datetime.now(UTC)
+        with self._transaction():
+            version = self._command(device, body, now, good_for_s)
+            self._db.execute(
+                "INSERT INTO authorization (authorization_id, site, device, evse_id, account, limit_minor, "
+                "currency, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    authorization_id,
+                    device.site,
+                    device.device,
+                    evse_id,
+                    account,
+                    limit_minor,
+                    currency,
+                    now.isoformat(),
+                ),
+            )
+        return version, authorization_id
 
     def publish(self, site: str, body: PublishTariff | PublishPlans) -> int:
         """A document for every device of a site, in place of the one before; its version."""

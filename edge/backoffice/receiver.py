@@ -19,10 +19,14 @@ import msgspec
 from edge import log
 from edge.backoffice.arrival import MESSAGE_BYTES_MAX, Message
 from edge.backoffice.attachment import Attachment
+from edge.backoffice.authorizations import Authorizations
 from edge.backoffice.books import Books
 from edge.backoffice.dispatch import Dispatch
 from edge.backoffice.options import BackofficeOptions
+from edge.backoffice.orders import orders_key
+from edge.backoffice.quota import Quota
 from edge.errors import StoreError
+from edge.sync.contract.authorization import AuthorizationRequest, read_request
 from edge.sync.contract.messages import Ack, MessageInvalid, State, read_state
 from edge.sync.contract.orders import OrderMalformed, Reply, read_reply
 from edge.sync.contract.topics import Peer, of_topic
@@ -48,6 +52,36 @@ class _Pending(msgspec.Struct, frozen=True):
     arrived: Arrived
 
 
+class _Batch:
+    """What one transaction takes, by what it is."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.states: list[tuple[Attachment, Peer, State, bool]] = []
+        self.replies: list[tuple[Peer, Reply]] = []
+        self.requests: list[tuple[Attachment, Peer, AuthorizationRequest]] = []
+        self.whose: dict[Peer, Attachment] = {}
+
+    def sort_in(self, pending: _Pending) -> None:
+        """What cannot be read is no entry of a journal, and is dropped."""
+        arrived = pending.arrived
+        try:
+            match of_topic(arrived.topic):
+                case (Peer() as peer, "tx") if len(arrived.payload) <= MESSAGE_BYTES_MAX:
+                    self.messages.append(Message(peer=peer, payload=arrived.payload))
+                    self.whose[peer] = pending.at
+                case (Peer() as peer, "state"):
+                    self.states.append((pending.at, peer, read_state(arrived.payload), arrived.retained))
+                case (Peer() as peer, "reply"):
+                    self.replies.append((peer, read_reply(arrived.payload)))
+                case (Peer() as peer, "authorize"):
+                    self.requests.append((pending.at, peer, read_request(arrived.payload)))
+                case _:
+                    log.warning("backoffice.dropped", topic=arrived.topic, bytes=len(arrived.payload))
+        except (MessageInvalid, OrderMalformed) as e:
+            log.warning("backoffice.unreadable", topic=arrived.topic, bytes=len(arrived.payload), error=e)
+
+
 class Receiver:
     """`run` until `stop`; `on_ready` is called once, when the first broker took our subscription."""
 
@@ -55,6 +89,10 @@ class Receiver:
         self._options = options
         self._books = Books(Path(options.db))
         self._attachments = [Attachment(broker, options) for broker in options.brokers]
+        self._quota = Quota(
+            messages_per_s=float(options.device_messages_s), bytes_per_s=float(options.device_bytes_s)
+        )
+        self._permissions: Authorizations | None = None
         self._dispatch = Dispatch(self._books.db, Path(options.db), self._attachments)
         self._on_ready = on_ready
         self._announced = False
@@ -93,46 +131,41 @@ class Receiver:
         fds = {a.fileno: a for a in self._attachments if a.fileno >= 0}
         writers = [fd for fd, a in fds.items() if a.want_write]
         idle_s = _IDLE_S if len(fds) == len(self._attachments) else _OPENING_S
-        full = len(self._pending) >= _PENDING_MAX
+        waiting = sum(len(pending.arrived.payload) for pending in self._pending)
+        full = len(self._pending) >= _PENDING_MAX or waiting >= _PENDING_BYTES_MAX
         readers = [] if full else list(fds)
         readable, writable, _ = select.select([self._bell, *readers], writers, [], idle_s)
         now = time.monotonic()
         for attachment in self._attachments:
             fd = attachment.fileno
             for link, arrived in attachment.poll(now, readable=fd in readable, writable=fd in writable):
-                self._pending.append(_Pending(attachment, link, arrived))
+                whose = of_topic(arrived.topic)
+                if whose is None or self._quota.admits(*whose, len(arrived.payload), now):
+                    self._pending.append(_Pending(attachment, link, arrived))
+                else:
+                    link.acknowledge(arrived)
             if attachment.link is not None and not self._announced:
                 self._announced = True
                 self._on_ready()
 
     def _take(self, now: float) -> None:
-        messages: list[Message] = []
-        states: list[tuple[Attachment, Peer, State, bool]] = []
-        replies: list[tuple[Peer, Reply]] = []
-        whose: dict[Peer, Attachment] = {}
+        """Book everything that came, in as few commits as it takes, and answer it."""
+        batch = _Batch()
         for pending in self._pending:
-            arrived = pending.arrived
-            match of_topic(arrived.topic):
-                case (Peer() as peer, "tx") if len(arrived.payload) <= MESSAGE_BYTES_MAX:
-                    messages.append(Message(peer=peer, payload=arrived.payload))
-                    whose[peer] = pending.at
-                case (Peer() as peer, "state"):
-                    with contextlib.suppress(MessageInvalid):
-                        states.append((pending.at, peer, read_state(arrived.payload), arrived.retained))
-                case (Peer() as peer, "reply"):
-                    with contextlib.suppress(OrderMalformed):
-                        replies.append((peer, read_reply(arrived.payload)))
-                case _:
-                    log.warning("backoffice.dropped", topic=arrived.topic, bytes=len(arrived.payload))
+            batch.sort_in(pending)
         utc = datetime.now(UTC)
         try:
-            acks = self._books.book(messages, utc) if messages else []
+            acks = self._books.book(batch.messages, utc) if batch.messages else []
             answers = [
                 (at, peer, self._books.answer(peer, state, utc, retained=retained))
-                for at, peer, state, retained in states
+                for at, peer, state, retained in batch.states
             ]
-            for peer, reply in replies:
+            for peer, reply in batch.replies:
                 self._dispatch.answered(peer, reply, utc)
+            permissions = [
+                (at, peer, request.id, self._desk().answer(peer, request, utc))
+                for at, peer, request in batch.requests
+            ]
         except StoreError as e:
             if not e.retryable:
                 raise
@@ -140,14 +173,23 @@ class Receiver:
             self._retry_at = now + STORE_RETRY_S
             return
         for peer, ack in acks:
-            self._say(whose[peer], peer, ack)
+            self._say(batch.whose[peer], peer, ack)
             self._note_gap(peer, ack, now)
         for at, peer, answer in answers:
             if answer is not None:
                 self._say(at, peer, answer)
+        for at, peer, reference, payload in permissions:
+            at.publish(peer.topic("authorization"), payload, key=f"authorization {reference}")
         for pending in self._pending:
             pending.link.acknowledge(pending.arrived)
         self._pending.clear()
+
+    def _desk(self) -> Authorizations:
+        """Signs with the key of the orders, which is needed only where somebody asks."""
+        if self._permissions is None:
+            path = Path(self._options.db)
+            self._permissions = Authorizations(self._books.db, path, orders_key(path))
+        return self._permissions
 
     def _say(self, at: Attachment, peer: Peer, ack: Ack) -> None:
         topic = peer.topic("ack")
@@ -184,3 +226,4 @@ class Receiver:
 
 #: Messages that one transaction takes; a broker that ignores our limit waits in its own buffers.
 _PENDING_MAX = 1000
+_PENDING_BYTES_MAX = 32 * 1024 * 1024

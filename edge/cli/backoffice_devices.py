@@ -119,9 +119,30 @@ def start(  # noqa: PLR0913, PLR0917  (one per option)
 ) -> None:
     """Let an account charge, as if its card had been tapped."""
     from edge.sync.contract.orders import RemoteStart
+    from edge.sync.contract.topics import peer
 
-    body = checked(RemoteStart(evse_id=evse_id, account=account, limit_minor=limit_minor, currency=currency))
-    _order(call, site, name, body, good_for_s=good_for_s or _START_S, where=(db_here, config_here))
+    checked(
+        RemoteStart(
+            evse_id=evse_id, account=account, limit_minor=limit_minor, currency=currency, authorization_id="-"
+        )
+    )
+    with open_orders(call, db_here, config_here) as orders:
+        version, authorization_id = orders.start(
+            peer(site, name),
+            evse_id=evse_id,
+            account=account,
+            limit_minor=limit_minor,
+            currency=currency,
+            good_for_s=good_for_s or _START_S,
+        )
+    found = {
+        "site": site,
+        "device": name,
+        "stream": "cmd",
+        "version": version,
+        "authorization_id": authorization_id,
+    }
+    call.say(found, f"order {version} for {site}/{name}, permission {authorization_id}")
 
 
 #: A driver who waits longer than this has gone.
@@ -157,6 +178,7 @@ def stop(
 @click.argument("name")
 @click.option("--evse", "evse_id", required=True)
 @click.option("--reason", required=True)
+@click.option("--stop", "stop_session", is_flag=True, help="end a running session now")
 @db_option
 @config_option
 @command
@@ -166,13 +188,14 @@ def block(
     name: str,
     evse_id: str,
     reason: str,
+    stop_session: bool,
     db_here: Path | None,
     config_here: Path | None,
 ) -> None:
-    """Sell nothing on an EVSE; a running session goes on."""
+    """Sell nothing on an EVSE until it is unblocked; a running session goes on unless told otherwise."""
     from edge.sync.contract.orders import BlockEvse
 
-    body = checked(BlockEvse(evse_id=evse_id, reason=reason))
+    body = checked(BlockEvse(evse_id=evse_id, reason=reason, stop_session=stop_session))
     _order(call, site, name, body, good_for_s=None, where=(db_here, config_here))
 
 
@@ -248,8 +271,7 @@ def ordered(call: Call, site: str, name: str, db_here: Path | None, config_here:
 @command
 def orders_key(call: Call, db_here: Path | None, config_here: Path | None) -> None:
     """The public key that devices must know to obey: [mqtt] orders_keys."""
-    from edge.store.keys import load_or_make
+    from edge.backoffice.orders import orders_key as key_of
 
-    path = database(call, db_here, config_here)
-    key = load_or_make(path.with_name(path.name + ".orders.key"))
+    key = key_of(database(call, db_here, config_here))
     call.say({"key_id": key.key_id, "public_key": key.public_hex}, key.public_hex)

@@ -75,11 +75,10 @@ def database(call: Call, db_here: Path | None, config_here: Path | None) -> Path
 @contextmanager
 def open_orders(call: Call, db_here: Path | None, config_here: Path | None) -> Iterator[Orders]:
     """The orders of the database, signed with the key beside it, which is made at the first order."""
-    from edge.backoffice.orders import Orders
-    from edge.store.keys import load_or_make
+    from edge.backoffice.orders import Orders, orders_key
 
     path = database(call, db_here, config_here)
-    orders = Orders(path, load_or_make(path.with_name(path.name + ".orders.key")))
+    orders = Orders(path, orders_key(path))
     try:
         yield orders
     finally:

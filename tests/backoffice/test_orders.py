@@ -21,7 +21,7 @@ from edge.sync.contract.messages import StateFields
 from edge.sync.contract.orders import ListedMember, PublishTariff, RemoteStop, Reply, read_order
 from edge.sync.contract.signed import open_signed
 from edge.sync.contract.topics import Peer
-from edge.sync.downlink import Downlink
+from edge.sync.downlink import Downlink, Lists
 from edge.sync.options import UplinkOptions
 from edge.sync.uplink import Uplink
 from hw.virtual.broker import Mosquitto
@@ -166,12 +166,14 @@ class _device:  # noqa: N801  (used as a context)
             folder / "till.db", key=key, owner=Owner(site="s1", device="d1"), prefix="CT", now=now
         )
         self._downlink = Downlink(
-            folder / "lists.db",
+            Lists(folder / "lists.db"),
             peer=D1,
             keys=(key.public_hex,),
             now=lambda: NOW,
             execute=done,
-            reply=lambda reply: self._uplink.post("reply", msgspec.json.encode(reply)),
+            post=lambda channel, payload, **_: self._uplink.post(channel, payload),
+            connected=lambda: self._uplink.status().connected,
+            on_crash=lambda e: pytest.fail(str(e)),
         )
         self._uplink = Uplink(
             UplinkOptions(brokers=(broker.address,), retry_s=0.1, retry_max_s=0.5),
@@ -191,5 +193,5 @@ class _device:  # noqa: N801  (used as a context)
 
     def __exit__(self, *_: object) -> None:
         self._uplink.stop(5)
-        self._downlink.stop()
+        self._downlink.stop(20)
         self._store.close()

@@ -58,14 +58,25 @@ class Device:
         self.now = now
         self.key = key
         self.fails: Exception | None = None
+        self.posted: Any = self._replied
+        self.crashes: list[Exception] = []
         self.downlink = Downlink(
-            folder / "lists.db",
+            Lists(folder / "lists.db"),
             peer=ME,
             keys=(key.public_hex,),
             now=lambda: self.now,
             execute=self._execute,
-            reply=self.replies.append,
+            post=self._post,
+            connected=lambda: True,
+            on_crash=self.crashes.append,
         )
+
+    def _post(self, *given: Any, **how: Any) -> None:
+        self.posted(*given, **how)
+
+    def _replied(self, channel: str, payload: bytes, **_: Any) -> None:
+        assert channel == "reply"
+        self.replies.append(read_reply(payload))
 
     def _execute(self, body: Body) -> Any:
         if self.fails is not None:
@@ -218,7 +229,7 @@ def test_a_command_that_fails_is_answered_with_its_code_and_not_tried_again(devi
 
 def test_a_command_that_a_crash_interrupted_is_not_done_again(tmp_path, key) -> None:
     first = Device(tmp_path, key)
-    first.fails = KeyboardInterrupt()
+    first.fails = KeyboardInterrupt()  # nothing of the till's own catches it
     with pytest.raises(KeyboardInterrupt):
         first.order(command(1, BlockEvse(evse_id="E1", reason="fire")))
     first.downlink.lists.close()
@@ -250,7 +261,7 @@ def test_a_list_in_parts_is_in_force_when_all_of_it_is_there(device) -> None:
     assert last.result == {"in_force": True}
     assert [lists.find(card(n)).account for n in range(1, 6)] == [f"A-{n}" for n in range(1, 6)]
     assert lists.find(card(9)) is None
-    assert len(device.downlink.topics()) == 5, "many megabytes are not fetched at each connection"
+    assert len(device.downlink.topics()) == 6, "many megabytes are not fetched at each connection"
     assert device.order(for_all(7, MemberList(parts=3), "members")).result == {"missing": False}
 
 
@@ -307,7 +318,7 @@ def test_orders_reach_a_device_over_a_broker_and_answers_come_back(
 ) -> None:
     device = Device(tmp_path, key)
     till = make_till()
-    device.downlink._reply = lambda reply: till.uplink.post("reply", msgspec.json.encode(reply))
+    device.posted = lambda channel, payload, **_: till.uplink.post(channel, payload)
     device.downlink.start()
     replies: list[Reply] = []
     office = Client(CallbackAPIVersion.VERSION2, client_id="office")
@@ -329,6 +340,6 @@ def test_orders_reach_a_device_over_a_broker_and_answers_come_back(
         assert time.monotonic() < deadline
     assert len(device.done) == 1
     till.disconnect()
-    device.downlink.stop()
+    device.downlink.stop(20)
     office.disconnect()
     office.loop_stop()

@@ -12,6 +12,7 @@ import msgspec
 
 from edge.domain.ledger.envelope import Envelope
 from edge.domain.ledger.facts import FACTS
+from edge.sync.contract.authorization import AuthorizationReply, AuthorizationRequest
 from edge.sync.contract.messages import Ack, State
 from edge.sync.contract.orders import Order, Reply
 
@@ -24,7 +25,7 @@ _NAME = "1 to 64 characters of A-Z a-z 0-9 _ -"
 _REF = "#/$defs/{name}"
 
 #: What is not an entry.
-_MESSAGES = ("Ack", "State", "Order", "Reply")
+_MESSAGES = ("Ack", "State", "Order", "Reply", "AuthorizationRequest", "AuthorizationReply")
 
 #: Fields that let this engine price a session again; their inside is no promise to anyone.
 _OPAQUE = {"accrual", "bill"}
@@ -51,7 +52,9 @@ def schemas() -> dict[str, Any]:
     """One document with a definition per message, per kind of entry (under its CloudEvents type) and per part."""
     kinds = list(FACTS.values())
     refs, parts = msgspec.json.schema_components(
-        [Envelope, Ack, State, Order, Reply, *kinds], schema_hook=_unknown, ref_template=_REF
+        [Envelope, Ack, State, Order, Reply, AuthorizationRequest, AuthorizationReply, *kinds],
+        schema_hook=_unknown,
+        ref_template=_REF,
     )
     definitions: dict[str, Any] = dict(sorted(parts.items()))
     definitions["Envelope"]["properties"] |= _ENVELOPE
@@ -128,6 +131,8 @@ def asyncapi() -> dict[str, Any]:
             "ack": _channel("ack", "ack", "What is booked."),
             "cmd": _channel("cmd", "order", "Commands for one device."),
             "reply": _channel("reply", "reply", "What became of an order."),
+            "authorize": _channel("authorize", "request", "May whoever stands here charge?"),
+            "authorization": _channel("authorization", "answer", "The answer to that."),
             "documents": {
                 **_channel("", "order", "Documents for every device of a site, each on a topic of its own."),
                 "address": "till/v1/{site}/{document}",
@@ -145,6 +150,10 @@ def asyncapi() -> dict[str, Any]:
             "sendAck": _operation("send", "ack", "After the commit, before the PUBACK."),
             "sendCommand": _operation("send", "cmd", "Again and again until it is answered."),
             "receiveReply": _operation("receive", "reply", "The first answer to a command counts."),
+            "receiveRequest": _operation(
+                "receive", "authorize", "Answer it in time, the same way each time."
+            ),
+            "sendAnswer": _operation("send", "authorization", "To the device that asked."),
             "publishDocument": _operation("send", "documents", "The newest version replaces the others."),
         },
         "components": {
@@ -154,6 +163,10 @@ def asyncapi() -> dict[str, Any]:
                 "ack": _message("Ack", "application/json", "The acknowledgement."),
                 "order": _message("Order", "application/jose", "JWS (compact, EdDSA) of this payload."),
                 "reply": _message("Reply", "application/json", "The answer to an order."),
+                "request": _message("AuthorizationRequest", "application/json", "A request with a deadline."),
+                "answer": _message(
+                    "AuthorizationReply", "application/jose", "JWS (compact, EdDSA) of this payload."
+                ),
             }
         },
     }

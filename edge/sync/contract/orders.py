@@ -18,6 +18,9 @@ from edge.sync.contract.topics import ROOT, Peer
 #: An order is at most so large: a part of a member list with 2,000 members, signed.
 ORDER_BYTES_MAX = 1_048_576
 
+#: What one answer brings of the log; with the bound on its bytes it fits into any broker's messages.
+LOG_LINES_MAX = 500
+
 #: Members per part, parts per list: 100,000 members are 50 parts.
 PART_MEMBERS_MAX = 2000
 PARTS_MAX = 1000
@@ -35,12 +38,17 @@ Stream = Literal["cmd", "tariff", "plans", "members"]
 
 
 class RemoteStart(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="remote_start"):
-    """Authorize the EVSE for an account, as if its card had been tapped."""
+    """Authorize the EVSE for an account, as if its card had been tapped. The order always expires.
+
+    `authorization_id` is the back office's name for it: it stands in the journal with the session, and a second
+    order with the same one starts nothing.
+    """
 
     evse_id: EvseId
     account: Account
     limit_minor: Minor
     currency: Currency
+    authorization_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class RemoteStop(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="remote_stop"):
@@ -48,10 +56,11 @@ class RemoteStop(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag=
 
 
 class BlockEvse(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="block_evse"):
-    """Sell nothing on this EVSE from now on; a running session goes on."""
+    """Sell nothing on this EVSE from now on, also after a restart. A running session goes on, or ends now."""
 
     evse_id: EvseId
     reason: Text
+    stop_session: bool = False
 
 
 class UnblockEvse(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="unblock_evse"):
@@ -66,15 +75,19 @@ class Credit(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="cre
 
 
 class SendLogs(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="send_logs"):
-    since: datetime
-    until: datetime
+    """The newest lines of the log since the till started, scrubbed as they were written; oldest first."""
+
+    lines: Annotated[int, Meta(ge=1, le=LOG_LINES_MAX)]
 
 
 class Configure(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="configure"):
-    """Settings that may be changed from afar, by their name in the configuration."""
+    """Settings that may be changed from afar, by their name in the configuration; all of them or none.
+
+    They last until they are changed again. None: what the device's own configuration says counts again.
+    """
 
     values: Annotated[
-        dict[Annotated[str, Meta(max_length=64)], str | int | float | bool], Meta(max_length=50)
+        dict[Annotated[str, Meta(max_length=64)], str | int | float | bool | None], Meta(max_length=50)
     ]
 
 
@@ -201,10 +214,11 @@ def topic_of(order: Order) -> str:
 
 
 def topics_for(peer: Peer) -> list[str]:
-    """What a device listens to for orders."""
+    """What a device listens to for orders and answers."""
     site = f"{ROOT}/{peer.site}"
     return [
         peer.topic("cmd"),
+        peer.topic("authorization"),
         f"{site}/tariff",
         f"{site}/plans",
         f"{site}/members/list",

@@ -11,7 +11,7 @@ from edge.errors import CallError
 
 ROOT = "till/v1"
 
-Channel = Literal["tx", "state", "reply", "ack", "cmd"]
+Channel = Literal["tx", "state", "reply", "authorize", "ack", "cmd", "authorization"]
 
 NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 _NAME = re.compile(NAME_PATTERN)

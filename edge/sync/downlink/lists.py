@@ -24,6 +24,9 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS seen (
     slot TEXT PRIMARY KEY, version INTEGER NOT NULL, hash TEXT NOT NULL UNIQUE, reply BLOB
 ) STRICT;
+CREATE TABLE IF NOT EXISTS command (
+    version INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, reply BLOB
+) STRICT;
 CREATE TABLE IF NOT EXISTS document (stream TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS active (
     name TEXT PRIMARY KEY, version INTEGER NOT NULL, base INTEGER
@@ -41,6 +44,9 @@ CREATE TABLE IF NOT EXISTS change (
     currency TEXT NOT NULL, member_group TEXT NOT NULL, blocked INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
+
+#: Commands whose answers are kept: the back office sends each until it has heard its answer, so a few dozen matter.
+_COMMANDS_KEPT = 1000
 
 _COLUMNS = "account, limit_minor, currency, member_group, blocked"
 
@@ -66,30 +72,43 @@ class Lists:
             row = self._db.execute("SELECT version, hash FROM seen WHERE slot = ?", (slot,)).fetchone()
         return None if row is None else Seen(*row)
 
-    def accept(self, slot: str, seen: Seen) -> None:
-        """From here on this order was seen, whatever happens to us; it has no answer yet."""
+    def accept(self, slot: str, seen: Seen, reply: Reply) -> None:
+        """A document, or a part of a list, is in force or was refused: this is the answer to it from now on."""
+        with self._transaction():
+            self._see(slot, seen, msgspec.json.encode(reply))
+
+    def begin(self, slot: str, seen: Seen) -> None:
+        """From here on this command was seen, whatever happens to us; it has no answer yet."""
+        with self._transaction():
+            self._see(slot, seen, None)
+            self._db.execute("INSERT INTO command (version, hash) VALUES (?, ?)", (seen.version, seen.hash))
+            self._db.execute("DELETE FROM command WHERE version <= ?", (seen.version - _COMMANDS_KEPT,))
+
+    def finish(self, reply: Reply) -> None:
+        """Keep a command's answer, for the day when it comes again."""
         with self._transaction():
             self._db.execute(
-                "INSERT INTO seen (slot, version, hash) VALUES (?, ?, ?) ON CONFLICT (slot) "
-                "DO UPDATE SET version = excluded.version, hash = excluded.hash, reply = NULL",
-                (slot, seen.version, seen.hash),
+                "UPDATE command SET reply = ? WHERE version = ?", (msgspec.json.encode(reply), reply.version)
             )
 
-    def answer(self, slot: str, reply: Reply) -> None:
-        """Keep the answer, for the day when the order comes again."""
-        with self._transaction():
-            self._db.execute(
-                "UPDATE seen SET reply = ? WHERE slot = ? AND version = ?",
-                (msgspec.json.encode(reply), slot, reply.version),
-            )
+    def _see(self, slot: str, seen: Seen, reply: bytes | None) -> None:
+        self._db.execute(
+            "INSERT INTO seen (slot, version, hash, reply) VALUES (?, ?, ?, ?) ON CONFLICT (slot) "
+            "DO UPDATE SET version = excluded.version, hash = excluded.hash, reply = excluded.reply",
+            (slot, seen.version, seen.hash, reply),
+        )
 
-    def known(self, sha256: str) -> tuple[bool, Reply | None]:
-        """Whether this very message was accepted, and the answer to it; None when it was never finished."""
+    def command(self, sha256: str) -> tuple[int, Reply | None] | None:
+        """The number of the command that came as this very message, and its answer unless that was never known."""
+        with translated("read", self._path):
+            row = self._db.execute("SELECT version, reply FROM command WHERE hash = ?", (sha256,)).fetchone()
+        return row and (int(row[0]), _reply(row[1]))
+
+    def known(self, sha256: str) -> Reply | None:
+        """The answer to the document that came as this very message, if it is the newest of its kind."""
         with translated("read", self._path):
             row = self._db.execute("SELECT reply FROM seen WHERE hash = ?", (sha256,)).fetchone()
-        if row is None:
-            return False, None
-        return True, None if row[0] is None else msgspec.json.decode(row[0], type=Reply)
+        return row and _reply(row[0])
 
     def keep(self, stream: str, document: str) -> None:
         """A document that is in force from now on, also after a restart."""
@@ -210,6 +229,10 @@ class Lists:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+
+def _reply(kept: bytes | None) -> Reply | None:
+    return None if kept is None else msgspec.json.decode(kept, type=Reply)
 
 
 def _row(member: ListedMember) -> tuple[str, str | None, int, str, str, int]:

@@ -12,11 +12,10 @@ import select
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, assert_never
+from typing import Literal, assert_never
 
 import msgspec
 
@@ -41,6 +40,7 @@ from edge.sync.link import (
 )
 from edge.sync.options import UplinkOptions
 from edge.sync.retry import FullJitter
+from edge.sync.uplink.beside import Beside, Orders
 from edge.sync.uplink.outbox import Outbox
 from edge.sync.uplink.sender import RolledBack, Sender
 from edge.sync.uplink.status import UplinkStatus
@@ -55,23 +55,8 @@ STALL_S = 4.0
 #: Of the time to stop, for what still waits; the rest is for the goodbye and the watermark.
 _DRAIN_PART = 0.6
 
-#: Answers that wait for a connection.
-_POSTED_MAX = 200
-
 #: A connection that lasted so long was a good one: the next failure starts again with a short wait.
 _GOOD_S = 10.0
-
-
-class Orders(Protocol):
-    """Who takes what the back office orders."""
-
-    def topics(self) -> list[str]:
-        """What to be subscribed to now; it may grow."""
-        ...
-
-    def offer(self, topic: str, payload: bytes) -> bool:
-        """Take a message without blocking; False when it must be offered again."""
-        ...
 
 
 @dataclass(slots=True)
@@ -111,10 +96,7 @@ class Uplink:
         self._state = state
         self._on_rolled_back = on_rolled_back
         self._on_crash = on_crash
-        self._orders = orders
-        self._posted: deque[tuple[Channel, bytes]] = deque(maxlen=_POSTED_MAX)
-        self._untaken: deque[Arrived] = deque()
-        self._subscribed: set[str] = set()
+        self._beside = Beside(peer, orders)
         self._watermark = Watermark(store, now, options.watermark_s)
         self._backoff = FullJitter(options.retry_s, options.retry_max_s)
         self._sender: Sender | None = None
@@ -143,12 +125,9 @@ class Uplink:
             with contextlib.suppress(OSError):
                 self._ringer.send(b"!")
 
-    def post(self, channel: Channel, payload: bytes) -> None:
-        """Publish on one of this device's topics as soon as there is a connection. From any thread.
-
-        Of what waits for a connection the newest are kept: whoever misses an answer asks again.
-        """
-        self._posted.append((channel, payload))
+    def post(self, channel: Channel, payload: bytes, *, good_for_s: float | None = None) -> None:
+        """Publish on one of this device's topics as soon as there is a connection, or never. From any thread."""
+        self._beside.post(channel, payload, good_for_s)
         self.wake()
 
     def stop(self, timeout_s: float) -> None:
@@ -280,8 +259,7 @@ class Uplink:
         match event:
             case Connected(messages_max, bytes_max):
                 sender.attached(messages_max, bytes_max)
-                self._untaken.clear()
-                self._subscribed.clear()
+                self._beside.attached()
                 link.subscribe([self._peer.topic("ack")])
             case Subscribed() if not visit.ready:
                 visit.ready = True
@@ -311,7 +289,7 @@ class Uplink:
             visit.heard_at = now
         sender.tick(now)
         sender.pump(link, now)
-        self._pass_on(link)
+        self._beside.pass_on(link, now)
         self._say_if_due(link, sender, now)
         if link.in_flight and now - visit.heard_at > STALL_S and link.unsent_bytes() == 0:
             raise LinkFailed(f"{link.broker}: no answer for {STALL_S:.0f} s")
@@ -325,7 +303,9 @@ class Uplink:
     def _wait(self, visit: _Visit, sender: Sender) -> None:
         """Until the socket, the bell or the clock has something for us."""
         link, now = visit.link, time.monotonic()
-        look_s = 0.1 if self._stopping.is_set() or self._untaken else 1.0 if link.in_flight else _LOOK_S
+        look_s = (
+            0.1 if self._stopping.is_set() or self._beside.waiting else 1.0 if link.in_flight else _LOOK_S
+        )
         times = [now + look_s, None if visit.ready else visit.deadline, sender.next_at()]
         timeout = max(0.0, min(at for at in times if at is not None) - now)
         fd = link.fileno()
@@ -340,7 +320,7 @@ class Uplink:
 
     def _take(self, link: Link, sender: Sender, arrived: Arrived, now: float) -> None:
         if arrived.topic != self._peer.topic("ack"):
-            self._untaken.append(arrived)
+            self._beside.take(link, arrived)
             return
         link.acknowledge(arrived)
         try:
@@ -350,24 +330,6 @@ class Uplink:
             return
         if sender.heard(ack, now) and not link.full:
             self._say(link, sender, now)
-
-    def _order_topics(self) -> list[str]:
-        return [] if self._orders is None else self._orders.topics()
-
-    def _pass_on(self, link: Link) -> None:
-        """Orders down and answers up. What is not taken now is not PUBACKed, so the broker sends no more."""
-        while self._untaken:
-            first = self._untaken[0]
-            if self._orders is not None and not self._orders.offer(first.topic, first.payload):
-                break
-            link.acknowledge(self._untaken.popleft())
-        while self._posted and not link.full:
-            channel, payload = self._posted.popleft()
-            link.publish(self._peer.topic(channel), payload)
-        new = set(self._order_topics()) - self._subscribed
-        if new:
-            self._subscribed |= new
-            link.subscribe(sorted(new), required=False)
 
     def _open(self, broker: str) -> Link:
         asked = self._options.protocol
