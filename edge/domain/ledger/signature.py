@@ -26,3 +26,8 @@ def verifies(public_hex: str, signature_hex: str, message: bytes) -> bool:
 def checkpoint_message(*, epoch: str, upto: int, head: str) -> bytes:
     """The bytes that a ledger checkpoint signs."""
     return f"{epoch}:{upto}:{head}".encode()
+
+
+def succession_message(*, epoch: str, seq: int, key_id: str, public_key: str) -> bytes:
+    """The bytes that a key signs to name its successor, in the entry `seq` of `epoch`."""
+    return f"successor:{epoch}:{seq}:{key_id}:{public_key}".encode()
