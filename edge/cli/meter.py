@@ -65,6 +65,7 @@ def list_models(call: Call) -> None:
                 "rated_power_w": found.rated_power_w,
                 "serial_number": found.serial_number is not None,
                 "source": found.source,
+                "rating": found.rating,
             }
         )
     rows.append(
@@ -74,6 +75,7 @@ def list_models(call: Call) -> None:
             "rated_power_w": None,
             "serial_number": True,
             "source": "SunSpec Device Information Model",
+            "rating": None,
         }
     )
     call.say(rows, table(rows, ("profile", "model", "rated_power_w", "serial_number", "source")))

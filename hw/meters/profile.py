@@ -89,13 +89,15 @@ class IdentityField(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model.
 
-    `rated_power_w` bounds what is plausible: the largest current of the meter on all phases. The energy register
-    wraps to 0 at `rollover_wh`; without it a fall is never taken for a rollover. `energy_more` are further
-    registers (other tariffs) that belong to the sum.
+    `source` confirms width, order and unit of the registers, `rating` the current and voltage from which
+    `rated_power_w` follows: on all phases, at 230 V. It bounds what is plausible. The energy register wraps to 0 at
+    `rollover_wh`; without it a fall is never taken for a rollover. `energy_more` are further registers (other
+    tariffs) that belong to the sum.
     """
 
     model: str
-    source: str
+    source: Annotated[str, Meta(min_length=1)]
+    rating: Annotated[str, Meta(min_length=1)]
     rated_power_w: Annotated[int, Meta(ge=1, le=1_000_000)]
     blocks: Annotated[tuple[Block, ...], Meta(min_length=1, max_length=6)]
     energy_import: Field

@@ -35,7 +35,8 @@ def number(raw: bytes, kind: NumberType, order: Order, *, sentinels: bool = True
     """The value of a register. None for NaN, infinity and, with `sentinels`, the customary "not available".
 
     Those are all ones, and the largest or smallest value of a signed register (SunSpec, and many vendors'
-    maps).
+    maps). Of a signed register longer than a word the highest word alone says so: Carlo Gavazzi shows an
+    overflow there and leaves the rest as it is.
     """
     if order == "little":
         raw = b"".join(raw[i : i + 2] for i in range(len(raw) - 2, -2, -2))
@@ -74,8 +75,7 @@ def text(raw: bytes) -> str | None:
 def _is_sentinel(raw: bytes, *, signed: bool) -> bool:
     if not signed:
         return raw == b"\xff" * len(raw)
-    rest = raw[1:]
-    return (raw[0] == 0x7F and rest == b"\xff" * len(rest)) or (raw[0] == 0x80 and not any(rest))
+    return raw[:2] in {b"\x7f\xff", b"\x80\x00"}
 
 
 def _float(raw: bytes, kind: Literal["f32", "f64"]) -> Number | None:

@@ -1,12 +1,14 @@
 """Every profile against a virtual meter that serves its map, and the rules that a profile file obeys."""
 
 import asyncio
+import re
 import time
 
 import pytest
 from msgspec import ValidationError
 
 from edge.domain.instant import Instant
+from hw.bus.frames import READ_REGISTERS_MAX
 from hw.bus.pool import BusPool
 from hw.meters import profile, register
 from hw.virtual.meter import Fault, VirtualMeter
@@ -16,6 +18,7 @@ from hw.virtual.outlet import Car, Outlet
 GOOD = """
 model = "M"
 source = "S"
+rating = "1 A, 1000 V: S"
 rated_power_w = 1000
 blocks = [{ function = "input", address = 0, count = 2 }]
 energy_import = { address = 0, type = "f32", unit = "kWh" }
@@ -44,14 +47,14 @@ def read(unit, name, count=1):
     return asyncio.run(play())
 
 
-def delivered(name, wh):
+def delivered(name, wh, kind=VirtualMeter):
     """A meter of that model behind an outlet that charges at 16 A."""
     hours = [0]
     outlet = Outlet(lambda: hours[0])
     outlet.plug(Car(wants_wh=None))
     outlet.limit(160)
     outlet.switch(closed=True)
-    return VirtualMeter(profile.load(name), outlet, offset_wh=wh)
+    return kind(profile.load(name), outlet, offset_wh=wh)
 
 
 @pytest.mark.parametrize("name", profile.names())
@@ -64,6 +67,35 @@ def test_each_model_reads_what_its_map_says(name):
     assert value.voltage_mv == (None if model.voltage is None else (230_000,) * model.voltage.phases)
     assert identity.serial == (None if model.serial_number is None else "20240001")
     assert identity.model == model.model
+
+
+@pytest.mark.parametrize("name", profile.names())
+def test_the_rated_power_is_that_of_the_current_whose_source_is_named(name):
+    model = profile.load(name)
+    rated = re.match(r"(?:[\d.]+\()?(\d+)\)? A(?: a phase, (3) x 230/400 V|, 230 V): \S+ \S+", model.rating)
+    assert rated, model.rating
+    assert model.rated_power_w == 230 * int(rated[1]) * int(rated[2] or 1)
+    assert (model.voltage is None) or model.voltage.phases == int(rated[2] or 1)
+
+
+class Limited(VirtualMeter):
+    """A meter that gives only so many registers at once, and otherwise is silent."""
+
+    def read(self, function, address, count):
+        if count > self.registers_max:
+            return None
+        return super().read(function, address, count)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in profile.names() if profile.load(name).max_registers < READ_REGISTERS_MAX]
+)
+def test_no_more_registers_are_asked_for_than_the_model_gives_at_once(name):
+    model = profile.load(name)
+    meter = delivered(name, 1_234_500, kind=Limited)
+    meter.registers_max = model.max_registers
+    value, _ = read(meter, name, count=4)
+    assert value.energy_wh == 1_234_500
 
 
 @pytest.mark.parametrize("name", profile.names())

@@ -38,6 +38,7 @@ def test_nan_and_infinity_are_unknown(value, kind):
     [
         ("ffff", "u16"), ("ffffffff", "u32"), ("ffffffffffffffff", "u64"),
         ("7fff", "s16"), ("8000", "s16"), ("7fffffff", "s32"), ("80000000", "s32"), ("8000000000000000", "s64"),
+        ("7fff1234", "s32"), ("80001234", "s32"), ("7fff123400000000", "s64"),
     ],
 )  # fmt: skip
 def test_not_available_is_unknown_unless_the_profile_says_otherwise(raw, kind):
@@ -46,8 +47,9 @@ def test_not_available_is_unknown_unless_the_profile_says_otherwise(raw, kind):
     assert values.number(raw, kind, "big", sentinels=False) is not None
 
 
-def test_minus_one_is_a_value_of_a_signed_register():
-    assert values.number(b"\xff\xff", "s16", "big").value == -1
+@pytest.mark.parametrize(("raw", "value"), [("ffff", -1), ("7ffe", 32_766), ("8001", -32_767)])
+def test_what_lies_beside_it_is_a_value(raw, value):
+    assert values.number(bytes.fromhex(raw), "s16", "big").value == value
 
 
 @given(
