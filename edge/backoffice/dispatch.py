@@ -35,6 +35,7 @@ class Dispatch:
         self._attachments = attachments
         self._look_at = 0.0
         self._again: dict[int, tuple[float, float]] = {}
+        self._back: set[str] = set()
         self._reached: dict[str, tuple[int, int]] = {}
 
     def serve(self, now: float) -> None:
@@ -48,6 +49,11 @@ class Dispatch:
                 if attachment.link is not None:
                     self._documents(attachment)
 
+    def back(self, device: Peer) -> None:
+        """A device is there: what waits for it need not wait for its turn."""
+        self._back.add(device.topic("cmd"))
+        self._look_at = 0.0
+
     def answered(self, device: Peer, reply: Reply, now: datetime) -> None:
         """A device has answered. Raises StoreError."""
         with translated("write", self._path):
@@ -58,12 +64,15 @@ class Dispatch:
         again: dict[int, tuple[float, float]] = {}
         for order in waiting:
             due, period_s = self._again.get(order.order_id, (now, AGAIN_S))
+            if order.topic in self._back:
+                due, period_s = now, AGAIN_S
             if now >= due:
                 for attachment in self._attachments:
                     attachment.publish(order.topic, order.payload, key=f"order {order.order_id}")
                 due, period_s = now + period_s, min(AGAIN_MAX_S, period_s * 2)
             again[order.order_id] = due, period_s
         self._again = again
+        self._back.clear()
 
     def _documents(self, attachment: Attachment) -> None:
         """A broker that was restarted has forgotten what it kept: each connection gets everything again."""

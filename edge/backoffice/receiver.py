@@ -178,6 +178,7 @@ class Receiver:
         for at, peer, answer in answers:
             if answer is not None:
                 self._say(at, peer, answer)
+                self._dispatch.back(peer)
         for at, peer, reference, payload in permissions:
             at.publish(peer.topic("authorization"), payload, key=f"authorization {reference}")
         for pending in self._pending:

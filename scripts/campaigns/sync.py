@@ -4,9 +4,11 @@
     .venv/bin/python scripts/campaigns/sync.py --trials 200 --seed 1 --brokers 2 --json --state FILE
 
 A trial starts a till that writes as fast as it may, brokers that keep nothing on disk, and a receiver; kills each
-of them with SIGKILL, freezes brokers (a cut link), and fills the disk under either side (as root, on a tmpfs). Then
-everything runs again, and the books must hold exactly what the till has said was committed. One line of JSON per
-trial; a campaign with `--state` goes on where it ended.
+of them with SIGKILL, freezes brokers (a cut link), and fills the disk under either side (as root, on a tmpfs).
+Meanwhile the back office orders and the till asks for permissions. Then everything runs again, and the books must
+hold exactly what the till has said was committed; each order must be answered and carried out at most once, exactly
+once where the answer was yes; each permission that the till was told must stand in the books, the same each time.
+One line of JSON per trial; a campaign with `--state` goes on where it ended.
 """
 
 from __future__ import annotations
@@ -21,33 +23,33 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from edge.backoffice.orders import Orders, orders_key
 from edge.backoffice.stats import collect
 from edge.backoffice.verify import verify
-from edge.domain.instant import Instant
-from edge.domain.ledger import facts
 from edge.errors import StoreError
 from edge.store.connection import open_reader
-from edge.store.keys import load_or_make
-from edge.store.store import Owner, Store
-from edge.store.transaction import Tx
-from edge.sync.contract.messages import StateFields
+from edge.sync.contract.orders import ListedMember, RemoteStop
 from edge.sync.contract.topics import peer
-from edge.sync.options import UplinkOptions
-from edge.sync.uplink import Uplink
 from hw.virtual.broker import EmbeddedBroker, Mosquitto
 
 Fault = Literal["till", "receiver", "broker", "freeze", "till_disk", "books_disk"]
 
+_PEER = peer("s1", "d1")
+
+_TILL = Path(__file__).parent / "parts" / "sync_till.py"
+
 #: A tmpfs that a trial fits into with room to spare, and that is quickly filled.
 _DISK_BYTES = 48 * 1024 * 1024
+
+#: What an order may be answered that was not, or perhaps not, carried out.
+_HONEST = {"order.interrupted", "order.old"}
 
 #: Longer than any resend or reconnect bound below, on a busy machine.
 _CONVERGENCE_MAX_S = 90.0
@@ -64,54 +66,9 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     booked: int
     convergence_s: float
     lost: int
+    orders: int
+    permissions: int
     problems: tuple[str, ...]
-
-
-def till(folder: Path, brokers: list[str], *, quiet: bool) -> None:
-    """The process that is killed: writes, and says on stdout what was committed."""
-    store = Store.open(
-        folder / "till.db",
-        key=load_or_make(folder / "ledger.key"),
-        owner=Owner(site="s1", device="d1"),
-        prefix="CT",
-        now=_now(),
-    )
-    uplink = Uplink(
-        UplinkOptions(
-            brokers=tuple(brokers), resend_s=0.5, resend_max_s=4, retry_s=0.2, retry_max_s=1, watermark_s=0.05
-        ),
-        database=store.path,
-        store=store,
-        peer=peer("s1", "d1"),
-        now=_now,
-        state=lambda: StateFields(version="c", boot_id="c", clock_trusted=True),
-        on_rolled_back=lambda found: print(f"rolled back: {found}", file=sys.stderr),
-    )
-    store.on_commit(uplink.wake)
-    uplink.start()
-    stopped: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
-    rng = random.Random(os.getpid())  # noqa: S311  (how fast it writes, no secret)
-    while not stopped:
-        if quiet:
-            time.sleep(0.05)
-            continue
-        count = rng.choice((1, 1, 1, 20, 200))
-        with contextlib.suppress(StoreError):
-            store.submit(partial(_append, count=count)).result()
-            print(store.head.seq, flush=True)
-        time.sleep(rng.uniform(0, 0.02))
-    uplink.stop(2)
-    store.close()
-
-
-def _now() -> Instant:
-    return Instant(utc=datetime.now(UTC), boot_id=str(os.getpid()), monotonic_ns=time.monotonic_ns())
-
-
-def _append(tx: Tx, *, count: int) -> None:
-    for _ in range(count):
-        tx.append(facts.DeviceStopped(reason="x"), _now())
 
 
 class _World:
@@ -124,6 +81,11 @@ class _World:
         kind = Mosquitto if Mosquitto.installed() else EmbeddedBroker
         self.brokers = [kind.start() for _ in range(brokers)]
         self.said = folder / "said"
+        self.key = orders_key(self.books)
+        self.ordered = 0
+        orders = Orders(self.books, self.key)
+        orders.put_members("s1", [_member(0), _member(1), msgspec.structs.replace(_member(2), blocked=True)])
+        orders.close()
         self.till = self._start_till(quiet=False)
         self.receiver = self._start_receiver()
 
@@ -132,7 +94,8 @@ class _World:
         return [broker.address for broker in self.brokers]
 
     def _start_till(self, *, quiet: bool) -> subprocess.Popen[bytes]:
-        command = [sys.executable, __file__, "--till", str(self.till_folder), *(["--quiet"] if quiet else [])]
+        command = [sys.executable, str(_TILL), str(self.till_folder), "--key", self.key.public_hex]
+        command += ["--quiet"] if quiet else []
         with self.said.open("ab") as out:
             return subprocess.Popen([*command, *self._addresses], stdout=out, stderr=subprocess.DEVNULL)
 
@@ -143,6 +106,23 @@ class _World:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+
+    def order(self) -> None:
+        """One more order; on a full disk there is none."""
+        with contextlib.suppress(StoreError):
+            orders = Orders(self.books, self.key)
+            try:
+                orders.command(_PEER, RemoteStop(session_id=f"order {self.ordered + 1}"))
+                self.ordered += 1
+            finally:
+                orders.close()
+
+    def _unanswered(self) -> int:
+        orders = Orders(self.books, self.key)
+        try:
+            return sum(order.reply is None for order in orders.status(_PEER))
+        finally:
+            orders.close()
 
     def do(self, fault: Fault) -> None:
         pause_s = self.rng.uniform(0, 0.4)
@@ -189,12 +169,56 @@ class _World:
         while time.monotonic() - began < _CONVERGENCE_MAX_S:
             with contextlib.suppress(StoreError, sqlite3.Error):  # killed before it made its tables
                 journal, booked = _last(self.till_folder / "till.db"), _booked(self.books)
-                if journal == booked and self._acknowledged() == journal:
+                if not self._unanswered() and journal == booked and self._acknowledged() == journal:
                     break
             if self.receiver.poll() is not None:
                 self.receiver = self._start_receiver()
             time.sleep(0.05)
         return time.monotonic() - began, journal, _booked(self.books)
+
+    def committed(self) -> int:
+        """The highest number that the till has said."""
+        return max((int(line) for line in self._said() if line.isdecimal()), default=0)
+
+    def _said(self) -> list[str]:
+        return self.said.read_text().split("\n")[:-1]
+
+    def wrong_orders(self) -> list[str]:
+        """Orders without an answer, done twice, or not done though the answer was yes."""
+        db = open_reader(self.till_folder / "till.db")
+        rows = db.execute("SELECT raw FROM entry WHERE type = 'chargetill.device.stopped.v1'").fetchall()
+        db.close()
+        done = Counter(msgspec.json.decode(raw)["data"]["reason"] for (raw,) in rows)
+        found = []
+        orders = Orders(self.books, self.key)
+        for order in orders.status(_PEER):
+            name = f"order {order.version}"
+            if order.reply is None:
+                found.append(f"{name}: no answer")
+            elif done[name] > 1 or (order.reply.ok and done[name] != 1):
+                found.append(f"{name}: done {done[name]} times, ok {order.reply.ok}")
+            elif order.reply.error is not None and order.reply.error.code not in _HONEST:
+                found.append(f"{name}: {order.reply.error.code}")
+        orders.close()
+        return found
+
+    def permissions(self) -> tuple[int, list[str]]:
+        """How many answers the till was told, and those that the books know otherwise."""
+        db = open_reader(self.books)
+        kept = {
+            reference: f"refused {refused}" if refused else f"granted {authorization_id}"
+            for reference, refused, authorization_id in db.execute(
+                "SELECT reference, refused, authorization_id FROM authorization"
+            )
+        }
+        db.close()
+        told = [line.split() for line in self._said() if line[:1] in {"g", "r"}]
+        wrong = [
+            f"{reference}: told {what} {which}, kept {kept.get(reference)}"
+            for what, reference, which in told
+            if kept.get(reference) != f"{what} {which}"
+        ]
+        return len(told), wrong
 
     def _acknowledged(self) -> int:
         db = open_reader(self.till_folder / "till.db")
@@ -258,13 +282,15 @@ def run(seed: int, brokers: int) -> Trial:
             for _ in range(rng.randint(3, 6)):
                 fault = rng.choice(kinds)
                 done[fault] = done.get(fault, 0) + 1
+                world.order()
                 world.do(fault)
+                world.order()
                 time.sleep(rng.uniform(0.05, 0.6))
             seconds, journal, booked = world.converge()
-            committed = max((int(line) for line in world.said.read_text().split("\n")[:-1]), default=0)
         finally:
             world.end()
-        problems = verify(world.books).problems
+        committed, (permissions, wrong) = world.committed(), world.permissions()
+        problems = (*verify(world.books).problems, *world.wrong_orders(), *wrong)
     return Trial(
         seed=seed,
         brokers=brokers,
@@ -274,8 +300,14 @@ def run(seed: int, brokers: int) -> Trial:
         booked=booked,
         convergence_s=round(seconds, 2),
         lost=max(0, committed - booked) + max(0, journal - booked),
+        orders=world.ordered,
+        permissions=permissions,
         problems=problems,
     )
+
+
+def _member(number: int) -> ListedMember:
+    return ListedMember(token=f"{number:064x}", account=f"A-{number}", limit_minor=500)
 
 
 def _summary(trials: list[Trial]) -> dict[str, Any]:
@@ -288,6 +320,8 @@ def _summary(trials: list[Trial]) -> dict[str, Any]:
         "trials": len(trials),
         "entries": sum(trial.booked for trial in trials),
         "faults": faults,
+        "orders": sum(trial.orders for trial in trials),
+        "permissions": sum(trial.permissions for trial in trials),
         "lost": sum(trial.lost for trial in trials),
         "with_problems": sum(bool(trial.problems) for trial in trials),
         "convergence_s": {"median": times[len(times) // 2], "max": times[-1]},
@@ -306,14 +340,8 @@ def main() -> None:
         "--state", type=Path, help="keep each trial's line here, and go on after the last one"
     )
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--till", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--quiet", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("addresses", nargs="*", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what a trial started ends with it
-    if arguments.till is not None:
-        till(arguments.till, arguments.addresses, quiet=arguments.quiet)
-        return
     trials: list[Trial] = []
     if arguments.state is not None and arguments.state.exists():
         trials = [msgspec.json.decode(line, type=Trial) for line in arguments.state.read_bytes().splitlines()]
