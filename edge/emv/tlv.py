@@ -88,6 +88,13 @@ def encode(tag: str, value: bytes) -> bytes:
     return bytes.fromhex(tag) + length + value
 
 
+def whole(data: bytes, each: Tlv) -> bytes:
+    """The object as it stands in `data`, the data that it was parsed from: tag, length and value."""
+    value_at = tag_end(data, each.offset, len(data))
+    length, value_at = _length(data, value_at, len(data), each.tag)
+    return data[each.offset : value_at + length]
+
+
 def _objects(data: bytes, start: int, end: int, depth: int) -> tuple[Tlv, ...]:
     if depth > DEPTH_MAX:
         raise TlvError(f"more than {DEPTH_MAX} levels", offset=start)
