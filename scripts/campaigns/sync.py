@@ -51,6 +51,9 @@ _DISK_BYTES = 48 * 1024 * 1024
 #: What an order may be answered that was not, or perhaps not, carried out.
 _HONEST = {"order.interrupted", "order.old"}
 
+#: How often the next fault waits until entries move again; else it may hit what has not even started.
+_CAUGHT_UP = 0.6
+
 #: Longer than any resend or reconnect bound below, on a busy machine.
 _CONVERGENCE_MAX_S = 90.0
 
@@ -183,6 +186,19 @@ class _World:
     def _said(self) -> list[str]:
         return self.said.read_text().split("\n")[:-1]
 
+    def moves(self) -> None:
+        """Until something more is booked, or a process that a full disk ended is seen to be gone."""
+        before, ends = self._reached(), time.monotonic() + _CONVERGENCE_MAX_S
+        while self._reached() <= before and time.monotonic() < ends:
+            if self.till.poll() is not None or self.receiver.poll() is not None:
+                return
+            time.sleep(0.05)
+
+    def _reached(self) -> int:
+        with contextlib.suppress(StoreError, sqlite3.Error):
+            return _booked(self.books)
+        return 0
+
     def wrong_orders(self) -> list[str]:
         """Orders without an answer, done twice, or not done though the answer was yes."""
         db = open_reader(self.till_folder / "till.db")
@@ -278,13 +294,15 @@ def run(seed: int, brokers: int) -> Trial:
         kinds += ["till_disk", "books_disk"] if disks else []
         world = _World(Path(temporary), brokers, rng)
         try:
-            time.sleep(1.0)
+            world.moves()
             for _ in range(rng.randint(3, 6)):
                 fault = rng.choice(kinds)
                 done[fault] = done.get(fault, 0) + 1
                 world.order()
                 world.do(fault)
                 world.order()
+                if rng.random() < _CAUGHT_UP:
+                    world.moves()
                 time.sleep(rng.uniform(0.05, 0.6))
             seconds, journal, booked = world.converge()
         finally:
