@@ -22,7 +22,8 @@ Method = Literal["account", "terminal", "card", "upstream"]
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
     """Amounts in minor units of `currency`. `ref` is ours, made before the request and kept for every retry.
 
-    `in_doubt`: the answer to what the status asks for was lost. `extending_minor`: what the hold is asked to grow to.
+    `in_doubt`: the answer to what the status asks for was lost. `extending_minor`: what the hold is asked to grow to;
+    once that was refused it is `grown`, as far as it goes. `due_minor`: what is to be captured, or is lost.
     """
 
     ref: str
@@ -34,6 +35,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     due_minor: int | None = None
     in_doubt: bool = False
     extending_minor: int | None = None
+    grown: bool = False
 
 
 class Authorized(msgspec.Struct, frozen=True, kw_only=True, tag=True):

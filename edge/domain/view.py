@@ -40,9 +40,10 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """One EVSE's screen. Amounts in minor units, energy in Wh, durations in whole seconds; None is not known.
 
-    `hold_minor` is what a tap will reserve (idle) or has reserved (later); charging stops before it is used
-    up. `stop_code` is shown while the session starts; it stops on the screen what is `stoppable`.
-    `choosing`: a tap waits for the driver to choose this EVSE or another one on the screen.
+    `offered_hold_minor` is what a card's tap will reserve, `hold_minor` what it has reserved; charging stops before
+    that is used up. `pending`: the payment is being confirmed, and the receipt is provisional. `stop_code` is shown
+    while the session starts; it stops on the screen what is `stoppable`. `choosing`: a tap waits for the driver to
+    choose this EVSE or another one on the screen.
     """
 
     evse_id: str
@@ -54,6 +55,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     price: dict[str, tuple[PriceLine, ...]] = {}
     currency: str = "EUR"
     exponent: int = 2
+    offered_hold_minor: int | None = None
     hold_minor: int | None = None
     seconds_left: int | None = None
     began: str | None = None
@@ -65,6 +67,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     invoice_number: str | None = None
     receipt_url: str | None = None
     estimated: bool = False
+    pending: bool = False
     online: bool | None = None
     notice: Notice | None = None
     stop_code: str | None = None

@@ -15,16 +15,16 @@ from typing import Literal, assert_never
 import msgspec
 
 from edge import log
-from edge.domain.identity import Member
 from edge.domain.instant import Instant
 from edge.domain.invoice import Invoice, InvoiceDraft
-from edge.domain.ledger.facts import PlanBalanceChanged
+from edge.domain.ledger.facts import EnergyEnded, PlanBalanceChanged, SessionEnded
 from edge.domain.payment import Method
 from edge.domain.session import effects as fx
 from edge.domain.session import events as ev
 from edge.domain.session.machine import step
 from edge.domain.session.screen import view
-from edge.domain.session.state import AwaitingClock, EvseState, Settling
+from edge.domain.session.settling import is_due
+from edge.domain.session.state import AwaitingClock, EvseState, Settling, find
 from edge.domain.session.terms import Terms
 from edge.domain.view import Notice, View
 from edge.errors import HardwareError
@@ -98,7 +98,7 @@ class EvseController:
         self._paying = Paying(
             world.payments,
             evse_id=options.evse_id,
-            session=lambda: self.state.session,
+            find=lambda ref: find(self.state, ref=ref),
             clock=clock,
             post=self.post,
         )
@@ -180,27 +180,33 @@ class EvseController:
     async def _apply(self, event: ev.Event) -> None:
         if isinstance(event, ev.ClockBecameTrusted):
             self._trusted = True  # not sooner: earlier events carry the wrong time
-        outcome = step(
-            self.state, event, self._terms(event.member if isinstance(event, ev.CardTapped) else None)
-        )
+        outcome = step(self.state, event, self._terms(event))
         for record in outcome.records:
             if isinstance(record, PlanBalanceChanged):
                 self._plans.apply(record)  # before anything else may reserve the same units
-        before = self.state
         invoice = await self._commit(outcome, event.at)
         self._progress = self._clock.now()
         for effect in outcome.effects:
             self._perform(effect, event.at)
-        if before.session is not None and outcome.state.session is None:
-            _log_end(before, outcome.state, invoice)
+        _log_ends(self.evse_id, outcome.records, invoice)
         if invoice is not None:
-            await self._apply(ev.InvoiceNumbered(at=event.at, number=invoice.number))
+            session_id = invoice.draft.session_id
+            await self._apply(ev.InvoiceNumbered(at=event.at, session_id=session_id, number=invoice.number))
         self._show()
 
-    def _terms(self, member: Member | None = None) -> Terms:
-        """The running session's terms; else those on sale, to this member if one taps."""
+    def _terms(self, event: ev.Event | None = None) -> Terms:
+        """The terms of the session that an event is about; else those on sale, to this member if one taps."""
+        now, member = self._clock.now(), None
         session = self.state.session
-        now = self._clock.now()
+        match event:
+            case ev.PaymentAnswered(answer=answer):
+                session = find(self.state, ref=answer.ref)
+            case ev.SettlementDue(session_id=session_id):
+                session = next((s for s in self.state.unsettled if s.session_id == session_id), None)
+            case ev.CardTapped():
+                member = event.member
+            case _:
+                pass
         if session is not None:
             return self._offers.session(session, now=now, clock_trusted=self._trusted)
         return self._offers.on_sale(member, now=now, clock_trusted=self._trusted)
@@ -225,7 +231,7 @@ class EvseController:
 
     def _perform(self, effect: fx.Effect, at: Instant) -> None:
         match effect:
-            case fx.Preauthorize() | fx.Capture() | fx.Reverse():
+            case fx.Preauthorize() | fx.Extend() | fx.Capture() | fx.Reverse():
                 self._start(self._paying.pay(effect))
             case fx.ReadBegin():
                 self._meter.want(effect)
@@ -324,7 +330,11 @@ class EvseController:
             if not trusted and self._clock.trusted():
                 trusted = True
                 await self.post(ev.ClockBecameTrusted(at=self._clock.now()))
-            await self.post(ev.Ticked(at=self._clock.now()))
+            now = self._clock.now()
+            await self.post(ev.Ticked(at=now))
+            for session in self.state.unsettled:
+                if is_due(session, now, clock_trusted=self._trusted):
+                    await self.post(ev.SettlementDue(at=now, session_id=session.session_id))
 
     def _show(self) -> None:
         now = self._clock.now()
@@ -380,16 +390,19 @@ def _commit(tx: Tx, outcome: fx.Step, at: Instant) -> Invoice | None:
     return invoice
 
 
-def _log_end(before: EvseState, after: EvseState, invoice: Invoice | None) -> None:
-    assert before.session is not None
-    finished = after.finished
-    log.event(
-        "session.ended",
-        evse_id=before.evse_id,
-        session_id=before.session.session_id,
-        outcome=finished and finished.outcome,
-        reason=finished and finished.reason,
-        energy_wh=finished and finished.energy_wh,
-        paid_minor=finished and finished.paid_minor,
-        invoice=invoice and invoice.number,
-    )
+def _log_ends(evse_id: str, records: tuple[fx.Record, ...], invoice: Invoice | None) -> None:
+    """One line for each session that reaches its final state."""
+    energy = next((r for r in records if isinstance(r, EnergyEnded)), None)
+    for record in records:
+        if isinstance(record, SessionEnded):
+            draft = invoice and invoice.draft
+            log.event(
+                "session.ended",
+                evse_id=evse_id,
+                session_id=record.session_id,
+                outcome=record.outcome,
+                reason=record.reason,
+                energy_wh=draft.energy_wh if draft else energy and energy.energy_wh,
+                paid_minor=draft and draft.paid.captured_minor,
+                invoice=invoice and invoice.number,
+            )

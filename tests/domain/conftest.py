@@ -16,17 +16,18 @@ import pytest
 
 from edge.domain import pricing
 from edge.domain.energy import MeterIdentity, MeterValue
-from edge.domain.identity import Member, uid_token
+from edge.domain.identity import IdToken, Member, uid_token
 from edge.domain.instant import Instant
 from edge.domain.invoice import Invoice, Place, Seller
 from edge.domain.ledger import facts
 from edge.domain.ledger.checks import Checker
 from edge.domain.ledger.envelope import Entry, Head
-from edge.domain.payment import Authorized, Captured, Declined, Reversed
+from edge.domain.payment import Authorized, Captured, Declined, Expired, InDoubt, Reversed
 from edge.domain.session import effects as fx
 from edge.domain.session import events as ev
 from edge.domain.session.machine import step
-from edge.domain.session.state import Charging, EvseState
+from edge.domain.session.settling import is_due
+from edge.domain.session.state import Charging, EvseState, find
 from edge.domain.session.terms import Rules, Terms
 from edge.domain.tariffs import depends_on_time, freeze
 from edge.runtime.controller import _commit
@@ -128,15 +129,43 @@ class _Data(msgspec.Struct):
 
 
 class Acquirer:
-    """Whoever holds the money: every request may come again under its reference, and counts once."""
+    """Whoever holds the money: every request may come again under its reference, and counts once.
+
+    `mode` is what it is like at the moment: "fine"; "lost before" and "lost after" lose the request or the answer;
+    "refuses" says no to everything.
+    """
 
     def __init__(self):
         self.holds = {}
         self.ended = {}
+        self.gone = set()
         self.limit_minor = 1_000_000
         self.declines = False
+        self.mode = "fine"
 
-    def preauthorize(self, effect):
+    def ask(self, effect):
+        if self.mode == "lost before":
+            return InDoubt(ref=effect.ref, why="lost")
+        if self.mode == "refuses":
+            return Declined(ref=effect.ref, reason="terminal_fault")
+        match effect:
+            case fx.Preauthorize():
+                answer = self._preauthorize(effect)
+            case fx.Extend():
+                answer = self._extend(effect)
+            case fx.Capture():
+                answer = self._capture(effect)
+            case fx.Reverse():
+                answer = self._reverse(effect)
+        return InDoubt(ref=effect.ref, why="lost") if self.mode == "lost after" else answer
+
+    def expire(self):
+        """Every open hold runs out."""
+        for ref in self.holds.keys() - self.ended.keys():
+            self.gone.add(ref)
+            self.ended[ref] = 0
+
+    def _preauthorize(self, effect):
         if effect.ref in self.ended:
             return Declined(ref=effect.ref, reason="over")
         if self.declines and effect.ref not in self.holds:
@@ -144,12 +173,20 @@ class Acquirer:
         hold = self.holds.setdefault(effect.ref, min(self.limit_minor, effect.amount_minor))
         return Authorized(ref=effect.ref, hold_minor=hold)
 
-    def capture(self, effect):
+    def _extend(self, effect):
+        if self.declines or effect.ref in self.ended:
+            return Declined(ref=effect.ref, reason="insufficient_funds")
+        self.holds[effect.ref] = effect.amount_minor
+        return Authorized(ref=effect.ref, hold_minor=effect.amount_minor)
+
+    def _capture(self, effect):
+        if effect.ref in self.gone:
+            return Expired(ref=effect.ref, reason="hold_expired")
         assert effect.amount_minor <= self.holds[effect.ref]
         assert self.ended.setdefault(effect.ref, effect.amount_minor) == effect.amount_minor, "ended twice"
         return Captured(ref=effect.ref, amount_minor=effect.amount_minor)
 
-    def reverse(self, effect):
+    def _reverse(self, effect):
         assert self.ended.setdefault(effect.ref, 0) == 0, "reversed after a capture"
         return Reversed(ref=effect.ref)
 
@@ -159,8 +196,18 @@ class Charger:
 
     ids = itertools.count()
 
-    def __init__(self, tariff="flat and energy", *, hold_minor=100_000, rules=None, trusted=True, offset_s=0):
+    def __init__(
+        self,
+        tariff="flat and energy",
+        *,
+        hold_minor=100_000,
+        rules=None,
+        trusted=True,
+        offset_s=0,
+        hold_max_minor=0,
+    ):
         self.tariff = tariff
+        self.hold_max_minor = hold_max_minor
         self.rules = rules or Rules()
         self.hold_minor = hold_minor
         self.true_ns = 1_000_000_000
@@ -203,22 +250,29 @@ class Charger:
 
     # --- the machine
 
-    def terms(self):
-        name = self.tariff
-        if self.state.session is not None:
-            name = next(n for n, f in FROZEN.items() if f.hash == self.state.session.tariff_hash)
+    def terms(self, event=None):
+        name, session = self.tariff, self.state.session
+        match event:
+            case ev.PaymentAnswered(answer=answer):
+                session = find(self.state, ref=answer.ref)
+            case ev.SettlementDue(session_id=session_id):
+                session = next(s for s in self.state.unsettled if s.session_id == session_id)
+        if session is not None:
+            name = next(n for n, f in FROZEN.items() if f.hash == session.tariff_hash)
         found = FROZEN[name]
         refused = depends_on_time(found.tariff) and not self.trusted
         return Terms(
             tariff_hash=found.hash, tariff_document=found.document, price={}, compiled=COMPILED[name],
             currency="EUR", hold_minor=self.hold_minor, seller=SELLER, place=PLACE, clock_trusted=self.trusted,
             rated_power_w=RATED_W, refusal="clock_untrusted" if refused else None, rules=self.rules,
-            evse_kind="AC",
+            evse_kind="AC", methods=frozenset({"account", "terminal"}),
+            extending=frozenset({"terminal"}) if self.hold_max_minor else frozenset(),
+            hold_max_minor=self.hold_max_minor,
         )  # fmt: skip
 
     def send(self, event):
         before = self.state
-        outcome = step(self.state, event, self.terms())
+        outcome = step(self.state, event, self.terms(event))
         text = msgspec.json.encode(outcome.state)
         assert msgspec.json.decode(text, type=EvseState) == outcome.state
         invoice = None
@@ -230,7 +284,9 @@ class Charger:
             self._effect(effect)
         self._check(before)
         if invoice is not None:
-            self.send(ev.InvoiceNumbered(at=event.at, number=invoice.number))
+            self.send(
+                ev.InvoiceNumbered(at=event.at, session_id=invoice.draft.session_id, number=invoice.number)
+            )
         return outcome
 
     def _effect(self, effect):
@@ -252,8 +308,9 @@ class Charger:
         assert session is not None
         assert isinstance(session.state, Charging)
         assert session.payment.status == "authorized"
-        assert session.payment.hold_minor == self.acquirer.holds[session.payment.ref]
-        assert session.payment.ref not in self.acquirer.ended
+        if session.payment.method != "upstream":
+            assert session.payment.hold_minor <= self.acquirer.holds[session.payment.ref]
+            assert session.payment.ref not in self.acquirer.ended or session.payment.ref in self.acquirer.gone
         assert session.session_id in [f.session_id for f in self.journal.facts(facts.EnergyBegan)]
 
     def _check(self, before):
@@ -273,7 +330,7 @@ class Charger:
 
     # --- what happens
 
-    def tap(self, card="A", *, member=True, blocked=False):
+    def tap(self, card="A", *, member=True, blocked=False, method="account"):
         token = uid_token(card.encode().ljust(7), key=KEY, key_id="k")
         known = Member(
             account=f"acc-{card}", token=token.value, limit_minor=1_000_000, currency="EUR", blocked=blocked
@@ -283,7 +340,23 @@ class Charger:
             ev.CardTapped(
                 at=self.now(),
                 token=token,
-                member=known if member else None,
+                member=known if member and method == "account" else None,
+                method=method,
+                session_id=f"{number:032x}",
+                payment_ref=f"{number:016x}",
+                salt=b"s" * 16,
+                stop_code="1234",
+            )
+        )
+
+    def start_remotely(self, limit_minor=5_000):
+        number = next(self.ids)
+        return self.send(
+            ev.RemoteStarted(
+                at=self.now(),
+                token=IdToken(kind="remote", value=f"{number:064x}", key_id="k"),
+                authorization_id=f"grant-{number}",
+                limit_minor=limit_minor,
                 session_id=f"{number:032x}",
                 payment_ref=f"{number:016x}",
                 salt=b"s" * 16,
@@ -320,6 +393,9 @@ class Charger:
             left -= part
             self.sample()
             self.send(ev.Ticked(at=self.now()))
+            for session in self.state.unsettled:
+                if is_due(session, self.now(), clock_trusted=self.trusted):
+                    self.send(ev.SettlementDue(at=self.now(), session_id=session.session_id))
             if deliver:
                 self.deliver()
 
@@ -333,12 +409,15 @@ class Charger:
 
     def _do(self, effect):
         match effect:
-            case fx.Preauthorize():
-                return ev.PaymentAnswered(at=self.now(), answer=self.acquirer.preauthorize(effect))
-            case fx.Capture():
-                return ev.PaymentAnswered(at=self.now(), answer=self.acquirer.capture(effect))
-            case fx.Reverse():
-                return ev.PaymentAnswered(at=self.now(), answer=self.acquirer.reverse(effect))
+            case fx.Capture() if effect.method == "upstream":
+                captured = Captured(ref=effect.ref, amount_minor=effect.amount_minor)
+                return ev.PaymentAnswered(at=self.now(), answer=captured)
+            case fx.Reverse() if effect.method == "upstream":
+                return ev.PaymentAnswered(at=self.now(), answer=Reversed(ref=effect.ref))
+            case fx.Preauthorize() | fx.Extend() | fx.Capture() | fx.Reverse():
+                if find(self.state, ref=effect.ref) is None:
+                    return None
+                return ev.PaymentAnswered(at=self.now(), answer=self.acquirer.ask(effect))
             case fx.ReadBegin() if self.silent:
                 return ev.ReadFailed(at=self.now(), reason="meter_silent")
             case fx.ReadBegin():
@@ -380,12 +459,15 @@ class Charger:
     def rest(self):
         """Let everything come to its end; then every promise has to hold."""
         self.acquirer.declines = False
+        self.acquirer.mode = "fine"
         self.devices_answer()
         self.trust()
         self.deliver()
         self.pilot_to("A")
         for _ in range(12):
             self.wait(120)
+        while self.state.unsettled:  # whoever was asked last an hour ago is asked again
+            self.wait(1_200)
         self.finished()
 
     def finished(self):
@@ -395,9 +477,11 @@ class Charger:
         assert report.problems == ()
         assert report.open_holds == ()
         assert self.acquirer.ended.keys() >= self.acquirer.holds.keys()
-        captured = {r: a for r, a in self.acquirer.ended.items() if a}
+        captured = [a for a in self.acquirer.ended.values() if a]
         invoices = self.journal.invoices()
-        assert sorted(i.draft.paid.captured_minor for i in invoices) == sorted(captured.values())
+        paid = [i.draft.paid for i in invoices if i.draft.paid.method != "upstream"]
+        assert sorted(p.captured_minor for p in paid if p.status == "captured") == sorted(captured)
+        assert all(p.captured_minor == 0 for p in paid if p.status != "captured")
         assert [i.sequence for i in invoices] == list(range(1, len(invoices) + 1))
         ended = self.journal.facts(facts.EnergyEnded)
         billed_wh = sum(f.energy_wh for f in ended)

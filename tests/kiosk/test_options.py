@@ -8,6 +8,7 @@ import pytest
 import edge
 from edge.domain.payment import Method
 from edge.domain.session.state import StopReason
+from edge.domain.terminal import Reason
 from edge.domain.view import Kind
 from edge.kiosk import KioskOptions
 from edge.kiosk.options import LANGUAGES, STATIC
@@ -73,7 +74,8 @@ def test_the_till_s_own_codes_have_words_of_their_own() -> None:
         f.read_text() for room in ("domain/session", "runtime") for f in (till / room).glob("*.py")
     )
     told = set(re.findall(r'(?:Tell\(code=|\.tell\()"(\w+)"', source))
-    given = set(re.findall(r'give_back\([^)]*reason="(\w+)"', source)) | set(get_args(StopReason))
+    given = set(re.findall(r'give_back\([^)]*reason="(\w+)"', source))
+    given |= set(get_args(StopReason)) | set(get_args(Reason))
     table = words("en")
     assert told
     assert told <= set(table["notices"])

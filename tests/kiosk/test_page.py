@@ -44,7 +44,12 @@ LANDSCAPE, PORTRAIT = (800, 480), (480, 800)
 
 
 def view(kind: Any = "idle", evse_id: str = "E1", label: str = "A", **more: Any) -> View:
-    return View(evse_id=evse_id, label=label, kind=kind, **{"price": PRICE, "hold_minor": 5_000, **more})
+    return View(
+        evse_id=evse_id,
+        label=label,
+        kind=kind,
+        **{"price": PRICE, "hold_minor": 5_000, "offered_hold_minor": 5_000, **more},
+    )
 
 
 def metered(kind: Any = "charging", **more: Any) -> View:
@@ -67,7 +72,7 @@ STATES: dict[str, tuple[View, ...]] = {
     "out_of_order": (view("out_of_order", reason="meter_silent"),),
     "idle": (view(vehicle_connected=True),),
     "no price": (view(price={}),),
-    "long price": (view(price={"en": PRICE["en"] * 2, "de": PRICE["de"] * 2}, hold_minor=None),),
+    "long price": (view(price={"en": PRICE["en"] * 2, "de": PRICE["de"] * 2}, offered_hold_minor=None),),
     "real price": (view(price=REAL_PRICE),),
     "authorizing": (view("authorizing"),),
     "authorizing, real price": (view("authorizing", price=REAL_PRICE),),

@@ -8,8 +8,8 @@ from edge.domain import pricing
 from edge.domain.energy import MeterValue
 from edge.domain.instant import Instant
 from edge.domain.ledger import facts
-from edge.domain.pricing import ChargingState, Interval
-from edge.domain.session import closing, measuring
+from edge.domain.pricing import Interval
+from edge.domain.session import closing, holding, measuring, settling
 from edge.domain.session import events as ev
 from edge.domain.session.effects import Energize, OpenContactor, Step
 from edge.domain.session.state import Charging, EvseState, Measured, Preparing, Session
@@ -30,7 +30,7 @@ def begun(state: EvseState, event: ev.BeginRead, terms: Terms) -> Step:
     if state.pilot is None or state.pilot not in "BCD":
         return Step(state=state)
     if terms.refusal == "clock_untrusted":
-        return closing.give_back(state, session, event.at, outcome="failed", reason=terms.refusal)
+        return settling.give_back(state, session, event.at, outcome="failed", reason=terms.refusal)
     at = measuring.session_time(session, event.at)
     began = Instant(utc=at, boot_id=event.at.boot_id, monotonic_ns=event.at.monotonic_ns)
     measured = Measured(
@@ -40,8 +40,8 @@ def begun(state: EvseState, event: ev.BeginRead, terms: Terms) -> Step:
         began=began,
         accrual=pricing.begin(terms.compiled, at=at, grant=session.grant),
     )
-    if _limit_reached(session, measured, "Charging", None, terms):
-        return closing.give_back(state, session, event.at, outcome="no_energy", reason="limit")
+    if holding.seconds_left(session, measured, "Charging", None, terms) == 0:
+        return settling.give_back(state, session, event.at, outcome="no_energy", reason="limit")
     session = replace(session, state=Charging(checkpoint=event.at), measured=measured)
     fact = facts.EnergyBegan(
         session_id=session.session_id,
@@ -76,8 +76,11 @@ def sampled(state: EvseState, session: Session, value: MeterValue, terms: Terms)
     accrual = pricing.extend(terms.compiled, measured.accrual, interval)
     measured = replace(measured, accrual=accrual, last_wh=reached_wh)
     session = replace(session, measured=measured)
-    if _limit_reached(session, measured, kind, value.power_w, terms):
+    left_s = holding.seconds_left(session, measured, kind, value.power_w, terms)
+    if left_s == 0:
         return closing.stop(replace(state, session=session), session, value.at, "limit", terms)
+    if (grown := holding.grow(state, session, left_s, terms)) is not None:
+        return grown
     if charging.open_since is not None:
         session = replace(session, state=replace(charging, open_since=None))
         saved = _checkpoint(state, session, measured, value.at, terms)
@@ -87,24 +90,6 @@ def sampled(state: EvseState, session: Session, value: MeterValue, terms: Terms)
     if crossed or value.at.seconds_since(charging.checkpoint) >= terms.rules.checkpoint_s:
         return _checkpoint(state, session, measured, value.at, terms)
     return Step(state=replace(state, session=session))
-
-
-def _limit_reached(
-    session: Session, measured: Measured, kind: ChargingState, power_w: int | None, terms: Terms
-) -> bool:
-    """Whether the hold is used up within the tail; a power that is not known is the most that it can be."""
-    hold = session.payment.hold_minor
-    if hold is None:
-        return True
-    left = pricing.remaining(
-        terms.compiled,
-        measured.accrual,
-        amount_minor=hold,
-        power_w=terms.rated_power_w if power_w is None else power_w,
-        state=kind,
-        within_s=terms.rules.tail_s + 1,
-    )
-    return left.seconds is not None and left.seconds <= terms.rules.tail_s
 
 
 def _checkpoint(state: EvseState, session: Session, measured: Measured, at: Instant, terms: Terms) -> Step:

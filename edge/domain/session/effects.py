@@ -21,6 +21,15 @@ class Preauthorize(msgspec.Struct, frozen=True, kw_only=True):
     token: IdToken
 
 
+class Extend(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask for a hold of `amount_minor` in all. Never asked twice: no answer is a no."""
+
+    ref: str
+    method: Method
+    amount_minor: int
+    currency: str
+
+
 class Capture(msgspec.Struct, frozen=True, kw_only=True):
     ref: str
     method: Method
@@ -60,7 +69,9 @@ class Tell(msgspec.Struct, frozen=True, kw_only=True):
     code: str
 
 
-Effect = Preauthorize | Capture | Reverse | ReadBegin | ReadEnd | Energize | OpenContactor | Tell
+Payment = Preauthorize | Extend | Capture | Reverse
+
+Effect = Payment | ReadBegin | ReadEnd | Energize | OpenContactor | Tell
 
 
 class Personal(msgspec.Struct, frozen=True, kw_only=True):

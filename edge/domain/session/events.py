@@ -9,7 +9,7 @@ import msgspec
 from edge.domain.energy import MeterIdentity, MeterValue
 from edge.domain.identity import IdToken, Member
 from edge.domain.instant import Instant
-from edge.domain.payment import Answer
+from edge.domain.payment import Answer, Method
 from edge.domain.session.state import Pilot
 
 
@@ -21,15 +21,33 @@ class Booted(Base, frozen=True, kw_only=True):
     """The till starts with the state of its last commit. Contactors are open."""
 
 
-class CardTapped(Base, frozen=True, kw_only=True):
-    """A recognizable card; `member` is what the list says of it. The ids are fresh, for a session that may open."""
+class Fresh(Base, frozen=True, kw_only=True):
+    """What a session that may open will be called; made outside, each for one use."""
 
-    token: IdToken
-    member: Member | None
     session_id: str
     payment_ref: str
     salt: bytes
     stop_code: str
+
+
+class CardTapped(Fresh, frozen=True, kw_only=True):
+    """A card or phone, and how it would pay; `member` is what the list says of one that charges on account.
+
+    The token of a card that cannot be recognized is fresh: no later tap is the same one's.
+    """
+
+    token: IdToken
+    member: Member | None
+    method: Method = "account"
+
+
+class RemoteStarted(Fresh, frozen=True, kw_only=True):
+    """The back office starts a session and answers for up to `limit_minor` of it, in the tariff's currency."""
+
+    token: IdToken
+    authorization_id: str
+    limit_minor: int
+    account: str | None = None
 
 
 class PilotChanged(Base, frozen=True, kw_only=True):
@@ -101,9 +119,16 @@ class CheckpointDue(Base, frozen=True, kw_only=True):
     """The till is about to stop in good order: what runs is committed where it stands."""
 
 
+class SettlementDue(Base, frozen=True, kw_only=True):
+    """A session that no longer needs its EVSE has waited long enough for its money, or for the time."""
+
+    session_id: str
+
+
 class InvoiceNumbered(Base, frozen=True, kw_only=True):
     """After the commit that sealed it: the number, for the screen."""
 
+    session_id: str
     number: str
 
 
@@ -114,6 +139,7 @@ class Ticked(Base, frozen=True, kw_only=True):
 Event = (
     Booted
     | CardTapped
+    | RemoteStarted
     | PilotChanged
     | MeterIdentified
     | MeterAccepted
@@ -126,6 +152,7 @@ Event = (
     | ClockBecameTrusted
     | StopRequested
     | CheckpointDue
+    | SettlementDue
     | InvoiceNumbered
     | Ticked
 )

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from edge.domain.instant import Instant
 from edge.domain.ledger import facts
-from edge.domain.session import charging, closing, opening, recovery
+from edge.domain.session import charging, closing, holding, opening, recovery, settling
 from edge.domain.session import events as ev
 from edge.domain.session.effects import Step
 from edge.domain.session.state import (
@@ -28,10 +28,11 @@ from edge.domain.session.state import (
     Session,
     Settling,
     Stopping,
+    find,
 )
 from edge.domain.session.terms import Terms
 
-#: A way to pay that has not answered for so long is asked to give the hold back, or asked again.
+#: A way to pay that has not answered for so long is asked to give the hold back.
 _ANSWER_MAX_S = 120
 
 #: An end reading that has not come by then never does: the meter's own tries are over (edge/runtime/metering.py).
@@ -43,8 +44,8 @@ def step(state: EvseState, event: ev.Event, terms: Terms) -> Step:  # noqa: PLR0
     match event:
         case ev.Booted():
             return recovery.booted(state, event, terms)
-        case ev.CardTapped():
-            return opening.tapped(state, event, terms)
+        case ev.CardTapped() | ev.RemoteStarted():
+            return opening.wanted(state, event, terms)
         case ev.PilotChanged():
             return _pilot(state, event, terms)
         case ev.MeterIdentified():
@@ -69,8 +70,8 @@ def step(state: EvseState, event: ev.Event, terms: Terms) -> Step:  # noqa: PLR0
             return _stop_requested(state, event, terms)
         case ev.CheckpointDue():
             return charging.committed(state, event.at, terms)
-        case ev.InvoiceNumbered(number=number):
-            return Step(state=_numbered(state, number))
+        case ev.SettlementDue() | ev.InvoiceNumbered():
+            return _behind_the_scene(state, event, terms)
         case ev.Ticked():
             return _ticked(state, event, terms)
         case _:
@@ -85,12 +86,23 @@ def _signing_ended(state: EvseState, event: ev.SigningEnded, terms: Terms) -> St
     return closing.stop(state, session, event.at, "power_cut", terms)
 
 
-def _numbered(state: EvseState, number: str) -> EvseState:
+def _behind_the_scene(state: EvseState, event: ev.SettlementDue | ev.InvoiceNumbered, terms: Terms) -> Step:
+    if isinstance(event, ev.InvoiceNumbered):
+        return Step(state=_numbered(state, event))
+    session = next((s for s in state.unsettled if s.session_id == event.session_id), None)
+    if session is None:
+        return Step(state=state)
+    return settling.go_on(state, session, event.at, terms)
+
+
+def _numbered(state: EvseState, event: ev.InvoiceNumbered) -> EvseState:
     finished, last = state.finished, state.last
-    if finished is not None:
-        finished = replace(finished, invoice_number=number)
-        last = last and replace(last, finished=finished)
-    return replace(state, finished=finished, last=last)
+    if finished is not None and finished.session_id == event.session_id:
+        state = replace(state, finished=replace(finished, invoice_number=event.number))
+    if last is not None and last.finished.session_id == event.session_id:
+        numbered = replace(last.finished, invoice_number=event.number)
+        state = replace(state, last=replace(last, finished=numbered))
+    return state
 
 
 def _pilot(state: EvseState, event: ev.PilotChanged, terms: Terms) -> Step:
@@ -107,7 +119,7 @@ def _pilot(state: EvseState, event: ev.PilotChanged, terms: Terms) -> Step:
             unplugged = replace(session, state=AwaitingPlug(since=event.at))
             return Step(state=replace(state, session=unplugged))
         case Preparing() if event.pilot in "EF":
-            return closing.give_back(state, session, event.at, outcome="failed", reason="evse_fault")
+            return settling.give_back(state, session, event.at, outcome="failed", reason="evse_fault")
         case Charging():
             return charging.vehicle_changed(before, state, session, event, terms)
         case Resuming():
@@ -163,14 +175,16 @@ def _halted(state: EvseState, event: ev.MeterHaltedNow, terms: Terms) -> Step:
 
 
 def _answered(state: EvseState, event: ev.PaymentAnswered, terms: Terms) -> Step:
-    session = state.session
-    if session is None or session.payment.ref != event.answer.ref:
+    session = find(state, ref=event.answer.ref)
+    if session is None:
         return Step(state=state)
     match session.state:
         case Authorizing():
             return opening.answered(state, session, event, terms)
+        case Charging():
+            return holding.extended(state, session, event)
         case Settling():
-            return closing.answered(state, session, event, terms)
+            return settling.answered(state, session, event, terms)
         case _:
             return Step(state=state)
 
@@ -183,7 +197,7 @@ def _stop_requested(state: EvseState, event: ev.StopRequested, terms: Terms) -> 
         case Charging() | Resuming():
             return closing.stop(state, session, event.at, event.reason, terms)
         case AwaitingPlug() | Preparing():
-            return closing.give_back(state, session, event.at, outcome="no_energy", reason=event.reason)
+            return settling.give_back(state, session, event.at, outcome="no_energy", reason=event.reason)
         case _:
             return Step(state=state)
 
@@ -203,22 +217,22 @@ def _timed(state: EvseState, session: Session, at: Instant, terms: Terms) -> Ste
     rules = terms.rules
     match session.state:
         case AwaitingPlug(since=since) if at.seconds_since(since) >= rules.plug_timeout_s:
-            return closing.give_back(state, session, at, outcome="no_plug", reason="no_plug")
+            return settling.give_back(state, session, at, outcome="no_plug", reason="no_plug")
         case Preparing(since=since) if at.seconds_since(since) >= rules.prepare_timeout_s:
-            return closing.give_back(state, session, at, outcome="failed", reason="meter_silent")
+            return settling.give_back(state, session, at, outcome="failed", reason="meter_silent")
         case Charging():
             return charging.watched(state, session, at, terms)
         case Resuming(since=since) if at.seconds_since(since) >= rules.resume_wait_s:
             return closing.stop(state, session, at, "power_cut", terms)
         case Authorizing(since=since) if at.seconds_since(since) >= _ANSWER_MAX_S:
-            return closing.give_back(state, session, at, outcome="failed", reason="no_answer")
+            return settling.give_back(state, session, at, outcome="failed", reason="no_answer")
         case Stopping(since=since) if at.seconds_since(since) >= _END_MAX_S:
             return closing.ended(state, ev.EndRead(at=at, value=None, identity=None), terms)
-        case Settling(since=since) if at.seconds_since(since) >= _ANSWER_MAX_S:
-            return closing.asked_again(state, session, at)
-        case Authorizing() | AwaitingPlug() | Preparing() | Resuming() | Stopping() | Settling():
-            return Step(state=state)
+        case Settling():
+            return settling.waited(state, session, at)
         case AwaitingClock():
-            return closing.seal_if_dated(state, session, at, terms)
+            return Step(state=settling.freed(state, session, at))
+        case Authorizing() | AwaitingPlug() | Preparing() | Resuming() | Stopping():
+            return Step(state=state)
         case _:
             assert_never(session.state)

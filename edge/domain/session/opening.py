@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from edge.domain.identity import commitment
+from edge.domain.identity import IdToken, commitment
 from edge.domain.instant import Instant, Timeline
 from edge.domain.ledger import facts
-from edge.domain.payment import Authorized, Declined, Payment
-from edge.domain.session import closing, membership
+from edge.domain.payment import Authorized, Declined, InDoubt, Payment
+from edge.domain.plan import Grant
+from edge.domain.session import closing, membership, settling
 from edge.domain.session import events as ev
-from edge.domain.session.effects import FreezeTariff, Personal, Preauthorize, ReadBegin, Step, Tell
+from edge.domain.session.effects import (
+    FreezeTariff,
+    Personal,
+    Preauthorize,
+    ReadBegin,
+    Record,
+    Step,
+    Tell,
+)
 from edge.domain.session.state import (
     Authorizing,
     AwaitingPlug,
@@ -42,23 +51,64 @@ def out_of_order(state: EvseState, terms: Terms, at: Instant) -> str | None:
         return "meter_silent"
     if state.pilot is None:
         return "evse_unknown"
+    if len(state.unsettled) >= settling.UNSETTLED_MAX:
+        return "unsettled"
     return terms.refusal
 
 
-def tapped(state: EvseState, event: ev.CardTapped, terms: Terms) -> Step:
+def wanted(state: EvseState, event: ev.CardTapped | ev.RemoteStarted, terms: Terms) -> Step:
+    """Somebody wants to charge: whoever stands there, or the back office for somebody."""
+    if isinstance(event, ev.CardTapped):
+        return _tapped(state, event, terms)
+    return _started(state, event, terms)
+
+
+def _tapped(state: EvseState, event: ev.CardTapped, terms: Terms) -> Step:
     """A tap opens a session, ends the card's own one, or changes nothing."""
     session = state.session
     if session is not None:
         return _tapped_again(state, session, event, terms)
     if (shown := _last_receipt(state, event)) is not None:
         return shown
-    if event.member is None:
-        return Step(state=state, effects=(Tell(code="card_unknown"),))
-    if event.member.blocked:
-        return Step(state=state, effects=(Tell(code="card_blocked"),))
+    member = event.member
+    if event.method == "account":
+        if member is None:
+            return Step(state=state, effects=(Tell(code="card_unknown"),))
+        if member.blocked:
+            return Step(state=state, effects=(Tell(code="card_blocked"),))
+    if out_of_order(state, terms, event.at) is not None or event.method not in terms.methods:
+        return Step(state=state, effects=(Tell(code="not_available"),))
+    hold_minor = terms.hold_minor if member is None else min(terms.hold_minor, member.limit_minor)
+    payment = Payment(
+        ref=event.payment_ref, method=event.method, currency=terms.currency, requested_minor=hold_minor
+    )
+    account = None if member is None else member.account
+    step, session = _open(state, event, event.token, payment, terms, account=account)
+    return replace(step, effects=(preauthorize(session),))
+
+
+def _started(state: EvseState, event: ev.RemoteStarted, terms: Terms) -> Step:
+    """The back office answers for a session: its permission is the hold, and the session's commit the booking."""
+    if state.session is not None:
+        return Step(state=state)
     if out_of_order(state, terms, event.at) is not None:
         return Step(state=state, effects=(Tell(code="not_available"),))
-    return _open(state, event, event.member.account, min(terms.hold_minor, event.member.limit_minor), terms)
+    limit_minor = min(event.limit_minor, terms.hold_minor)
+    payment = Payment(
+        ref=event.payment_ref, method="upstream", currency=terms.currency, requested_minor=limit_minor
+    )
+    opened, session = _open(
+        state,
+        event,
+        event.token,
+        payment,
+        terms,
+        account=event.account,
+        authorization_id=event.authorization_id,
+    )
+    granted = Authorized(ref=payment.ref, hold_minor=limit_minor)
+    held = answered(opened.state, session, ev.PaymentAnswered(at=event.at, answer=granted), terms)
+    return replace(held, records=(*opened.records, *held.records), personal=opened.personal)
 
 
 def _last_receipt(state: EvseState, event: ev.CardTapped) -> Step | None:
@@ -88,11 +138,21 @@ def _tapped_again(state: EvseState, session: Session, event: ev.CardTapped, term
             return Step(state=state)
 
 
-def _open(state: EvseState, event: ev.CardTapped, account: str, amount_minor: int, terms: Terms) -> Step:
-    payment = Payment(
-        ref=event.payment_ref, method="account", currency=terms.currency, requested_minor=amount_minor
-    )
-    grant, reserved = membership.reserve(account, event.session_id, event.at.utc, terms)
+def _open(
+    state: EvseState,
+    event: ev.Fresh,
+    token: IdToken,
+    payment: Payment,
+    terms: Terms,
+    *,
+    account: str | None,
+    authorization_id: str | None = None,
+) -> tuple[Step, Session]:
+    """A session at the price that is on the screen, and the wish for its hold."""
+    grant: Grant | None = None
+    reserved: tuple[Record, ...] = ()
+    if account is not None:
+        grant, reserved = membership.reserve(account, event.session_id, event.at.utc, terms)
     session = Session(
         session_id=event.session_id,
         state=Authorizing(since=event.at),
@@ -102,39 +162,41 @@ def _open(state: EvseState, event: ev.CardTapped, account: str, amount_minor: in
         tariff_text=terms.price_text,
         plan_hash=terms.plan.hash if terms.plan else None,
         grant=grant,
-        token=event.token,
+        token=token,
         account=account,
         stop_code=event.stop_code,
         payment=payment,
         dated=terms.clock_trusted,
     )
-    return Step(
-        state=replace(state, session=session, finished=None, last=None),
-        records=(
-            FreezeTariff(hash=terms.tariff_hash, document=terms.tariff_document),
-            facts.SessionOpened(
-                session_id=event.session_id,
-                evse_id=state.evse_id,
-                tariff_hash=terms.tariff_hash,
-                time_zone=terms.place.time_zone,
-                evse_kind=terms.evse_kind,
-                method=payment.method,
-                token_commitment=commitment(event.token, event.salt),
-                account=account,
-                plan_hash=session.plan_hash,
-            ),
-            *reserved,
-            facts.PaymentRequested(
-                session_id=event.session_id,
-                payment_ref=payment.ref,
-                method=payment.method,
-                amount_minor=amount_minor,
-                currency=terms.currency,
-            ),
+    records: tuple[Record, ...] = (
+        FreezeTariff(hash=terms.tariff_hash, document=terms.tariff_document),
+        facts.SessionOpened(
+            session_id=event.session_id,
+            evse_id=state.evse_id,
+            tariff_hash=terms.tariff_hash,
+            time_zone=terms.place.time_zone,
+            evse_kind=terms.evse_kind,
+            method=payment.method,
+            token_commitment=commitment(token, event.salt),
+            account=account,
+            plan_hash=session.plan_hash,
+            authorization_id=authorization_id,
         ),
-        effects=(preauthorize(session),),
-        personal=Personal(session_id=event.session_id, token=event.token, salt=event.salt),
+        *reserved,
+        facts.PaymentRequested(
+            session_id=event.session_id,
+            payment_ref=payment.ref,
+            method=payment.method,
+            amount_minor=payment.requested_minor,
+            currency=payment.currency,
+        ),
     )
+    step = Step(
+        state=replace(state, session=session, finished=None, last=None),
+        records=records,
+        personal=Personal(session_id=event.session_id, token=token, salt=event.salt),
+    )
+    return step, session
 
 
 def preauthorize(session: Session) -> Preauthorize:
@@ -150,35 +212,52 @@ def preauthorize(session: Session) -> Preauthorize:
 
 
 def answered(state: EvseState, session: Session, event: ev.PaymentAnswered, terms: Terms) -> Step:
-    """The answer to the request for a hold."""
+    """The answer to the request for a hold. One that is in doubt buys nothing: it is given back once it is found."""
+    payment = session.payment
     match event.answer:
-        case Authorized(hold_minor=hold):
-            payment = replace(session.payment, status="authorized", hold_minor=hold)
-            waiting = replace(session, payment=payment, state=AwaitingPlug(since=event.at))
-            fact = facts.PaymentAuthorized(
-                session_id=session.session_id, payment_ref=payment.ref, hold_minor=hold
-            )
-            state = replace(state, session=waiting)
-            if state.pilot is not None and state.pilot in "BCD":
-                plug = plugged(state, waiting, event.at)
-                return replace(plug, records=(fact, *plug.records))
-            return Step(state=state, records=(fact,))
+        case Authorized():
+            return _held(state, session, event.answer, event.at)
         case Declined(reason=reason):
+            finished = Finished(session_id=session.session_id, at=event.at, outcome="declined", reason=reason)
             return Step(
-                state=replace(
-                    state, session=None, finished=Finished(at=event.at, outcome="declined", reason=reason)
-                ),
+                state=replace(state, session=None, finished=finished),
                 records=(
                     facts.PaymentDeclined(
-                        session_id=session.session_id, payment_ref=session.payment.ref, reason=reason
+                        session_id=session.session_id, payment_ref=payment.ref, reason=reason
                     ),
                     *membership.cancel(session, terms),
                     facts.SessionEnded(session_id=session.session_id, outcome="declined", reason=reason),
                 ),
                 effects=(Tell(code="declined"),),
             )
+        case InDoubt(why=why):
+            doubt = facts.PaymentInDoubt(
+                session_id=session.session_id, payment_ref=payment.ref, asked="reserve", why=why
+            )
+            back = settling.give_back(state, session, event.at, outcome="failed", reason="in_doubt")
+            state, wished = back.state, back.state.session
+            assert wished is not None
+            return replace(
+                back, state=settling.freed(state, wished, event.at), records=(doubt, *back.records)
+            )
         case _:
             return Step(state=state)
+
+
+def _held(state: EvseState, session: Session, answer: Authorized, at: Instant) -> Step:
+    payment = replace(session.payment, status="authorized", hold_minor=answer.hold_minor)
+    waiting = replace(session, payment=payment, state=AwaitingPlug(since=at))
+    fact = facts.PaymentAuthorized(
+        session_id=session.session_id,
+        payment_ref=payment.ref,
+        hold_minor=answer.hold_minor,
+        deferred=answer.deferred,
+    )
+    state = replace(state, session=waiting)
+    if state.pilot is not None and state.pilot in "BCD":
+        plug = plugged(state, waiting, at)
+        return replace(plug, records=(fact, *plug.records))
+    return Step(state=state, records=(fact,))
 
 
 def plugged(state: EvseState, session: Session, at: Instant) -> Step:
@@ -196,4 +275,4 @@ def not_prepared(state: EvseState, event: ev.ReadFailed) -> Step:
     session = state.session
     if session is None or not isinstance(session.state, Preparing):
         return Step(state=state)
-    return closing.give_back(state, session, event.at, outcome="failed", reason=event.reason)
+    return settling.give_back(state, session, event.at, outcome="failed", reason=event.reason)

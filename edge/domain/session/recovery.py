@@ -6,9 +6,9 @@ from msgspec.structs import replace
 
 from edge.domain.instant import Instant
 from edge.domain.ledger import facts
-from edge.domain.session import closing, dating, measuring, opening
+from edge.domain.session import closing, dating, holding, measuring, opening, settling
 from edge.domain.session import events as ev
-from edge.domain.session.effects import Effect, Energize, OpenContactor, ReadEnd, Step
+from edge.domain.session.effects import Effect, Energize, OpenContactor, ReadEnd, Record, Step
 from edge.domain.session.state import (
     Authorizing,
     AwaitingClock,
@@ -26,14 +26,19 @@ from edge.domain.session.terms import Terms
 
 def booted(state: EvseState, event: ev.Booted, terms: Terms) -> Step:
     """What was under way goes on where its last commit left it; what devices said is asked again."""
-    state = EvseState(evse_id=state.evse_id, session=state.session, last=state.last, booted=event.at)
+    unsettled = tuple(_asked_anew(_in_this_boot(s, event.at, terms), event.at) for s in state.unsettled)
+    state = EvseState(
+        evse_id=state.evse_id,
+        session=state.session,
+        unsettled=unsettled,
+        last=state.last,
+        booted=event.at,
+    )
+    asked = tuple(settling.request(s) for s in unsettled if isinstance(s.state, Settling))
     session = state.session
     if session is None:
-        return Step(state=state, effects=(OpenContactor(),))
-    if session.timeline.anchor.boot_id != event.at.boot_id:
-        session = dating.rebooted(session, event.at, trusted=terms.clock_trusted)
-    if terms.clock_trusted:
-        session = dating.dated(session, event.at)
+        return Step(state=state, effects=(OpenContactor(), *asked))
+    session = _asked_anew(_in_this_boot(session, event.at, terms), event.at)
     more: tuple[Effect, ...] = ()
     match session.state:
         case Authorizing():
@@ -46,10 +51,28 @@ def booted(state: EvseState, event: ev.Booted, terms: Terms) -> Step:
             assert session.measured is not None
             more = (ReadEnd(session_id=session.session_id),)
         case Settling():
-            more = (closing.settlement(session),)
+            more = (settling.request(session),)
         case AwaitingClock():
             pass
-    return Step(state=replace(state, session=session), effects=(OpenContactor(), *more))
+    state = replace(state, session=session)
+    records: tuple[Record, ...] = ()
+    if session.payment.extending_minor is not None:
+        refused = holding.refused(state, session, "no_answer")
+        state, records = refused.state, refused.records
+    return Step(state=state, records=records, effects=(OpenContactor(), *asked, *more))
+
+
+def _in_this_boot(session: Session, at: Instant, terms: Terms) -> Session:
+    if session.timeline.anchor.boot_id != at.boot_id:
+        session = dating.rebooted(session, at, trusted=terms.clock_trusted)
+    return dating.dated(session, at) if terms.clock_trusted else session
+
+
+def _asked_anew(session: Session, at: Instant) -> Session:
+    """Every start asks for the end of a hold once more."""
+    if not isinstance(session.state, Settling):
+        return session
+    return replace(session, state=replace(session.state, asked=at))
 
 
 def resume(state: EvseState, session: Session, at: Instant, terms: Terms) -> Step:
@@ -88,10 +111,6 @@ def clock_trusted(state: EvseState, event: ev.ClockBecameTrusted, terms: Terms) 
         return Step(state=state)
     session = dating.dated(session, event.at)
     state = replace(state, session=session)
-    match session.state:
-        case AwaitingClock():
-            return closing.seal_if_dated(state, session, event.at, terms)
-        case Resuming():
-            return resume(state, session, event.at, terms)
-        case _:
-            return Step(state=state)
+    if isinstance(session.state, Resuming):
+        return resume(state, session, event.at, terms)
+    return Step(state=state)

@@ -49,7 +49,7 @@ def view(
 ) -> View:
     """One EVSE's screen now. `choosing`: a tap waits for its driver to choose an EVSE.
 
-    What a tap reserves is not shown before: a member's account holds nothing back.
+    A card that pays has money held: how much is shown before the tap. A member's account holds nothing back.
     """
     blank = View(
         evse_id=state.evse_id,
@@ -61,6 +61,7 @@ def view(
         exponent=exponent(terms.currency),
         online=online,
         notice=notice,
+        offered_hold_minor=terms.hold_minor if terms.methods & {"terminal", "card"} else None,
     )
     if state.session is not None:
         return _running(blank, state, state.session, now, terms)
@@ -82,8 +83,10 @@ def _finished(blank: View, finished: Finished) -> View:
         energy_wh=finished.energy_wh,
         seconds=finished.seconds,
         cost_minor=finished.paid_minor,
+        hold_minor=finished.hold_minor,
         paid_method=finished.method,
         invoice_number=finished.invoice_number,
+        pending=finished.pending,
         estimated=finished.estimated,
     )
 
@@ -117,7 +120,9 @@ def _running(blank: View, state: EvseState, session: Session, now: Instant, term
         case Settling(reason=reason):
             return replace(blank, kind="stopping", reason=reason)
         case AwaitingClock(reason=reason):
-            return replace(blank, kind="paid", reason=reason, paid_method=session.payment.method)
+            return replace(
+                blank, kind="paid", reason=reason, paid_method=session.payment.method, pending=True
+            )
         case _:
             assert_never(session.state)
 

@@ -75,15 +75,22 @@ class Stopping(msgspec.Struct, frozen=True, tag=True):
 
 
 class Settling(msgspec.Struct, frozen=True, tag=True):
-    """Capture or reversal is durable and on its way."""
+    """Capture or reversal is durable and on its way.
+
+    `asked`: when it was last asked for, `tries` how often again; `refusals` counts plain noes, `refused` is the last.
+    """
 
     since: Instant
     outcome: Outcome
     reason: str
+    asked: Instant
+    tries: int = 0
+    refusals: int = 0
+    refused: str | None = None
 
 
 class AwaitingClock(msgspec.Struct, frozen=True, tag=True):
-    """Paid; the invoice waits for a time that may date it."""
+    """The hold has ended; the invoice waits for a time that may date it."""
 
     since: Instant
     reason: str
@@ -133,17 +140,23 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
-    """What the screen still shows of the session that just ended; nothing of it identifies anyone."""
+    """What the screen still shows of the session that just ended; nothing of it identifies anyone.
 
+    `pending`: the end of its hold, or its invoice, is still on its way.
+    """
+
+    session_id: str
     at: Instant
     outcome: Outcome
     reason: str
     energy_wh: int | None = None
     seconds: int | None = None
     paid_minor: int | None = None
+    hold_minor: int | None = None
     method: str | None = None
     invoice_number: str | None = None
     estimated: bool = False
+    pending: bool = False
 
 
 class LastSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,11 +172,16 @@ class LastSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EvseState(msgspec.Struct, frozen=True, kw_only=True):
-    """One EVSE. What devices say is not kept over a restart: it is asked again."""
+    """One EVSE. What devices say is not kept over a restart: it is asked again.
+
+    `unsettled`: sessions that no longer need the EVSE, and whose money or invoice is on its way (edge/domain/session/
+    settling.py).
+    """
 
     evse_id: str
     booted: Instant | None = None
     session: Session | None = None
+    unsettled: tuple[Session, ...] = ()
     finished: Finished | None = None
     last: LastSession | None = None
     pilot: Pilot | None = None
@@ -172,3 +190,13 @@ class EvseState(msgspec.Struct, frozen=True, kw_only=True):
     power_w: int | None = None
     meter_seen: Instant | None = None
     halted: str | None = None
+
+
+def open_sessions(state: EvseState) -> tuple[Session, ...]:
+    """Every session that is not in its final state, the one that uses the EVSE last."""
+    return state.unsettled if state.session is None else (*state.unsettled, state.session)
+
+
+def find(state: EvseState, *, ref: str) -> Session | None:
+    """The open session of a payment."""
+    return next((s for s in open_sessions(state) if s.payment.ref == ref), None)

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 
 from edge.domain.invoice import Place, Seller
+from edge.domain.payment import Method
 from edge.domain.plan import FrozenPlan, PlanBalance
 from edge.domain.pricing import CompiledTariff
 from edge.domain.tariffs import EvseKind
@@ -44,7 +45,8 @@ class Terms:
 
     `price` is what the screen says now, by language; the first one is the invoice's. `balance` is what the account
     has left of the plan. `rated_power_w` is the most that the meter can measure. `refusal` is a code that says why
-    nothing new is sold, or None.
+    nothing new is sold, or None. `methods` are the ways to pay that are offered; a hold by one of `extending` may
+    grow up to `hold_max_minor`.
     """
 
     tariff_hash: str
@@ -61,6 +63,9 @@ class Terms:
     plan: FrozenPlan | None = None
     balance: PlanBalance | None = None
     refusal: str | None = None
+    methods: frozenset[Method] = frozenset({"account"})
+    extending: frozenset[Method] = frozenset()
+    hold_max_minor: int = 0
     rules: Rules = field(default_factory=Rules)
 
     @property

@@ -60,7 +60,7 @@ export function offer(view, context, { brief = false } = {}) {
   const lines = view.price[context.language] ?? Object.values(view.price)[0] ?? [];
   if (lines.length === 0) return el("section", { class: "offer" }, el("p", { class: "label" }, words.price_unknown));
   const [common, [first, ...others]] = shared(lines);
-  const reserved = view.kind === "idle" && view.hold_minor !== null ? money(view.hold_minor, view, locale) : null;
+  const reserved = view.kind === "idle" && view.offered_hold_minor !== null ? money(view.offered_hold_minor, view, locale) : null;
   const hold = (sentence, length) => el("p", { class: `hold ${length}` }, filled(sentence, { amount: reserved }));
   return el(
     "section",
@@ -203,7 +203,7 @@ function paid(view, { panel, ...context }) {
   const { words, locale } = context;
   const freed = view.hold_minor === null || view.cost_minor === null ? 0 : view.hold_minor - view.cost_minor;
   const released =
-    freed > 0 && view.paid_method !== "account"
+    freed > 0 && view.paid_method !== "account" && !view.pending
       ? filled(words.released, { amount: money(freed, view, locale), hold: money(view.hold_minor, view, locale) })
       : null;
   return [
@@ -218,6 +218,7 @@ function paid(view, { panel, ...context }) {
       ),
       el("p", { class: "method" }, wordsFor(words.methods, view.paid_method)),
       released ? el("p", {}, released) : null,
+      view.pending ? el("p", {}, words.pending) : null,
       BY_DRIVER.has(view.reason) ? null : el("p", {}, wordsFor(words.reasons, view.reason)),
     ),
     receipt(panel, context),
@@ -233,6 +234,7 @@ function ended(view, context) {
       el("p", { class: "why" }, explanation(view, context)),
       view.energy_wh > 0 ? el("dl", { class: "figures" }, used(view, context)) : null,
       nothing ? el("p", { class: "how" }, context.words.nothing_to_pay) : null,
+      view.pending ? el("p", {}, context.words.releasing) : null,
     ),
     prompt(view, context),
   ];

@@ -24,6 +24,10 @@ MOVES = st.one_of(
     st.tuples(st.just("checkpoint")),
     st.tuples(st.just("trust")),
     st.tuples(st.just("declines"), st.booleans()),
+    st.tuples(st.just("acquirer"), st.sampled_from(["fine", "lost before", "lost after", "refuses"])),
+    st.tuples(st.just("expire")),
+    st.tuples(st.just("remote start")),
+    st.tuples(st.just("bank card")),
     st.tuples(
         st.just("crash"), st.sampled_from([0, 20, 300, 90_000]), st.sampled_from([0, 10]), st.booleans(),
         st.booleans(), st.booleans(), st.booleans(),
@@ -36,6 +40,7 @@ STARTS = st.sampled_from(
     [
         (("tap", "A"),),
         (("tap", "A"), ("deliver", 1), ("plug", 11_000)),
+        (("bank card",), ("deliver", 1), ("plug", 22_000), ("deliver", 1), ("wait", 400, True)),
         CHARGING,
         (*CHARGING, ("checkpoint",), ("wait", 65, True)),
         (*CHARGING, ("pilot", "B", False), ("wait", 400, True)),
@@ -45,10 +50,32 @@ STARTS = st.sampled_from(
 )
 
 
-def play(charger, move):
+def play_acquirer(charger, move):
+    match move:
+        case ("acquirer", mode):
+            charger.acquirer.mode = mode
+        case ("expire",):
+            charger.acquirer.expire()
+        case ("declines", declines):
+            charger.acquirer.declines = declines
+
+
+def play_start(charger, move):
     match move:
         case ("tap", card):
             charger.tap(card)
+        case ("bank card",):
+            charger.tap("C", method="terminal")
+        case ("remote start",):
+            charger.start_remotely()
+
+
+def play(charger, move):
+    match move:
+        case ("acquirer" | "expire" | "declines", *_):
+            play_acquirer(charger, move)
+        case ("tap" | "bank card" | "remote start", *_):
+            play_start(charger, move)
         case ("stranger",):
             before = charger.state.session
             charger.tap("X", member=False)
@@ -81,8 +108,6 @@ def play(charger, move):
             charger.send(ev.CheckpointDue(at=charger.now()))
         case ("trust",):
             charger.trust()
-        case ("declines", declines):
-            charger.acquirer.declines = declines
         case ("crash", off_s, leaks_s, new_boot, trusted, lost, answer):
             charger.crash(
                 off_s=off_s, leaks_s=leaks_s, new_boot=new_boot, trusted=trusted, loses_answers=lost
@@ -97,12 +122,20 @@ def play(charger, move):
     trusted=st.booleans(),
     offset_s=st.sampled_from([-1_700_000_000, -3600, 5, 40_000_000]),
     hold_minor=st.sampled_from([1, 42, 60, 300, 1_000_000]),
+    hold_max_minor=st.sampled_from([0, 500, 2_000_000]),
     start=STARTS,
     moves=st.lists(MOVES, max_size=14),
 )
-def test_whatever_happens_the_promises_hold(charger, tariff, trusted, offset_s, hold_minor, start, moves):
+def test_whatever_happens_the_promises_hold(
+    charger, tariff, trusted, offset_s, hold_minor, hold_max_minor, start, moves
+):
     till = charger(
-        tariff, trusted=trusted, offset_s=offset_s, hold_minor=hold_minor, rules=Rules(checkpoint_s=120)
+        tariff,
+        trusted=trusted,
+        offset_s=offset_s,
+        hold_minor=hold_minor,
+        hold_max_minor=hold_max_minor,
+        rules=Rules(checkpoint_s=120),
     )
     for move in (*start, *moves):
         play(till, move)
