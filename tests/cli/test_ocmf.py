@@ -121,6 +121,14 @@ def test_genuine_records_of_two_charges_are_no_receipt(verify, tmp_path, begin, 
     assert all(says in line["reason"] for line in lines)
 
 
+def test_the_seconds_beside_the_energy_do_not_spoil_a_receipt(verify, tmp_path):
+    ended = json.loads(half("E", "    2500", 2).split(b"|")[1])
+    ended["RD"].append({"TX": "E", "RV": "      60", "RI": "01-00:00.08.06.FF", "RU": "sec", "ST": "G"})
+    path = receipt(tmp_path / "timed.xml", half("B", "    1000", 1), signed(json.dumps(ended).encode()))
+    code, (begin, end), _ = verify(path, "--public-key", PUBLIC)
+    assert (code, begin["status"], end["status"], end["energy_wh"]) == (0, "valid", "valid", 1500)
+
+
 def test_a_gap_between_begin_and_end_is_an_alarm(verify, tmp_path):
     path = receipt(tmp_path / "gap.xml", half("B", 1000, 1), half("E", 2500, 5))
     code, (begin, end), _ = verify(path, "--public-key", PUBLIC)

@@ -53,6 +53,11 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         return None if factor is None or self.value is None else _EXACT.multiply(self.value, factor)
 
     @property
+    def of_energy(self) -> bool:
+        """False for a companion of the energy, such as the seconds of the charge. RU left out says nothing."""
+        return self.unit is None or self.unit.strip().lower() in _WH
+
+    @property
     def usable(self) -> bool:
         """The meter vouches for the energy: status good, no energy error."""
         return self.status == "G" and "E" not in (self.error_flags or "")

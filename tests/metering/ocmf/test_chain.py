@@ -96,3 +96,14 @@ def test_a_meter_with_import_and_export_is_one_charge():
     ]  # fmt: skip
     found = chain.check([record(5, *both)])
     assert (found.energy_wh, found.billable) == (1101, True)
+
+
+def test_the_seconds_of_a_charge_beside_its_energy_are_no_second_register():
+    seconds = reading("E", "      30", 20, RI="01-00:00.08.06.FF", RU="sec")  # a register that no begin has
+    found = chain.check([BEGIN, record(6, reading("E", 2500, 20), seconds)])
+    assert (found.energy_wh, found.contradictions, found.billable) == (1500, (), True)
+
+
+def test_seconds_alone_are_no_charge():
+    found = chain.check([record(n, reading(tx, n, n, RU="s")) for n, tx in ((1, "B"), (2, "E"))])
+    assert (found.energy_wh, found.contradictions) == (None, ("no begin", "no end"))
