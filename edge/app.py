@@ -17,7 +17,7 @@ from typing import cast
 import msgspec
 
 from edge import inventory, log
-from edge.config import Config, EvseSection
+from edge.config import Config
 from edge.domain.identity import IdToken
 from edge.domain.instant import Instant
 from edge.domain.invoice import Place, Seller
@@ -34,6 +34,7 @@ from edge.runtime.plans import PlanBook
 from edge.runtime.recognition import Recognition, TokenKey
 from edge.runtime.taps import ScreenActions, Taps
 from edge.runtime.watchdog import notify, watch
+from edge.sections import EvseSection
 from edge.store.keys import load_or_make
 from edge.store.store import Owner, Store, StoreClosed, StoreInUse
 from edge.store.transaction import Tx

@@ -9,140 +9,33 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
+from typing import Any, Literal
 
 import msgspec
-from msgspec import Meta
 
 from edge import strict
 from edge.domain.session.terms import Rules
 from edge.errors import CallError, ConfigError
+from edge.sections import (
+    Clock,
+    Device,
+    EvseSection,
+    File,
+    InvoiceSection,
+    Lab,
+    LogSection,
+    Membership,
+    RiskSection,
+    SellerSection,
+    Site,
+    TariffSection,
+    TerminalSection,
+)
 
-#: Names that stand in MQTT topics and in an ACL.
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
-Text = Annotated[str, Meta(min_length=1, max_length=200)]
-Seconds = Annotated[float, Meta(ge=0.1, le=60)]
-
-
-class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every section."""
-
-
-class Device(Table, frozen=True, kw_only=True):
-    """Who this till is, and where it remembers. Relative paths start at the configuration's folder."""
-
-    site: Name
-    name: Name
-    database: str = "/var/lib/chargetill/till.db"
-    key: str = "/var/lib/chargetill/ledger.key"
-
-
-class Clock(Table, frozen=True, kw_only=True):
-    """When the time is trusted: `ntp` asks the kernel; `always` is for a computer whose clock is cared for."""
-
-    trust: Literal["ntp", "always"] = "ntp"
-
-
-class SellerSection(Table, frozen=True, kw_only=True):
-    name: Text
-    address: Text
-    country: Annotated[str, Meta(pattern="^[A-Z]{2}$")]
-    tax_id: Text
-
-
-class Site(Table, frozen=True, kw_only=True):
-    address: Text
-    time_zone: Text
-
-    def __post_init__(self) -> None:
-        try:
-            ZoneInfo(self.time_zone)
-        except (KeyError, ValueError, OSError):
-            raise ValueError(
-                f"time_zone {self.time_zone!r} is no IANA time zone such as Europe/Berlin"
-            ) from None
-
-
-class TariffSection(Table, frozen=True, kw_only=True):
-    """What is on sale, and how much a session may cost at most (minor units of the tariff's currency).
-
-    `profile` names the rules that the tariff has to keep to be shown lawfully; another tariff is refused.
-    """
-
-    file: str
-    hold_minor: Annotated[int, Meta(ge=1, le=100_000_000)]
-    profile: Literal["afir_50kw", "afir", "none"] = "none"
-
-
-class InvoiceSection(Table, frozen=True, kw_only=True):
-    prefix: Annotated[str, Meta(pattern=r"^[A-Z0-9]{1,8}$")] = "CT"
-
-
-class Membership(Table, frozen=True, kw_only=True):
-    """The local list, and the operator's key that turns a UID into a token (a file of 64 hex digits, mode 0600).
-
-    `plans` names a JSON list of plans, as edge/sync/README.md describes them; `sun_keys` the keys of cards that prove
-    themselves (TOML with meta_read, file_read and system in hex; mode 0600). A UID can be copied: what a card may cost
-    that is only known by it, and how many sessions it may open in 24 hours, is capped.
-    """
-
-    list: str
-    key: str
-    key_id: Name
-    plans: str | None = None
-    sun_keys: str | None = None
-    uid_limit_minor: Annotated[int, Meta(ge=1, le=100_000_000)] | None = None
-    uid_sessions_per_day: Annotated[int, Meta(ge=1, le=1000)] = 24
-
-
-class LogSection(Table, frozen=True, kw_only=True):
-    format: Literal["plain", "json", "journald"] = "plain"
-
-
-class EvseSection(Table, frozen=True, kw_only=True):
-    """One EVSE: its meter and its charge point, each a driver with its own options."""
-
-    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9*_-]{1,48}$")]
-    label: Annotated[str, Meta(min_length=1, max_length=8)]
-    kind: Literal["AC", "DC"] = "AC"
-    max_current_a: Annotated[int, Meta(ge=6, le=80)] = 16
-    poll_s: Seconds = 1.0
-    stale_s: Annotated[int, Meta(ge=3, le=60)] = 10
-    meter: dict[str, Any]
-    charge_point: dict[str, Any]
-
-
-class Lab(Table, frozen=True, kw_only=True):
-    """Virtual hardware and a virtual clock. Refused beside anything that is not on this machine.
-
-    The clock reads `origin` at boot time `base_ns` (CLOCK_BOOTTIME) and runs `speed` times as fast from there.
-    """
-
-    virtual: Literal[True]
-    speed: Annotated[int, Meta(ge=1, le=1000)] = 1
-    origin: Annotated[datetime, Meta(tz=True)] | None = None
-    base_ns: Annotated[int, Meta(ge=0)] = 0
-
-
-class _File(Table, frozen=True, kw_only=True):
-    device: Device
-    clock: Clock = Clock()
-    seller: SellerSection
-    site: Site
-    tariff: TariffSection
-    invoice: InvoiceSection = InvoiceSection()
-    session: Rules = Rules()
-    membership: Membership
-    mqtt: dict[str, Any] | None = None
-    kiosk: dict[str, Any] | None = None
-    log: LogSection = LogSection()
-    reader: tuple[dict[str, Any], ...] = ()
-    evse: Annotated[tuple[EvseSection, ...], Meta(min_length=1, max_length=64)]
-    lab: Lab | None = None
+#: What a driver drives.
+Kind = Literal["meter", "evse", "reader", "terminal"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +51,12 @@ class EvseConfig:
     section: EvseSection
     meter: Driver
     charge_point: Driver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TerminalConfig:
+    section: TerminalSection
+    driver: Driver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +83,8 @@ class Config:
     kiosk: msgspec.Struct | None
     log: LogSection
     readers: tuple[Driver, ...]
+    terminals: tuple[TerminalConfig, ...]
+    risk: RiskSection
     evses: tuple[EvseConfig, ...]
     lab: Lab | None
 
@@ -192,7 +93,7 @@ class Config:
 class Kinds:
     """The Options of what this module does not know: of a driver by kind and name, of the uplink, of the screen."""
 
-    driver: Callable[[Literal["meter", "evse", "reader"], str], type[msgspec.Struct]]
+    driver: Callable[[Kind, str], type[msgspec.Struct]]
     mqtt: type[msgspec.Struct]
     kiosk: type[msgspec.Struct]
     is_virtual: Callable[[msgspec.Struct], bool]
@@ -217,7 +118,7 @@ class _Reader:
         self._problems: list[str] = []
 
     def read(self) -> Config:
-        file, problems = strict.decode(_File, self._table)
+        file, problems = strict.decode(File, self._table)
         self._problems += problems
         mqtt = self._options(self._kinds.mqtt, "mqtt")
         kiosk = self._options(self._kinds.kiosk, "kiosk")
@@ -225,6 +126,7 @@ class _Reader:
             self._driver("reader", t, f"reader[{n}]")
             for n, t in enumerate(_tables(self._table.get("reader")))
         )
+        terminals = [self._terminal(t, n) for n, t in enumerate(_tables(self._table.get("terminal")))]
         evses = [
             (
                 self._driver("meter", t.get("meter", {}), f"evse[{n}].meter"),
@@ -233,10 +135,11 @@ class _Reader:
             for n, t in enumerate(_tables(self._table.get("evse")))
         ]
         if file is not None:
-            self._check(file, mqtt, readers, evses)
+            self._check(file, mqtt, [*readers, *(t.driver for t in terminals if t is not None)], evses)
+            self._check_terminals(file, [t for t in terminals if t is not None])
         if self._problems or file is None:
             raise ConfigError(tuple(f"{self._path}: {p}" for p in self._problems))
-        return self._config(file, mqtt, kiosk, readers, evses)
+        return self._config(file, mqtt, kiosk, readers, terminals, evses)
 
     def _options(self, kind: type[msgspec.Struct], section: str) -> msgspec.Struct | None:
         if section not in self._table:
@@ -245,9 +148,7 @@ class _Reader:
         self._problems += problems
         return options
 
-    def _driver(
-        self, kind: Literal["meter", "evse", "reader"], table: dict[str, Any], path: str
-    ) -> Driver | None:
+    def _driver(self, kind: Kind, table: dict[str, Any], path: str) -> Driver | None:
         name = table.get("driver") if isinstance(table, dict) else None
         if not isinstance(name, str):
             self._problems.append(f"{path}.driver: missing")
@@ -262,11 +163,35 @@ class _Reader:
         self._problems += problems
         return None if options is None else Driver(name=name, options=options)
 
+    def _terminal(self, table: dict[str, Any], number: int) -> TerminalConfig | None:
+        """The desk's own keys, and the driver's options beside them."""
+        path = f"terminal[{number}]"
+        ours = {k: v for k, v in table.items() if k in TerminalSection.__struct_fields__}
+        section, problems = strict.decode(TerminalSection, ours, path=path)
+        self._problems += problems
+        theirs = {k: v for k, v in table.items() if k == "driver" or k not in ours}
+        driver = self._driver("terminal", theirs, path)
+        if section is None or driver is None:
+            return None
+        return TerminalConfig(section=section, driver=driver)
+
+    def _check_terminals(self, file: File, terminals: list[TerminalConfig]) -> None:
+        """Each names EVSEs that there are, and no EVSE has two."""
+        ids = [e.id for e in file.evse]
+        served: list[str] = []
+        for number, terminal in enumerate(terminals):
+            for evse_id in terminal.section.evses or ids:
+                if evse_id not in ids:
+                    self._problems.append(f"terminal[{number}].evses: there is no evse {evse_id!r}")
+                elif evse_id in served:
+                    self._problems.append(f"terminal[{number}].evses: {evse_id!r} has another terminal")
+                served.append(evse_id)
+
     def _check(
         self,
-        file: _File,
+        file: File,
         mqtt: msgspec.Struct | None,
-        readers: tuple[Driver | None, ...],
+        readers: list[Driver | None],
         evses: list[tuple[Driver | None, Driver | None]],
     ) -> None:
         ids = [e.id for e in file.evse]
@@ -308,10 +233,11 @@ class _Reader:
 
     def _config(
         self,
-        file: _File,
+        file: File,
         mqtt: msgspec.Struct | None,
         kiosk: msgspec.Struct | None,
         readers: tuple[Driver | None, ...],
+        terminals: list[TerminalConfig | None],
         evses: list[tuple[Driver | None, Driver | None]],
     ) -> Config:
         folder = self._path.resolve().parent
@@ -341,6 +267,8 @@ class _Reader:
             kiosk=kiosk,
             log=file.log,
             readers=tuple(r for r in readers if r is not None),
+            terminals=tuple(t for t in terminals if t is not None),
+            risk=file.risk,
             evses=tuple(pairs),
             lab=file.lab,
         )

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge import config as configuration
+from edge import sections
 from edge.errors import ConfigError, TillError
 from edge.inventory import check, kinds, load
 
@@ -273,7 +274,7 @@ def test_bounds_stand_on_every_number_of_the_file():
                     if low is None or high is None:
                         unbounded.append(f"{path}.{field.name}")
 
-    look(configuration._File, "")
+    look(sections.File, "")
     from hw import registry
 
     for kind in ("meter", "evse", "reader", "terminal"):
