@@ -15,6 +15,7 @@ import ipaddress
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -38,6 +39,8 @@ CERTIFICATE_DAYS = 825
 _BACKDATED = timedelta(days=1)
 
 BACKOFFICE_NAME = "backoffice"
+
+_REQUEST = "take the file that `chargetill provision` wrote on the device"
 
 _DEVICE_WRITES = ("tx", "state", "reply", "authorize")
 _DEVICE_READS = ("ack", "cmd", "authorization")
@@ -82,6 +85,22 @@ class Authority:
         name = f"{device.site}.{device.device}"
         return self._issue(f"device-{name}", name, ExtendedKeyUsageOID.CLIENT_AUTH, (), days)
 
+    def certify(self, device: Peer, request: bytes, *, days: int = CERTIFICATE_DAYS) -> Path:
+        """The certificate for a key that stays on the device, from its request (PKCS #10, PEM). Raises AccessError.
+
+        The name is the back office's own word, whatever the request says.
+        """
+        try:
+            asked = x509.load_pem_x509_csr(request)
+            key = asked.public_key()
+            signed = asked.is_signature_valid
+        except ValueError as e:
+            raise AccessError("the certificate request cannot be read", hint=_REQUEST) from e
+        if not signed or not isinstance(key, ec.EllipticCurvePublicKey):
+            raise AccessError("the certificate request is not signed by an elliptic-curve key", hint=_REQUEST)
+        name = f"{device.site}.{device.device}"
+        return self._issue(f"device-{name}", name, ExtendedKeyUsageOID.CLIENT_AUTH, (), days, theirs=key)
+
     def issue_backoffice(self, *, days: int = CERTIFICATE_DAYS) -> Path:
         """The receiver's own certificate."""
         return self._issue(BACKOFFICE_NAME, BACKOFFICE_NAME, ExtendedKeyUsageOID.CLIENT_AUTH, (), days)
@@ -123,15 +142,18 @@ class Authority:
         usage: x509.ObjectIdentifier,
         hosts: tuple[str, ...],
         days: int,
+        *,
+        theirs: ec.EllipticCurvePublicKey | None = None,
     ) -> Path:
-        key = ec.generate_private_key(ec.SECP256R1())
+        """For a key that is made here, or for `theirs`, whose private half we never see."""
+        ours = ec.generate_private_key(ec.SECP256R1()) if theirs is None else None
         now = datetime.now(UTC)
         not_after = now + timedelta(days=days)
         builder = (
             x509.CertificateBuilder()
             .subject_name(_name(name))
             .issuer_name(self._certificate.subject)
-            .public_key(key.public_key())
+            .public_key(theirs or cast("ec.EllipticCurvePrivateKey", ours).public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(min(now, not_after) - _BACKDATED)
             .not_valid_after(not_after)
@@ -148,7 +170,8 @@ class Authority:
         certificate = builder.sign(self._key, hashes.SHA256())
         path = self.folder / f"{file}.pem"
         try:
-            _write_key(self.folder / f"{file}.key", key)
+            if ours is not None:
+                _write_key(self.folder / f"{file}.key", ours)
             path.write_bytes(certificate.public_bytes(Encoding.PEM))
         except OSError as e:
             raise AccessError(f"{path}: {e.strerror}") from e

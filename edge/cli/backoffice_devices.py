@@ -10,6 +10,7 @@ import msgspec
 
 from edge.cli.books import checked, config_option, database, db_option, open_orders
 from edge.cli.call import Call, command, table
+from edge.errors import InputError
 
 if TYPE_CHECKING:
     from edge.sync.contract.orders import Command
@@ -38,17 +39,33 @@ def device() -> None:
 
 
 @device.command("enroll")
-@click.argument("site")
-@click.argument("name")
+@click.argument("site", required=False)
+@click.argument("name", required=False)
+@click.option(
+    "--request", type=click.Path(path_type=Path), help="what `chargetill provision` wrote on the device"
+)
 @click.option("--access", "folder", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--port", type=click.IntRange(1, 65535), default=8883, show_default=True)
 @command
-def enroll(call: Call, site: str, name: str, folder: Path, port: int) -> None:
-    """Issue a device's certificate and let it in; tell mosquitto with SIGHUP."""
+def enroll(
+    call: Call, site: str | None, name: str | None, request: Path | None, folder: Path, port: int
+) -> None:
+    """Issue a device's certificate and let it in; tell mosquitto with SIGHUP.
+
+    With --request the key stays on the device; SITE and NAME, where given, have to be the request's.
+    """
     from edge.backoffice.access import Authority
+    from edge.backoffice.enrollment import enrolled
     from edge.sync.contract.topics import peer
 
     authority = Authority.open(folder)
+    if request is not None:
+        found = enrolled(authority, request, expected=(site, name))
+        authority.write_mosquitto(port)
+        call.say(found, f"take back to the device: {found['answer']}, then SIGHUP to mosquitto")
+        return
+    if site is None or name is None:
+        raise InputError("which device?", hint="give SITE and NAME, or --request FILE")
     certificate = authority.issue_device(peer(site, name))
     authority.write_mosquitto(port)
     found = {

@@ -21,6 +21,7 @@ _COMMANDS = {
     "meter": "meter",
     "ocmf": "ocmf",
     "price": "price",
+    "provision": "provision",
     "run": "run",
     "session": "session",
     "sync": "sync",

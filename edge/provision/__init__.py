@@ -1,0 +1,1 @@
+"""A new till: from what an installer answers to a configuration that works, with keys made on the device."""
