@@ -69,8 +69,9 @@ def _contradictions(records: Sequence[Record], found: Sequence[Reading]) -> Iter
         yield "records of different meters"
     if len({r.pagination and r.pagination.context for r in records}) > 1:
         yield "records of different series"
-    begins = {r.register for r in found if r.transaction == BEGIN and r.of_energy}
-    ends = {r.register for r in found if r.transaction in ENDS and r.of_energy}
+    compared = [r for r in found if r.counts] or found
+    begins = {r.register for r in compared if r.transaction == BEGIN}
+    ends = {r.register for r in compared if r.transaction in ENDS}
     if not begins:
         yield "no begin"
     if not ends:

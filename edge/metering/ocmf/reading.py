@@ -53,9 +53,14 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         return None if factor is None or self.value is None else _EXACT.multiply(self.value, factor)
 
     @property
-    def of_energy(self) -> bool:
-        """False for a companion of the energy, such as the seconds of the charge. RU left out says nothing."""
-        return self.unit is None or self.unit.strip().lower() in _WH
+    def counts(self) -> bool:
+        """A register that counts energy on and on, as far as its unit and its OBIS code say.
+
+        False for what some meters tell beside it, at the end alone: the seconds, or the energy, of this charge.
+        """
+        match = _OBIS.fullmatch((self.register or "").strip().lower())
+        total = match is None or match[2].lstrip("0") == _TOTAL
+        return total and (self.unit is None or self.unit.strip().lower() in _WH)
 
     @property
     def usable(self) -> bool:

@@ -98,12 +98,22 @@ def test_a_meter_with_import_and_export_is_one_charge():
     assert (found.energy_wh, found.billable) == (1101, True)
 
 
-def test_the_seconds_of_a_charge_beside_its_energy_are_no_second_register():
-    seconds = reading("E", "      30", 20, RI="01-00:00.08.06.FF", RU="sec")  # a register that no begin has
-    found = chain.check([BEGIN, record(6, reading("E", 2500, 20), seconds)])
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"RI": "01-00:00.08.06.FF", "RU": "sec", "RV": "      30"},
+        {"RI": "1-b:1.9.0", "RU": "kWh", "RV": 1.5},
+    ],
+)
+def test_what_an_end_tells_of_this_charge_beside_the_register_is_no_second_register(beside):
+    end = record(6, reading("E", 2500, 20), beside)
+    found = chain.check([BEGIN, end])
     assert (found.energy_wh, found.contradictions, found.billable) == (1500, (), True)
+    found = chain.check([BEGIN, record(6, reading("E", 2500, 20, RI="1-0:2.8.0"), beside)])
+    assert found.contradictions == ("begin and end are of different registers",)
 
 
-def test_seconds_alone_are_no_charge():
-    found = chain.check([record(n, reading(tx, n, n, RU="s")) for n, tx in ((1, "B"), (2, "E"))])
-    assert (found.energy_wh, found.contradictions) == (None, ("no begin", "no end"))
+@pytest.mark.parametrize("beside", [{"RU": "s"}, {"RI": "1-b:1.9.0"}])
+def test_begin_and_end_of_no_register_leave_the_energy_open(beside):
+    found = chain.check([record(n, reading(tx, n, n, **beside)) for n, tx in ((1, "B"), (2, "E"))])
+    assert (found.energy_wh, found.contradictions, found.billable) == (None, (), False)
