@@ -52,7 +52,7 @@ def export(
     *,
     everything: bool,
 ) -> None:
-    """One invoice, or all of them, as documents named NUMBER.FORMAT.EXT."""
+    """One invoice or credit note, or all of them, as documents named NUMBER.FORMAT.EXT."""
     if (number is None) != everything:
         raise click.UsageError("give one invoice's number, or --all")
     if not everything and (first or last):
@@ -91,10 +91,11 @@ def _export_all(
     *,
     as_json: bool,
 ) -> int:
-    """Every invoice of these days, one at a time; how many could not be expressed, each with its reason."""
+    """Every document of these days, one at a time; how many could not be expressed, each with its reason."""
     failed, written = 0, 0
     shown = out is not None and sys.stderr.isatty()
-    total = db.stats()["invoices"] if shown else None
+    stats = db.stats() if shown else {"invoices": 0, "credit_notes": 0}
+    total = stats["invoices"] + stats["credit_notes"]
     bar = (
         click.progressbar(db.invoices(), length=total, label="exporting", file=sys.stderr)
         if shown
@@ -124,8 +125,9 @@ def _between(invoices: Iterator[Invoice], days: tuple[date | None, date | None])
 
 def _sale(db: Reading, wanted: Format, invoice: Invoice) -> Sale:
     """The invoice with what its format needs of the journal."""
+    buyer = db.buyer(invoice.draft.buyer)
     if not wanted.session:
-        return Sale(invoice=invoice)
+        return Sale(invoice=invoice, buyer=buyer)
     session_id = invoice.draft.session_id
     opened, settled = db.settled(session_id)
     return Sale(
@@ -135,6 +137,7 @@ def _sale(db: Reading, wanted: Format, invoice: Invoice) -> Sale:
         token_commitment=opened.token_commitment if opened else None,
         tariff=db.tariff(invoice.draft.tariff.hash),
         signed=db.signed(session_id),
+        buyer=buyer,
     )
 
 

@@ -1,12 +1,25 @@
-"""`chargetill invoice`: the documents that this till has issued."""
+"""`chargetill invoice`: the documents that this till has issued, and taking one back."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge.cli.call import Call, command, table
 from edge.cli.export import export
-from edge.cli.place import database
+from edge.cli.place import config_file, database
+from edge.errors import CallError
+
+if TYPE_CHECKING:
+    from edge.domain.buyer import BuyerRecord
+    from edge.store.credits import CreditOrder
+
+
+class _BuyerUnreadable(CallError):
+    code = "call.buyer"
+    hint = 'JSON such as {"name": "Acme GmbH", "address": "Weg 1, 10115 Berlin", "country": "DE", "vat_id": "DE..."}'
 
 
 @click.group()
@@ -17,7 +30,7 @@ def invoice() -> None:
 @invoice.command("list")
 @command
 def list_(call: Call) -> None:
-    """All invoices in the order of their numbers."""
+    """All invoices and credit notes in the order of their sealing; what a credit note takes back is negative."""
     from edge.domain.money import from_minor
     from edge.store.reading import Reading
 
@@ -25,16 +38,18 @@ def list_(call: Call) -> None:
         rows = [
             {
                 "number": i.number,
+                "corrects": i.corrects and i.corrects.number,
                 "issued_at": i.issued_at.isoformat(),
                 "session_id": i.draft.session_id,
                 "energy_wh": i.draft.energy_wh,
-                "payable": from_minor(i.draft.figures.payable_minor, i.draft.currency),
+                "payable": (-1 if i.corrects else 1)
+                * from_minor(i.draft.figures.payable_minor, i.draft.currency),
                 "currency": i.draft.currency,
                 "paid": i.draft.paid.status,
             }
             for i in db.invoices()
         ]
-    text = table(rows, ("number", "issued_at", "energy_wh", "payable", "currency", "paid"))
+    text = table(rows, ("number", "issued_at", "energy_wh", "payable", "currency", "paid", "corrects"))
     call.say(rows, text if rows else "no invoices yet")
 
 
@@ -42,14 +57,115 @@ def list_(call: Call) -> None:
 @click.argument("number")
 @command
 def show(call: Call, number: str) -> None:
-    """One invoice as a person reads it."""
+    """One invoice or credit note as a person reads it."""
     from edge.documents.invoice_json import invoice_json
     from edge.documents.invoice_text import invoice_text
     from edge.store.reading import Reading
 
     with Reading(database(call)) as db:
         found = db.invoice(number)
-    call.say(invoice_json(found), invoice_text(found))
+        buyer = db.buyer(found.draft.buyer)
+    call.say(invoice_json(found, buyer), invoice_text(found, buyer))
+
+
+@invoice.command("credit")
+@click.argument("number")
+@click.option("--reason", required=True, help="why, as it stands on the credit note")
+@click.option("--amount", help="with tax, such as 4.50; default: all that is left")
+@click.option("--reissue", is_flag=True, help="take the whole invoice back for a new one; the money stays")
+@click.option(
+    "--buyer",
+    "buyer_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="with --reissue: JSON of who it is for",
+)
+@command
+def credit(
+    call: Call, number: str, reason: str, amount: str | None, reissue: bool, buyer_file: Path | None
+) -> None:
+    """Take an invoice back, whole or in part, with a credit note; the money goes back the way it came."""
+    import msgspec
+
+    from edge.store.credits import CreditOrder
+
+    if buyer_file is not None and not reissue:
+        raise click.UsageError("--buyer is for the new invoice: it needs --reissue")
+    values = {
+        "number": number,
+        "reason": reason,
+        "amount": amount,
+        "reissue": reissue,
+        "buyer": None if buyer_file is None else _buyer(buyer_file),
+    }
+    try:
+        order = msgspec.convert(values, CreditOrder)
+    except msgspec.ValidationError as e:
+        raise CallError(str(e), hint="`chargetill invoice credit --help` shows the bounds") from e
+    done = _credit(call, order)
+    text = (
+        f"credit note {done['credit_note']}: {done['amount']} {done['currency']} of invoice {done['invoice']}"
+    )
+    if done["refund"] is not None:
+        text += f", refund {done['refund']}"
+    if done["new_invoice"] is not None:
+        text += f", new invoice {done['new_invoice']}"
+    call.say(done, text)
+
+
+def _buyer(path: Path) -> BuyerRecord:
+    """The buyer in a file, with a fresh salt."""
+    import secrets
+
+    import msgspec
+
+    from edge.domain.buyer import Buyer, BuyerRecord
+
+    try:
+        buyer = msgspec.json.decode(path.read_bytes(), type=Buyer)
+    except OSError as e:
+        raise _BuyerUnreadable(f"{path}: {e.strerror}") from e
+    except msgspec.DecodeError as e:
+        raise _BuyerUnreadable(f"{path}: {e}") from e
+    return BuyerRecord(buyer=buyer, salt=secrets.token_hex(16))
+
+
+def _credit(call: Call, order: CreditOrder) -> dict[str, Any]:
+    """In this process: no till runs on the database."""
+    import asyncio
+
+    from edge import inventory
+    from edge.payments.account import AccountPayment, Caution
+    from edge.payments.members import FileMembers
+    from edge.runtime.credits import Refunds, told
+    from edge.runtime.credits import credit as take_back
+    from edge.store.keys import load_or_make
+    from edge.store.store import Owner, Store
+
+    config = inventory.load(config_file(call))
+    clock = inventory.make_clock(config)
+    path = call.db or config.database
+
+    async def nobody(_token: object) -> int:
+        return 0
+
+    async def carried_out() -> dict[str, Any]:
+        store = Store.open(
+            path,
+            key=load_or_make(config.key),
+            owner=Owner(site=config.device.site, device=config.device.name),
+            prefix=config.invoice.prefix,
+            now=clock.now(),
+        )
+        try:
+            credited = await take_back(store, clock, order)
+            account = AccountPayment(FileMembers({}), caution=Caution(), recent=nobody)
+            # the other ways to pay need their devices: the till asks them when it starts
+            await Refunds(store, {"account": account}, clock).settle(final=False)
+        finally:
+            store.close()
+        return told(credited)
+
+    return asyncio.run(carried_out())
 
 
 invoice.add_command(export)

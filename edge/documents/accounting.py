@@ -1,6 +1,7 @@
 """The invoice as CSV for accountants (RFC 4180): one row per line, allowance, charge, tax and rounding.
 
-The column `amount` sums to what is payable. Numbers have a point and no separators, times their offset.
+The column `amount` sums to what is payable; what a credit note takes back is negative, its tax bases too. Numbers
+have a point and no separators, times their offset.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from edge.documents.invoice_json import invoice_json
-from edge.documents.sale import Sale
-from edge.domain.invoice import Invoice
+from edge.documents.sale import NotExpressible, Sale
 
 COLUMNS = (
     "number", "issued_at", "begin", "end", "evse_id", "session_id", "account", "payment",
     "row", "description", "quantity", "unit", "unit_price", "price_unit", "price_includes_tax",
-    "tax", "tax_rate", "tax_base", "amount", "currency",
+    "tax", "tax_rate", "tax_base", "amount", "currency", "document", "corrects", "buyer", "buyer_vat_id",
 )  # fmt: skip
 #: A cell that a spreadsheet would run as a formula starts with one of these.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -30,12 +30,16 @@ def heading() -> bytes:
 
 def accounting_rows(sale: Sale, _language: str = "en") -> bytes:
     """The rows of one invoice, without the heading. The words of a table are the same in every language."""
-    return _written([row.get(column) for column in COLUMNS] for row in _rows(sale.invoice))
+    return _written([row.get(column) for column in COLUMNS] for row in _rows(sale))
 
 
-def _rows(invoice: Invoice) -> Iterator[dict[str, object]]:
+def _rows(sale: Sale) -> Iterator[dict[str, object]]:
+    invoice = sale.invoice
+    if sale.kind == "statement":
+        raise NotExpressible("a statement is no invoice", hint="the account's collective invoice bills it")
     view = invoice_json(invoice)
     draft = invoice.draft
+    counted = -1 if invoice.corrects else 1
     shared: dict[str, object] = {
         "number": view["number"],
         "issued_at": view["issued_at"],
@@ -46,6 +50,10 @@ def _rows(invoice: Invoice) -> Iterator[dict[str, object]]:
         "account": draft.account,
         "payment": draft.paid.method,
         "currency": draft.currency,
+        "document": sale.kind,
+        "corrects": invoice.corrects and invoice.corrects.number,
+        "buyer": sale.buyer and sale.buyer.name,
+        "buyer_vat_id": sale.buyer and sale.buyer.vat_id,
     }
     for line in view["lines"]:
         yield (
@@ -59,7 +67,7 @@ def _rows(invoice: Invoice) -> Iterator[dict[str, object]]:
                 "unit_price": line["unit_price"],
                 "price_unit": line["price_unit"],
                 "price_includes_tax": "yes" if draft.tax_included else "no",
-                "amount": line["before_taxes"],
+                "amount": counted * line["before_taxes"],
             }
         )
     for kind, sign in (("allowances", -1), ("charges", 1)):
@@ -70,7 +78,7 @@ def _rows(invoice: Invoice) -> Iterator[dict[str, object]]:
                 | {
                     "row": kind.removesuffix("s"),
                     "description": a["reason"],
-                    "amount": sign * a["amount"],
+                    "amount": counted * sign * a["amount"],
                 }
             )
     for tax in view["taxes"]:
@@ -78,11 +86,11 @@ def _rows(invoice: Invoice) -> Iterator[dict[str, object]]:
             "row": "tax",
             "tax": tax["name"],
             "tax_rate": tax["rate"],
-            "tax_base": tax["base"],
-            "amount": tax["amount"],
+            "tax_base": counted * tax["base"],
+            "amount": counted * tax["amount"],
         }
     if view["rounding"]:
-        yield shared | {"row": "rounding", "amount": view["rounding"]}
+        yield shared | {"row": "rounding", "amount": counted * view["rounding"]}
 
 
 def _taxed(taxes: list[dict[str, object]]) -> dict[str, object]:

@@ -2,7 +2,11 @@
 
 Costs are the invoice's, so that who pays the CDR pays the invoice (`invoice_reference_id`). Volumes are rounded to
 a 10,000th once, on the running sum: the periods add up to the totals. What the till does not know is left out,
-also where OCPI wants it (a site's coordinates): a made-up place would be billed as a true one.
+also where OCPI wants it (a site's coordinates, where the configuration has none): a made-up place would be billed as a
+true one.
+
+A credit note is a credit CDR: `credit` is true, `credit_reference_id` names the CDR that it takes back, and its costs
+are negative. An invoice that replaces another one has a CDR with an id of its own.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ Version = Literal["2.2.1", "2.3.0"]
 _PLACES = 4  # OCPI number: four decimals
 _TEXT_MAX = 45  # CdrLocation.address and city
 _ID_MAX = 36
+_REFERENCE_MAX = 39
 _PLAIN_MAX = 512  # SignedValue.plain_data
 #: The connector that AFIR demands for each kind of current; the till is not told more than the kind.
 _CONNECTORS = {
@@ -69,7 +74,7 @@ def cdr(sale: Sale, version: Version) -> dict[str, Any]:
     made: dict[str, Any] = {
         "country_code": owner.country,
         "party_id": owner.party,
-        "id": draft.session_id[:_ID_MAX],
+        "id": _own_id(invoice)[:_ID_MAX],
         "start_date_time": _time(draft.begin),
         "end_date_time": _time(draft.end),
         "session_id": draft.session_id[:_ID_MAX],
@@ -87,10 +92,26 @@ def cdr(sale: Sale, version: Version) -> dict[str, Any]:
         "total_time": _hours(_seconds(draft.begin, draft.end)),
         "total_parking_time": parking or None,
         "remark": _remark(invoice),
-        "invoice_reference_id": invoice.number,
+        "invoice_reference_id": None if sale.kind == "statement" else invoice.number[:_REFERENCE_MAX],
+        "credit": True if invoice.corrects else None,
+        "credit_reference_id": _credited_id(invoice),
         "last_updated": _time(invoice.issued_at),
     }
     return {name: value for name, value in made.items() if value is not None}
+
+
+def _own_id(invoice: Invoice) -> str:
+    """The session's for its first CDR; another document about it is called by its number."""
+    first = invoice.corrects is None and invoice.replaces is None
+    return invoice.draft.session_id if first else invoice.number
+
+
+def _credited_id(invoice: Invoice) -> str | None:
+    """The id of the CDR that a credit note takes back."""
+    corrects = invoice.corrects
+    if corrects is None:
+        return None
+    return (invoice.draft.session_id if corrects.replaces is None else corrects.number)[:_ID_MAX]
 
 
 def _owner(sale: Sale) -> Operator | None:
@@ -195,6 +216,7 @@ def _location(sale: Sale) -> dict[str, Any]:
         "city": (address.town or address.street)[:_TEXT_MAX],
         "postal_code": address.postal_code,
         "country": country,
+        "coordinates": draft.place.coordinates,
         "evse_uid": draft.place.evse_id[:_ID_MAX],
         "evse_id": draft.place.evse_id,
         "connector_id": "1",
@@ -250,23 +272,42 @@ def _price(version: Version, net: Decimal, taxes: list[dict[str, Any]], gross: D
 def _total(invoice: Invoice, version: Version) -> dict[str, Any]:
     """2.2.1 says what is payable; 2.3.0 has no place for a cent of rounding, which the remark then names."""
     draft, figures = invoice.draft, invoice.draft.figures
+    counted = _sign(invoice)
     taxes = [
-        {"name": t.name, "percentage": t.percent, "amount": from_minor(t.amount_minor, draft.currency)}
+        {
+            "name": t.name,
+            "percentage": t.percent,
+            "amount": counted * from_minor(t.amount_minor, draft.currency),
+        }
         for t in figures.taxes
     ]
-    net = from_minor(figures.total_before_taxes_minor, draft.currency)
-    return _price(version, net, taxes, from_minor(figures.payable_minor, draft.currency))
+    net = counted * from_minor(figures.total_before_taxes_minor, draft.currency)
+    return _price(version, net, taxes, counted * from_minor(figures.payable_minor, draft.currency))
+
+
+def _sign(invoice: Invoice) -> int:
+    """What a credit CDR takes back is negative."""
+    return -1 if invoice.corrects else 1
 
 
 def _costs(invoice: Invoice, version: Version) -> dict[str, Any]:
     lines = invoice.draft.figures.lines
+    if invoice.corrects is not None and not invoice.corrects.whole:
+        return {}  # a part of the total is taken back, not of one dimension
     return {
-        name: _cost([line for line in lines if line.dimension == dimension], invoice.draft.currency, version)
+        name: _cost(
+            [line for line in lines if line.dimension == dimension],
+            invoice.draft.currency,
+            version,
+            counted=_sign(invoice),
+        )
         for name, dimension in _COSTS.items()
     }
 
 
-def _cost(lines: list[InvoiceLine], currency: str, version: Version) -> dict[str, Any] | None:
+def _cost(
+    lines: list[InvoiceLine], currency: str, version: Version, *, counted: int
+) -> dict[str, Any] | None:
     """The lines of one dimension, before document allowances and charges, with their tax."""
     if not lines:
         return None
@@ -277,15 +318,16 @@ def _cost(lines: list[InvoiceLine], currency: str, version: Version) -> dict[str
     for rates, base in bases.items():
         for rate, amount_minor in zip(rates, stacked(rates).amounts_minor(base), strict=True):
             gross += amount_minor
-            amount = from_minor(amount_minor, currency)
+            amount = counted * from_minor(amount_minor, currency)
             taxes.append({"name": rate.name, "percentage": rate.percent, "amount": amount})
-    net = from_minor(sum(bases.values()), currency)
-    return _price(version, net, taxes, from_minor(gross, currency))
+    net = counted * from_minor(sum(bases.values()), currency)
+    return _price(version, net, taxes, counted * from_minor(gross, currency))
 
 
 def _remark(invoice: Invoice) -> str:
     draft, figures = invoice.draft, invoice.draft.figures
-    said = [f"ended by {draft.ended_by}"]
+    said = [f"credit: {invoice.corrects.reason}"] if invoice.corrects else []
+    said += [f"ended by {draft.ended_by}"]
     said += [a.reason for a in (*figures.allowances, *figures.charges)]
     if figures.rounding_minor:
         said.append(f"rounding {from_minor(figures.rounding_minor, draft.currency)} {draft.currency}")

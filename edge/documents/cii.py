@@ -11,20 +11,26 @@ from decimal import Decimal
 from edge.documents import en16931 as en
 from edge.documents.address import Address
 from edge.documents.markup import HEAD, node, text
+from edge.documents.parties import Party
 from edge.documents.sale import Sale
+from edge.documents.vat import Category
 
 _SPACES = {
     "xmlns:rsm": "urn:un:unece:uncefact:data:standard:CrossIndustryInvoice:100",
     "xmlns:ram": "urn:un:unece:uncefact:data:standard:ReusableAggregateBusinessInformationEntity:100",
+    "xmlns:qdt": "urn:un:unece:uncefact:data:standard:QualifiedDataType:100",
     "xmlns:udt": "urn:un:unece:uncefact:data:standard:UnqualifiedDataType:100",
 }
 _DAY = "102"  # UNTDID 2379: CCYYMMDD
 
 
 def cii(sale: Sale, language: str = "en") -> bytes:
-    """The invoice as CII. Raises NotExpressible."""
-    invoice = sale.invoice
-    document = en.document(invoice, language=language)
+    """The invoice or credit note as CII. Raises NotExpressible."""
+    return written(en.document(sale, language=language))
+
+
+def written(document: en.Document) -> bytes:
+    """A document of EN 16931 as CII."""
     body = node(
         "rsm:CrossIndustryInvoice",
         node(
@@ -33,9 +39,9 @@ def cii(sale: Sale, language: str = "en") -> bytes:
         ),
         node(
             "rsm:ExchangedDocument",
-            text("ram:ID", invoice.number),
-            text("ram:TypeCode", en.TYPE_CODE),
-            _day("ram:IssueDateTime", invoice.issued_at.date()),
+            text("ram:ID", document.number),
+            text("ram:TypeCode", document.type_code),
+            _day("ram:IssueDateTime", document.day),
             *(node("ram:IncludedNote", text("ram:Content", note)) for note in document.notes),
         ),
         node(
@@ -43,10 +49,11 @@ def cii(sale: Sale, language: str = "en") -> bytes:
             *(_line(line) for line in document.lines),
             node(
                 "ram:ApplicableHeaderTradeAgreement",
+                text("ram:BuyerReference", document.reference),
                 _party("ram:SellerTradeParty", document.seller),
                 _party("ram:BuyerTradeParty", document.buyer),
             ),
-            _delivery(document),
+            _delivery(document.delivery),
             _settlement(document),
         ),
         **_SPACES,
@@ -62,7 +69,7 @@ def _amount(name: str, value: Decimal) -> str:
     return text(name, format(value, "f"))
 
 
-def _party(name: str, party: en.Party) -> str:
+def _party(name: str, party: Party) -> str:
     return node(
         name,
         text("ram:ID", party.tax_number),
@@ -83,12 +90,12 @@ def _address(address: Address) -> str:
     )
 
 
-def _tax(name: str, category: en.Category) -> str:
+def _tax(name: str, category: Category) -> str:
     return node(
         name,
         text("ram:TypeCode", "VAT"),
         text("ram:CategoryCode", category.code),
-        text("ram:RateApplicablePercent", en.plain(category.percent)),
+        text("ram:RateApplicablePercent", category.rate),
     )
 
 
@@ -124,30 +131,42 @@ def _line(line: en.Line) -> str:
     )
 
 
-def _delivery(document: en.Document) -> str:
-    draft = document.invoice.draft
-    end = draft.end.astimezone(document.invoice.issued_at.tzinfo).date()
+def _delivery(delivery: en.Delivery | None) -> str:
+    if delivery is None:
+        return "<ram:ApplicableHeaderTradeDelivery/>"  # its place in the schema is not optional
     return node(
         "ram:ApplicableHeaderTradeDelivery",
-        node("ram:ShipToTradeParty", text("ram:ID", draft.place.evse_id), _address(document.place)),
-        node("ram:ActualDeliverySupplyChainEvent", _day("ram:OccurrenceDateTime", end)),
+        node("ram:ShipToTradeParty", text("ram:ID", delivery.place_id), _address(delivery.address)),
+        node("ram:ActualDeliverySupplyChainEvent", _day("ram:OccurrenceDateTime", delivery.day)),
     )
 
 
 def _settlement(document: en.Document) -> str:
-    draft = document.invoice.draft
-    begin, end = (at.astimezone(document.invoice.issued_at.tzinfo).date() for at in (draft.begin, draft.end))
     return node(
         "ram:ApplicableHeaderTradeSettlement",
-        text("ram:InvoiceCurrencyCode", draft.currency),
+        text("ram:InvoiceCurrencyCode", document.currency),
         node("ram:SpecifiedTradeSettlementPaymentMeans", text("ram:TypeCode", document.means)),
         *(_breakdown(b) for b in document.breakdown),
-        node("ram:BillingSpecifiedPeriod", _day("ram:StartDateTime", begin), _day("ram:EndDateTime", end)),
+        node(
+            "ram:BillingSpecifiedPeriod",
+            _day("ram:StartDateTime", document.begin),
+            _day("ram:EndDateTime", document.end),
+        ),
         *(_adjustment(a) for a in document.adjustments),
         node("ram:SpecifiedTradePaymentTerms", text("ram:Description", document.terms)),
-        _totals(document.totals, draft.currency),
-        node("ram:ReceivableSpecifiedTradeAccountingAccount", text("ram:ID", draft.account)),
+        _totals(document.totals, document.currency),
+        _preceding(document.preceding),
+        node("ram:ReceivableSpecifiedTradeAccountingAccount", text("ram:ID", document.account)),
     )
+
+
+def _preceding(preceding: en.Preceding | None) -> str:
+    if preceding is None:
+        return ""
+    day = preceding.day and node(
+        "ram:FormattedIssueDateTime", text("qdt:DateTimeString", f"{preceding.day:%Y%m%d}", format=_DAY)
+    )
+    return node("ram:InvoiceReferencedDocument", text("ram:IssuerAssignedID", preceding.number), day or "")
 
 
 def _breakdown(breakdown: en.Breakdown) -> str:
@@ -159,7 +178,8 @@ def _breakdown(breakdown: en.Breakdown) -> str:
         text("ram:ExemptionReason", category.reason),
         _amount("ram:BasisAmount", breakdown.base),
         text("ram:CategoryCode", category.code),
-        text("ram:RateApplicablePercent", en.plain(category.percent)),
+        text("ram:ExemptionReasonCode", category.exemption),
+        text("ram:RateApplicablePercent", category.rate),
     )
 
 

@@ -10,14 +10,17 @@ of three decimals, is refused here rather than bent.
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
-from typing import Literal
+from typing import assert_never
 
 import msgspec
 
-from edge.documents.address import Address, of_place, taken_apart
-from edge.documents.sale import NotExpressible
+from edge.documents.address import Address, of_place
+from edge.documents.parties import Party, parties
+from edge.documents.sale import NotExpressible, Sale
+from edge.documents.vat import Category, category
 from edge.documents.words import Words, words_in
 from edge.domain.invoice import Invoice
 from edge.domain.money import exponent, from_minor, round_half_up
@@ -25,22 +28,21 @@ from edge.domain.pricing import InvoiceLine, rational
 from edge.domain.tariffs import TaxRate
 
 SPECIFICATION = "urn:cen.eu:en16931:2017"
-#: UNTDID 1001: commercial invoice.
-TYPE_CODE = "380"
+#: UNTDID 1001: commercial invoice, credit note.
+INVOICE, CREDIT_NOTE = "380", "381"
 _DECIMALS_MAX = 2  # BR-DEC-*
 _QUANTITY_PLACES = 9  # a thousandth of a Wh and a microsecond, with room; more only where the line needs it
 _PRICE_PLACES = 4  # of a price without an end, to begin with
 _PLACES_MAX = 60  # of both; quantities and prices are fractions of a few dozen digits at most
 #: UNTDID 4461. A card at the charger is a bank card to the norm; an account is cleared between partners.
-_MEANS = {"card": "48", "terminal": "48", "account": "97", "upstream": "97"}
+MEANS = {"card": "48", "terminal": "48", "account": "97", "upstream": "97"}
 
 
-class Category(msgspec.Struct, frozen=True):
-    """A VAT category (UNTDID 5305): S a rate, Z a rate of zero, E no tax at all, which needs a `reason`."""
+class Preceding(msgspec.Struct, frozen=True):
+    """BG-3: the invoice that a credit note corrects, or that this one replaces."""
 
-    code: Literal["S", "Z", "E"]
-    percent: Decimal
-    reason: str | None = None
+    number: str
+    day: date | None
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,13 +76,12 @@ class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
     tax: Decimal
 
 
-class Party(msgspec.Struct, frozen=True, kw_only=True):
-    """BG-4 or BG-7. `vat_id` begins with a country's code; any other number of the tax office is `tax_number`."""
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """BG-13: the charging station and the day."""
 
-    name: str
+    place_id: str
     address: Address
-    vat_id: str | None = None
-    tax_number: str | None = None
+    day: date
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,13 +99,24 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """An invoice of EN 16931, ready to be written. Amounts are major units."""
+    """An invoice or credit note of EN 16931, ready to be written. Amounts are major units.
 
-    invoice: Invoice
+    `begin` and `end` are the period that is billed (BG-14); `delivery` is where and when it was delivered (BG-13).
+    """
+
+    type_code: str
+    number: str
+    day: date
+    currency: str
+    account: str | None
+    reference: str | None
+    preceding: Preceding | None
     notes: tuple[str, ...]
     seller: Party
     buyer: Party
-    place: Address
+    begin: date
+    end: date
+    delivery: Delivery | None
     means: str
     terms: str
     lines: tuple[Line, ...]
@@ -113,22 +125,27 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     totals: Totals
 
 
-def document(invoice: Invoice, *, language: str = "en") -> Document:
-    """The invoice in EN 16931's terms. Raises NotExpressible."""
+def document(sale: Sale, *, language: str = "en") -> Document:
+    """The invoice or credit note in EN 16931's terms. Raises NotExpressible."""
+    invoice = sale.invoice
     draft, figures = invoice.draft, invoice.draft.figures
-    if exponent(draft.currency) > _DECIMALS_MAX:
-        raise NotExpressible(f"EN 16931 knows two decimals, {draft.currency} has {exponent(draft.currency)}")
+    if sale.kind == "statement":
+        raise NotExpressible("a statement is no invoice", hint="the account's collective invoice bills it")
+    require_decimals(draft.currency)
     words = words_in(language)
 
     def money(amount_minor: int) -> Decimal:
         return from_minor(amount_minor, draft.currency)
+
+    def kind(taxes: tuple[TaxRate, ...]) -> Category:
+        return category(taxes, words, draft.zero_tax)
 
     adjustments = tuple(
         DocumentAdjustment(
             charge=charge,
             amount=money(a.amount_minor),
             reason=words.reasons[a.reason],
-            category=category(a.taxes, words),
+            category=kind(a.taxes),
         )
         for charge, given in ((False, figures.allowances), (True, figures.charges))
         for a in given
@@ -136,17 +153,40 @@ def document(invoice: Invoice, *, language: str = "en") -> Document:
     lines = tuple(_line(invoice, number, line, words) for number, line in enumerate(figures.lines, 1))
     if not lines:
         lines = (_empty_line(invoice, adjustments, words),)
+    seller, buyer = parties(
+        draft.seller,
+        sale.buyer,
+        unnamed=Party(
+            name=f"{words.account} {draft.account}" if draft.account else words.driver,
+            address=Address(street="", postal_code=None, town=None, country=of_place(draft).country),
+        ),
+        categories={line.category.code for line in lines},
+    )
+    begin, end = (words.local(at, draft).date() for at in (draft.begin, draft.end))
     return Document(
-        invoice=invoice,
+        type_code=INVOICE if invoice.corrects is None else CREDIT_NOTE,
+        number=invoice.number,
+        day=invoice.issued_at.date(),
+        currency=draft.currency,
+        account=draft.account,
+        reference=None if sale.buyer is None else sale.buyer.reference,
+        preceding=_preceding(invoice),
         notes=_notes(invoice, words),
-        seller=_seller(invoice),
-        buyer=_buyer(invoice, words),
-        place=of_place(draft),
-        means=_MEANS[draft.paid.method],
-        terms=words.methods[draft.paid.method],
+        seller=seller,
+        buyer=buyer,
+        begin=begin,
+        end=end,
+        delivery=Delivery(place_id=draft.place.evse_id, address=of_place(draft), day=end),
+        means=MEANS[draft.paid.method],
+        terms=_terms(invoice, words),
         lines=lines,
         adjustments=adjustments,
-        breakdown=_breakdown(invoice, lines, adjustments, words),
+        breakdown=breakdown(
+            lines,
+            adjustments,
+            [(kind(t.category), money(t.amount_minor)) for t in figures.taxes],
+            zero=money(0),
+        ),
         totals=Totals(
             lines=money(sum(line.before_taxes_minor for line in figures.lines)),
             allowances=money(sum(a.amount_minor for a in figures.allowances)),
@@ -161,21 +201,52 @@ def document(invoice: Invoice, *, language: str = "en") -> Document:
     )
 
 
-def category(taxes: tuple[TaxRate, ...], words: Words) -> Category:
-    """The VAT category of a price's taxes. Raises NotExpressible where several taxes lie on it."""
-    if not taxes:
-        return Category("E", Decimal(0), words.untaxed)
-    if len(taxes) > 1:
-        names = ", ".join(f"{t.name} {plain(t.percent)} %" for t in taxes)
-        raise NotExpressible(f"EN 16931 knows one VAT rate a line, this price has {names}")
-    percent = taxes[0].percent
-    return Category("S", percent) if percent else Category("Z", percent)
+def require_decimals(currency: str) -> None:
+    """Raises NotExpressible for a currency with more places than the norm has."""
+    if exponent(currency) > _DECIMALS_MAX:
+        raise NotExpressible(f"EN 16931 knows two decimals, {currency} has {exponent(currency)}")
 
 
-def plain(value: Decimal) -> str:
-    """Digits without exponent and without zeros at the end: 19, 7.7, 0.4118."""
-    shown = format(value, "f")
-    return shown.rstrip("0").rstrip(".") if "." in shown else shown
+def breakdown(
+    lines: tuple[Line, ...],
+    adjustments: tuple[DocumentAdjustment, ...],
+    taxes: list[tuple[Category, Decimal]],
+    *,
+    zero: Decimal,
+) -> tuple[Breakdown, ...]:
+    """Base and tax by category; two names of one rate are one category to the norm. Raises NotExpressible for what is
+    outside the scope of VAT beside something that is inside (BR-O-11 to 14).
+    """
+    bases: dict[Category, Decimal] = {}
+    for line in lines:
+        bases[line.category] = bases.get(line.category, zero) + line.amount
+    for a in adjustments:
+        bases[a.category] = bases.get(a.category, zero) + (a.amount if a.charge else -a.amount)
+    amounts = dict.fromkeys(bases, zero)
+    for kind, amount in taxes:
+        amounts[kind] += amount
+    if len(bases) > 1 and any(kind.code == "O" for kind in bases):
+        raise NotExpressible("EN 16931 has no invoice that is partly outside the scope of VAT")
+    return tuple(Breakdown(category=kind, base=base, tax=amounts[kind]) for kind, base in bases.items())
+
+
+def _preceding(invoice: Invoice) -> Preceding | None:
+    if invoice.corrects is not None:
+        return Preceding(invoice.corrects.number, invoice.corrects.issued_at.date())
+    return None if invoice.replaces is None else Preceding(invoice.replaces, None)
+
+
+def _terms(invoice: Invoice, words: Words) -> str:
+    paid = invoice.draft.paid
+    match paid.status:
+        case "captured":
+            return words.methods[paid.method]
+        case "refund":
+            return words.refund
+        case "expired" | "reversed":
+            return words.lost
+        case _:
+            assert_never(paid.status)
 
 
 def priced(
@@ -204,9 +275,9 @@ def _upwards(value: Fraction, places: int) -> Decimal:
 
 def _line(invoice: Invoice, number: int, line: InvoiceLine, words: Words) -> Line:
     draft = invoice.draft
-    kind = category(line.taxes, words)
+    kind = category(line.taxes, words, draft.zero_tax)
     price = Fraction(line.unit_price)
-    if draft.tax_included:
+    if draft.tax_included and kind.percent is not None:
         price /= 1 + Fraction(kind.percent) / 100
     billed = Fraction(rational(line.quantity))
     match line.dimension:
@@ -222,7 +293,7 @@ def _line(invoice: Invoice, number: int, line: InvoiceLine, words: Words) -> Lin
     shown_quantity, shown_price = priced(quantity, price, base, amount)
     return Line(
         number=number,
-        name=words.dimensions[line.dimension],
+        name=line_name(invoice, line, words),
         note=words.included if line.included else "",
         quantity=shown_quantity,
         unit=unit,
@@ -233,9 +304,16 @@ def _line(invoice: Invoice, number: int, line: InvoiceLine, words: Words) -> Lin
     )
 
 
+def line_name(invoice: Invoice, line: InvoiceLine, words: Words) -> str:
+    """What a line is for; a credit note that takes back a part names no service again."""
+    corrects = invoice.corrects
+    part = corrects is not None and not corrects.whole
+    return words.credited_part if part else words.dimensions[line.dimension]
+
+
 def _empty_line(invoice: Invoice, adjustments: tuple[DocumentAdjustment, ...], words: Words) -> Line:
     """BR-16 asks for a line; a session that costs its minimum price alone has none of its own."""
-    kind = adjustments[0].category if adjustments else category((), words)
+    kind = adjustments[0].category if adjustments else category((), words, invoice.draft.zero_tax)
     zero = from_minor(0, invoice.draft.currency)
     return Line(
         number=1,
@@ -248,44 +326,6 @@ def _empty_line(invoice: Invoice, adjustments: tuple[DocumentAdjustment, ...], w
         amount=zero,
         category=kind,
     )
-
-
-def _breakdown(
-    invoice: Invoice,
-    lines: tuple[Line, ...],
-    adjustments: tuple[DocumentAdjustment, ...],
-    words: Words,
-) -> tuple[Breakdown, ...]:
-    """Base and tax by category; two names of one rate are one category to the norm."""
-    zero = from_minor(0, invoice.draft.currency)
-    bases: dict[Category, Decimal] = {}
-    for line in lines:
-        bases[line.category] = bases.get(line.category, zero) + line.amount
-    for a in adjustments:
-        bases[a.category] = bases.get(a.category, zero) + (a.amount if a.charge else -a.amount)
-    taxes = dict.fromkeys(bases, zero)
-    for tax in invoice.draft.figures.taxes:
-        taxes[category(tax.category, words)] += from_minor(tax.amount_minor, invoice.draft.currency)
-    return tuple(Breakdown(category=kind, base=base, tax=taxes[kind]) for kind, base in bases.items())
-
-
-def _seller(invoice: Invoice) -> Party:
-    seller = invoice.draft.seller
-    vat = seller.tax_id[:2].isalpha() and seller.tax_id[:2].isupper()
-    return Party(
-        name=seller.name,
-        address=taken_apart(seller.address, country=seller.country),
-        vat_id=seller.tax_id.replace(" ", "") if vat else None,
-        tax_number=None if vat else seller.tax_id,
-    )
-
-
-def _buyer(invoice: Invoice, words: Words) -> Party:
-    """Who pays at a charger says no name; an account is known by its opaque id. The country is the charger's."""
-    draft = invoice.draft
-    name = f"{words.account} {draft.account}" if draft.account else words.driver
-    country = of_place(draft).country
-    return Party(name=name, address=Address(street="", postal_code=None, town=None, country=country))
 
 
 def _notes(invoice: Invoice, words: Words) -> tuple[str, ...]:
@@ -308,4 +348,7 @@ def _notes(invoice: Invoice, words: Words) -> tuple[str, ...]:
     tariff = f"{words.tariff}: {draft.tariff.text} (SHA-256 {draft.tariff.hash})"
     plan = (f"{words.plan}: {draft.plan.text}",) if draft.plan else ()
     undated = () if draft.dated else (words.undated,)
-    return (f"EVSE {draft.place.evse_id}", *times, *undated, energy, meter, *plan, tariff)
+    corrects = invoice.corrects
+    reason = () if corrects is None else (f"{words.reason}: {corrects.reason}",)
+    place = f"EVSE {draft.place.evse_id}"
+    return (*reason, place, *times, *undated, energy, meter, *plan, tariff)

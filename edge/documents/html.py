@@ -33,12 +33,14 @@ li span:last-child{white-space:nowrap;font-variant-numeric:tabular-nums}
 .sums dd{white-space:nowrap}
 .total dt,.total dd{color:var(--ink);font-weight:700;font-size:1.15rem}
 address{font-style:normal}
+a{color:inherit}
+.link{margin:.6rem 0 0}
 footer{margin-top:1.75rem;padding-top:.9rem;border-top:1px solid var(--line);
 color:var(--soft);font-size:.82rem;overflow-wrap:anywhere}
 footer p{margin:.3rem 0}
 @media (min-width:42rem){main{padding:2.25rem 2.5rem;min-height:0;margin:2rem auto;border-radius:.75rem}
 .two{display:grid;grid-template-columns:1fr 1fr;gap:0 2rem}}
-@media print{:root{--ink:#000;--soft:#444;--line:#bbb;--paper:#fff;--ground:#fff;--mark:#000}
+@media print{.link{display:none}:root{--ink:#000;--soft:#444;--line:#bbb;--paper:#fff;--ground:#fff;--mark:#000}
 @page{size:A4;margin:14mm}
 html{font-size:12px}body{font-size:1rem}
 dl>div,li{padding:.25rem 0}h2{margin-top:1rem}main{max-width:none;padding:0;margin:0;border-radius:0}
@@ -48,22 +50,27 @@ dl>div,li{padding:.25rem 0}h2{margin-top:1rem}main{max-width:none;padding:0;marg
 
 def html(sale: Sale, language: str = "en") -> bytes:
     """The receipt. No script, no font, no picture is fetched from anywhere."""
-    told = sheet(sale, language)
+    return written(sheet(sale, language))
+
+
+def written(told: Sheet, links: tuple[tuple[str, str], ...] = ()) -> bytes:
+    """A sheet as HTML; `links` (words and address) stand below it, and not on paper."""
     words = told.words
-    title = f"{words.title} {told.number}"
     parts = [
         f'<!doctype html><html lang="{words.language}"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
         '<meta name="robots" content="noindex"><meta name="color-scheme" content="light dark">',
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><main>",
+        f"<title>{escape(told.title)}</title><style>{_STYLE}</style></head><body><main>",
         f"<header><h1>{escape(told.seller[0])}</h1>",
-        f'<p class="soft">{escape(title)}<br>{escape(told.issued)}</p></header>',
+        f'<p class="soft">{escape(told.title)}<br>{escape(told.issued)}</p></header>',
         f'<p class="sum">{escape(told.total.value)}</p>',
         f'<p class="how">{escape(told.payment[0].label)}</p>',
-        f"<section><h2>{escape(words.session)}</h2>{_rows(told.facts)}</section>",
+        "".join(f'<p class="link"><a href="{escape(to)}">{escape(said)}</a></p>' for said, to in links),
+        f"<section><h2>{escape(told.subject)}</h2>{_rows(told.facts)}</section>",
         _bill(told),
         '<div class="two">',
         _block(words.place, told.place),
+        _block(words.buyer, told.buyer),
         _block(words.seller, told.seller),
         "</div><footer>",
         *(f"<p>{escape(remark)}</p>" for remark in (*told.remarks, told.footer)),
@@ -100,5 +107,7 @@ def _item(item: Item) -> str:
 
 
 def _block(title: str, lines: tuple[str, ...]) -> str:
+    if not lines:
+        return ""
     shown = "<br>".join(escape(line) for line in lines)
     return f"<section><h2>{escape(title)}</h2><address>{shown}</address></section>"

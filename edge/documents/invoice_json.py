@@ -8,6 +8,8 @@ from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from edge.documents.sale import kind
+from edge.domain.buyer import Buyer
 from edge.domain.invoice import Invoice
 from edge.domain.money import from_minor
 from edge.domain.pricing import Exact, rational
@@ -22,8 +24,11 @@ _UNITS = {
 }
 
 
-def invoice_json(invoice: Invoice) -> dict[str, Any]:
-    """Everything that the invoice says, under the names of the command line's contract."""
+def invoice_json(invoice: Invoice, buyer: Buyer | None = None) -> dict[str, Any]:
+    """Everything that the invoice says, under the names of the command line's contract.
+
+    The amounts of a credit note are what it takes back. A statement has no number.
+    """
     draft, figures = invoice.draft, invoice.draft.figures
     zone = ZoneInfo(draft.place.time_zone)
 
@@ -31,10 +36,14 @@ def invoice_json(invoice: Invoice) -> dict[str, Any]:
         return from_minor(amount_minor, draft.currency)
 
     return {
-        "number": invoice.number,
+        "kind": kind(invoice),
+        "number": None if draft.billing == "statement" else invoice.number,
         "issued_at": invoice.issued_at.isoformat(),
         "session_id": draft.session_id,
         "seller": draft.seller,
+        "buyer": buyer,
+        "corrects": invoice.corrects,
+        "replaces": invoice.replaces,
         "place": draft.place,
         "begin": local(draft.begin, zone),
         "end": local(draft.end, zone),
@@ -74,6 +83,7 @@ def invoice_json(invoice: Invoice) -> dict[str, Any]:
         "payable": money(figures.payable_minor),
         "currency": draft.currency,
         "tax_included": draft.tax_included,
+        "zero_tax": draft.zero_tax,
         "paid": draft.paid,
         "tariff": draft.tariff,
         "plan": draft.plan,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, assert_never
 
 from edge.documents.invoice_json import invoice_json
-from edge.domain.invoice import Invoice
+from edge.domain.buyer import Buyer
+from edge.domain.invoice import Invoice, InvoiceDraft
 
 WIDTH = 64
 
@@ -19,16 +20,22 @@ _METHODS = {
 }
 
 
-def invoice_text(invoice: Invoice) -> str:
+_TITLES = {"invoice": "Invoice", "credit_note": "Credit note", "statement": "Charging statement"}
+
+
+def invoice_text(invoice: Invoice, buyer: Buyer | None = None) -> str:
     """A receipt of WIDTH columns."""
     view = invoice_json(invoice)
-    draft = invoice.draft
+    draft, corrects = invoice.draft, invoice.corrects
     currency = view["currency"]
     lines = [
         draft.seller.name,
         f"{draft.seller.address}  {draft.seller.tax_id}",
         "-" * WIDTH,
-        _row(f"Invoice {view['number']}", view["issued_at"][:10]),
+        _row(f"{_TITLES[view['kind']]} {view['number'] or ''}".rstrip(), view["issued_at"][:10]),
+        *([_row("for invoice", corrects.number), f"Reason: {corrects.reason}"] if corrects else []),
+        *([_row("replaces invoice", invoice.replaces)] if invoice.replaces else []),
+        *([f"Buyer: {buyer.name}, {buyer.address}  {buyer.vat_id or ''}".rstrip()] if buyer else []),
         _row("EVSE", f"{draft.place.label}  {draft.place.evse_id}"),
         draft.place.address,
         _row("Begin", view["begin"]),
@@ -54,7 +61,7 @@ def invoice_text(invoice: Invoice) -> str:
         lines.append(_row("Rounding", f"{view['rounding']} {currency}"))
     lines += [
         _row("Total", f"{view['payable']} {currency}"),
-        _METHODS[draft.paid.method],
+        _paid(draft),
         "-" * WIDTH,
         *(["Meter values are signed by the meter"] if draft.meter.signed else []),
         *([f"Plan: {draft.plan.text}"] if draft.plan else []),
@@ -62,6 +69,18 @@ def invoice_text(invoice: Invoice) -> str:
         f"Tariff {draft.tariff.hash[:16]}",
     ]
     return "\n".join(lines)
+
+
+def _paid(draft: InvoiceDraft) -> str:
+    match draft.paid.status:
+        case "captured":
+            return _METHODS[draft.paid.method]
+        case "refund":
+            return "goes back the way it was paid"
+        case "expired" | "reversed":
+            return "could not be collected; nothing is left to pay"
+        case _:
+            assert_never(draft.paid.status)
 
 
 def _line(line: dict[str, Any], *, tax_included: bool) -> str:

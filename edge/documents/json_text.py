@@ -14,7 +14,7 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 def invoice(sale: Sale, _language: str = "en") -> bytes:
-    return _line(invoice_json(sale.invoice))
+    return _line(invoice_json(sale.invoice, sale.buyer))
 
 
 def cdr_2_2_1(sale: Sale, _language: str = "en") -> bytes:

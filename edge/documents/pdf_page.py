@@ -6,6 +6,7 @@ An invoice that EN 16931 cannot express (several taxes on one price, three decim
 
 from __future__ import annotations
 
+from datetime import datetime
 from xml.sax.saxutils import escape
 
 from fpdf import FPDF
@@ -28,20 +29,23 @@ _XMP_FACTURX = "urn:factur-x:pdfa:CrossIndustryDocument:invoice:1p0#"
 
 def page(sale: Sale, language: str = "en") -> bytes:
     """The A4 invoice. Raises PartMissing."""
-    told = sheet(sale, language)
     try:
         xml: bytes | None = cii(sale, language)
     except NotExpressible:
         xml = None
+    return written(sheet(sale, language), xml, at=sale.invoice.issued_at)
+
+
+def written(told: Sheet, xml: bytes | None, *, at: datetime) -> bytes:
+    """A sheet on A4, with the e-invoice inside where there is one. Raises PartMissing."""
     pdf = _Page(told)
-    title = f"{told.words.title} {told.number}"
     fonts.dated(
         pdf,
-        title=title,
-        author=sale.invoice.draft.seller.name,
-        subject=told.words.session,
+        title=told.title,
+        author=told.seller[0],
+        subject=told.subject,
         language=told.words.language,
-        at=sale.invoice.issued_at,
+        at=at,
     )
     pdf.write_out()
     if xml is not None:
@@ -50,14 +54,10 @@ def page(sale: Sale, language: str = "en") -> bytes:
             basename=_XML,
             mime_type="text/xml",
             desc="Factur-X/ZUGFeRD",
-            modification_date=sale.invoice.issued_at,
+            modification_date=at,
             associated_file_relationship="Alternative",
         )
-    pdf.set_xmp_metadata(
-        _xmp(
-            title, sale.invoice.draft.seller.name, sale.invoice.issued_at.isoformat(), facturx=xml is not None
-        )
-    )
+    pdf.set_xmp_metadata(_xmp(told.title, told.seller[0], at.isoformat(), facturx=xml is not None))
     return bytes(pdf.output())
 
 
@@ -77,12 +77,16 @@ class _Page(FPDF):
         self.add_page()
         self._text(told.seller[0], 13, bold=True)
         self._text(" · ".join(told.seller[1:]), 8, gray=_SOFT)
-        self.ln(13)
-        self._text(f"{words.title} {told.number}", 19, bold=True, height=9)
+        self.ln(7 if told.buyer else 13)
+        for line in told.buyer:
+            self._text(line, 10)
+        self.ln(7 if told.buyer else 0)
+        self._text(told.title, 19, bold=True, height=9)
         self._text(f"{words.issued}: {told.issued}", 10, gray=_SOFT)
         self.ln(6)
-        self._heading(words.session)
-        for row in (*told.facts, Row(words.place, ", ".join(told.place))):
+        self._heading(told.subject)
+        place = (Row(words.place, ", ".join(told.place)),) if told.place else ()
+        for row in (*told.facts, *place):
             self._pair(row, left=_MARGIN_MM, label=52, align="L")
         self.ln(7)
         self._items()

@@ -51,9 +51,9 @@ def _receipt(sale: Sale, language: str, roll: _Roll) -> bytes:
     fonts.embed(pdf)
     fonts.dated(
         pdf,
-        title=f"{told.words.title} {told.number}",
-        author=sale.invoice.draft.seller.name,
-        subject=told.words.session,
+        title=told.title,
+        author=told.seller[0],
+        subject=told.subject,
         language=told.words.language,
         at=sale.invoice.issued_at,
     )
@@ -73,14 +73,17 @@ class _Setting:
         self._runs: list[_Run] = []
 
     def compose(self, told: Sheet) -> None:
-        words = told.words
         self._text(told.seller[0], align="C", bold=True, scale=1.25)
         for line in told.seller[1:]:
             self._text(line, align="C")
         self._rule()
-        self._text(f"{words.title} {told.number}", bold=True)
+        self._text(told.title, bold=True)
         self._text(told.issued)
         self._rule()
+        for line in told.buyer:
+            self._text(line)
+        if told.buyer:
+            self._rule()
         for line in told.place:
             self._text(line)
         for row in told.facts:

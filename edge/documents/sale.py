@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Literal
 
 import msgspec
 
+from edge.domain.buyer import Buyer
 from edge.domain.energy import SignedValue
-from edge.domain.invoice import Invoice
+from edge.domain.invoice import Invoice, Statement
 from edge.domain.pricing import Bill
 from edge.domain.tariffs import EvseKind
 from edge.errors import TillError
+
+Kind = Literal["invoice", "credit_note", "statement"]
 
 
 class NotExpressible(TillError):
@@ -31,7 +35,7 @@ class Sale(msgspec.Struct, frozen=True, kw_only=True):
     """An invoice and the facts of its session; None where the journal no longer holds them.
 
     `token_commitment` is the chain's salted hash, `tariff` the frozen document, `signed` what the meter signed
-    in the order in which it did.
+    in the order in which it did. `buyer` is who the invoice's commitment stands for, while that is kept.
     """
 
     invoice: Invoice
@@ -40,6 +44,24 @@ class Sale(msgspec.Struct, frozen=True, kw_only=True):
     token_commitment: str | None = None
     tariff: str | None = None
     signed: tuple[SignedValue, ...] = ()
+    buyer: Buyer | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return kind(self.invoice)
+
+
+def kind(invoice: Invoice) -> Kind:
+    """What a sealed document is."""
+    if invoice.corrects is not None:
+        return "credit_note"
+    return invoice.draft.billing
+
+
+def stated(statement: Statement) -> Invoice:
+    """A statement in the shape that renderers read. It has no number: it is called by its session."""
+    draft = statement.draft
+    return Invoice(number=draft.session_id, series="", sequence=0, issued_at=statement.issued_at, draft=draft)
 
 
 def require(*packages: str) -> None:

@@ -9,6 +9,7 @@ import re
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
+from typing import assert_never
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -16,11 +17,14 @@ from babel import Locale
 from babel.dates import format_date
 from babel.numbers import format_currency, format_decimal
 
+from edge.documents.en16931 import line_name
 from edge.documents.invoice_json import quantity
 from edge.documents.sale import Sale
 from edge.documents.words import Words, words_in
-from edge.domain.invoice import InvoiceDraft
+from edge.domain.buyer import Buyer, ZeroTax
+from edge.domain.invoice import InvoiceDraft, Seller
 from edge.domain.money import exponent, from_minor
+from edge.domain.pricing import Invoice as Figures
 from edge.domain.pricing import InvoiceLine
 from edge.domain.tariffs import TaxRate
 
@@ -51,13 +55,16 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 class Sheet(msgspec.Struct, frozen=True, kw_only=True):
     """The whole invoice in words. `remarks` are sentences; `adjustments` stand below the lines.
 
-    `basis` says whether unit prices are with or without tax; amounts of lines are without.
+    `title` is `Invoice CT-7CHFYKPE-000001`. `basis` says whether unit prices are with or without tax; amounts of lines
+    are without. `subject` heads the `facts`; `place` is empty where many places were used.
     """
 
     words: Words
-    number: str
+    title: str
     issued: str
+    subject: str
     seller: tuple[str, ...]
+    buyer: tuple[str, ...]
     place: tuple[str, ...]
     facts: tuple[Row, ...]
     items: tuple[Item, ...]
@@ -76,7 +83,7 @@ def sheet(sale: Sale, language: str) -> Sheet:
     """The invoice as its reader's language tells it."""
     invoice, draft, figures = sale.invoice, sale.invoice.draft, sale.invoice.draft.figures
     words = words_in(language)
-    told = Numbers(words, draft)
+    told = Numbers(words, currency=draft.currency, time_zone=draft.place.time_zone)
     basis = words.with_tax if draft.tax_included else words.without_tax
     adjustments = [
         Row(
@@ -98,26 +105,27 @@ def sheet(sale: Sale, language: str) -> Sheet:
     rounding = figures.rounding_minor
     return Sheet(
         words=words,
-        number=invoice.number,
+        title=_title(sale, words),
         issued=told.day(invoice.issued_at),
-        seller=(
-            draft.seller.name,
-            *(part.strip() for part in draft.seller.address.split(",")),
-            f"{words.tax_id} {draft.seller.tax_id}",
-        ),
+        subject=words.session,
+        seller=seller_lines(draft.seller, words),
+        buyer=buyer_lines(sale.buyer, words),
         place=(
             f"{draft.place.label} · {draft.place.evse_id}",
             *(part.strip() for part in draft.place.address.split(",")),
         ),
         facts=_facts(draft, words, told),
-        items=tuple(_item(line, words, told, basis) for line in figures.lines),
+        items=tuple(
+            item(line, words, told, basis=basis, name=line_name(invoice, line, words))
+            for line in figures.lines
+        ),
         adjustments=tuple(adjustments),
         net=Row(words.net, told.money(figures.total_before_taxes_minor)),
         taxes=tuple(taxes),
         rounding=Row(words.rounding, told.money(rounding)) if rounding else None,
         total=Row(words.total, told.money(figures.payable_minor)),
         payment=_payment(draft, words, told),
-        remarks=_remarks(draft, words, told),
+        remarks=_remarks(sale, words, told),
         footer=words.footer.format(hash=draft.tariff.hash),
         basis=basis,
     )
@@ -126,10 +134,10 @@ def sheet(sale: Sale, language: str) -> Sheet:
 class Numbers:
     """Numbers of one currency in one language."""
 
-    def __init__(self, words: Words, draft: InvoiceDraft) -> None:
+    def __init__(self, words: Words, *, currency: str, time_zone: str) -> None:
         self._locale = _locale(words.locale)
-        self._currency = draft.currency
-        self._zone = ZoneInfo(draft.place.time_zone)
+        self._currency = currency
+        self._zone = ZoneInfo(time_zone)
 
     def money(self, amount_minor: int) -> str:
         """An amount with all places of its currency."""
@@ -184,6 +192,35 @@ def _money_pattern(locale: Locale, places: int, more: int) -> str:
     return str(pattern).replace("0.00", f"0.{decimals}" if decimals else "0")
 
 
+def _title(sale: Sale, words: Words) -> str:
+    number = sale.invoice.number
+    match sale.kind:
+        case "invoice":
+            return f"{words.title} {number}"
+        case "credit_note":
+            return f"{words.credit_note} {number}"
+        case "statement":
+            return words.statement
+        case _:
+            assert_never(sale.kind)
+
+
+def seller_lines(seller: Seller, words: Words) -> tuple[str, ...]:
+    """Name, address and tax id."""
+    address = (part.strip() for part in seller.address.split(","))
+    return (seller.name, *address, f"{words.tax_id} {seller.tax_id}")
+
+
+def buyer_lines(buyer: Buyer | None, words: Words) -> tuple[str, ...]:
+    """Name, address, VAT id and own reference; nothing where nobody is named."""
+    if buyer is None:
+        return ()
+    lines = [buyer.name, *(part.strip() for part in buyer.address.split(",")), buyer.country]
+    lines += [f"{words.tax_id} {buyer.vat_id}"] if buyer.vat_id else []
+    lines += [buyer.reference] if buyer.reference else []
+    return tuple(lines)
+
+
 def _facts(draft: InvoiceDraft, words: Words, told: Numbers) -> tuple[Row, ...]:
     shown = words.local(draft.end, draft) - words.local(draft.begin, draft)
     elapsed = shown.days * 86_400 + shown.seconds
@@ -210,7 +247,8 @@ def _duration(seconds: int) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}\u00a0h"
 
 
-def _item(line: InvoiceLine, words: Words, told: Numbers, basis: str) -> Item:
+def item(line: InvoiceLine, words: Words, told: Numbers, *, basis: str, name: str) -> Item:
+    """One line of a bill."""
     billed = quantity(line.quantity)
     match line.dimension:
         case "ENERGY":
@@ -221,7 +259,7 @@ def _item(line: InvoiceLine, words: Words, told: Numbers, basis: str) -> Item:
         case _:
             amount, per = _duration(int(billed)), f"/{words.hours}"
     return Item(
-        name=words.dimensions[line.dimension],
+        name=name,
         quantity=amount,
         price=told.price(line.unit_price) + per,
         terms=f" {basis} ({_tax(line.taxes, told)})" if line.taxes else "",
@@ -236,16 +274,31 @@ def _tax(taxes: tuple[TaxRate, ...], told: Numbers) -> str:
 
 
 def _payment(draft: InvoiceDraft, words: Words, told: Numbers) -> tuple[Row, ...]:
-    rows = [Row(words.methods[draft.paid.method], told.money(draft.paid.captured_minor))]
-    due = draft.figures.payable_minor - draft.paid.captured_minor
-    if due:
-        rows.append(Row(words.due, told.money(due)))
-    return tuple(rows)
+    paid, payable = draft.paid, draft.figures.payable_minor
+    match paid.status:
+        case "captured":
+            label = words.due_later if draft.billing == "statement" else words.methods[paid.method]
+            rows = [Row(label, told.money(paid.captured_minor))]
+            due = payable - paid.captured_minor
+            return (*rows, Row(words.due, told.money(due))) if due else tuple(rows)
+        case "refund":
+            return (Row(words.refund, told.money(payable)),)
+        case "expired" | "reversed":
+            return (Row(words.lost, told.money(0)),)
+        case _:
+            assert_never(paid.status)
 
 
-def _remarks(draft: InvoiceDraft, words: Words, told: Numbers) -> tuple[str, ...]:
+def _remarks(sale: Sale, words: Words, told: Numbers) -> tuple[str, ...]:
+    draft, corrects, replaces = sale.invoice.draft, sale.invoice.corrects, sale.invoice.replaces
     hold = draft.paid.hold_minor
     said = [
+        words.no_invoice if draft.billing == "statement" else "",
+        words.corrects.format(number=corrects.number, day=told.day(corrects.issued_at)) if corrects else "",
+        f"{words.reason}: {corrects.reason}" if corrects else "",
+        words.replaces.format(number=replaces) if replaces else "",
+        *zero_tax_remarks(draft.figures, draft.zero_tax, words),
+        words.small_amount if _small_amount(sale) else "",
         f"{words.tariff}: {draft.tariff.text}",
         f"{words.plan}: {draft.plan.text}" if draft.plan else "",
         f"{words.account}: {draft.account}" if draft.account else "",
@@ -256,3 +309,42 @@ def _remarks(draft: InvoiceDraft, words: Words, told: Numbers) -> tuple[str, ...
         "" if draft.dated else words.undated,
     ]
     return tuple(sentence for sentence in said if sentence)
+
+
+def zero_tax_remarks(figures: Figures, zero: ZeroTax | None, words: Words) -> tuple[str, ...]:
+    """Why prices bear no VAT, where some do not and a reason has to be given."""
+    lines = [line.taxes for line in figures.lines] + [
+        a.taxes for a in (*figures.allowances, *figures.charges)
+    ]
+    if not any(len(taxes) < 2 and not any(t.percent for t in taxes) for taxes in lines):
+        return ()
+    if zero is None:
+        return (words.untaxed,) if () in lines else ()
+    match zero.category:
+        case "AE":
+            return (zero.reason or words.reverse_charge,)
+        case "E":
+            return (zero.reason or words.untaxed,)
+        case "O":
+            return (zero.reason or words.outside_tax,)
+        case "Z":
+            return ()
+        case _:
+            assert_never(zero.category)
+
+
+def _small_amount(sale: Sale) -> bool:
+    """An invoice that need not name its buyer: section 33 UStDV, up to 250 EUR with tax, not for reverse charge."""
+    draft = sale.invoice.draft
+    return (
+        sale.kind == "invoice"
+        and sale.buyer is None
+        and draft.seller.country == "DE"
+        and draft.currency == "EUR"
+        and draft.figures.payable_minor <= _SMALL_MAX_CENT
+        and not (draft.zero_tax is not None and draft.zero_tax.category == "AE")
+    )
+
+
+#: Section 33 UStDV: an invoice of at most 250 EUR.
+_SMALL_MAX_CENT = 25_000

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
+
 from edge.documents import en16931 as en
 from edge.documents.address import Address
 from edge.documents.markup import HEAD, node, text
+from edge.documents.parties import Party
 from edge.documents.sale import Sale
+from edge.documents.vat import Category
 
 _SPACES = {
-    "xmlns": "urn:oasis:names:specification:ubl:schema:xsd:Invoice-2",
     "xmlns:cac": "urn:oasis:names:specification:ubl:schema:xsd:CommonAggregateComponents-2",
     "xmlns:cbc": "urn:oasis:names:specification:ubl:schema:xsd:CommonBasicComponents-2",
 }
@@ -21,51 +24,84 @@ _VAT = node("cac:TaxScheme", text("cbc:ID", "VAT"))
 
 
 def ubl(sale: Sale, language: str = "en") -> bytes:
-    """The invoice as UBL. Raises NotExpressible."""
-    invoice = sale.invoice
-    document = en.document(invoice, language=language)
-    draft = invoice.draft
-    begin, end = (at.astimezone(invoice.issued_at.tzinfo).date() for at in (draft.begin, draft.end))
-    place = draft.place
+    """The invoice or credit note as UBL. Raises NotExpressible."""
+    return written(en.document(sale, language=language))
+
+
+class _Names(msgspec.Struct, frozen=True):
+    """What the two documents of UBL call the same things."""
+
+    root: str
+    type_code: str
+    line: str
+    quantity: str
+
+
+_INVOICE = _Names("Invoice", "cbc:InvoiceTypeCode", "cac:InvoiceLine", "cbc:InvoicedQuantity")
+_CREDIT_NOTE = _Names("CreditNote", "cbc:CreditNoteTypeCode", "cac:CreditNoteLine", "cbc:CreditedQuantity")
+
+
+def written(document: en.Document) -> bytes:
+    """A document of EN 16931 as UBL."""
+    names = _CREDIT_NOTE if document.type_code == en.CREDIT_NOTE else _INVOICE
+    currency = document.currency
     body = node(
-        "Invoice",
+        names.root,
         text("cbc:CustomizationID", en.SPECIFICATION),
-        text("cbc:ID", invoice.number),
-        text("cbc:IssueDate", invoice.issued_at.date()),
-        text("cbc:InvoiceTypeCode", en.TYPE_CODE),
+        text("cbc:ID", document.number),
+        text("cbc:IssueDate", document.day),
+        text(names.type_code, document.type_code),
         text("cbc:Note", "\n".join(document.notes)),
-        text("cbc:DocumentCurrencyCode", draft.currency),
-        text("cbc:AccountingCost", draft.account),
-        node("cac:InvoicePeriod", text("cbc:StartDate", begin), text("cbc:EndDate", end)),
+        text("cbc:DocumentCurrencyCode", currency),
+        text("cbc:AccountingCost", document.account),
+        text("cbc:BuyerReference", document.reference),
+        node("cac:InvoicePeriod", text("cbc:StartDate", document.begin), text("cbc:EndDate", document.end)),
+        _preceding(document.preceding),
         node("cac:AccountingSupplierParty", _party(document.seller)),
         node("cac:AccountingCustomerParty", _party(document.buyer)),
-        node(
-            "cac:Delivery",
-            text("cbc:ActualDeliveryDate", end),
-            node(
-                "cac:DeliveryLocation", text("cbc:ID", place.evse_id), _address("cac:Address", document.place)
-            ),
-        ),
+        _delivery(document.delivery),
         node("cac:PaymentMeans", text("cbc:PaymentMeansCode", document.means)),
         node("cac:PaymentTerms", text("cbc:Note", document.terms)),
-        *(_adjustment(a, draft.currency) for a in document.adjustments),
+        *(_adjustment(a, currency) for a in document.adjustments),
         node(
             "cac:TaxTotal",
-            _amount("cbc:TaxAmount", document.totals.tax, draft.currency),
-            *(_breakdown(b, draft.currency) for b in document.breakdown),
+            _amount("cbc:TaxAmount", document.totals.tax, currency),
+            *(_breakdown(b, currency) for b in document.breakdown),
         ),
-        _totals(document.totals, draft.currency),
-        *(_line(line, draft.currency) for line in document.lines),
+        _totals(document.totals, currency),
+        *(_line(line, currency, names) for line in document.lines),
+        xmlns=f"urn:oasis:names:specification:ubl:schema:xsd:{names.root}-2",
         **_SPACES,
     )
     return (HEAD + body).encode()
+
+
+def _preceding(preceding: en.Preceding | None) -> str:
+    if preceding is None:
+        return ""
+    named = (text("cbc:ID", preceding.number), text("cbc:IssueDate", preceding.day))
+    return node("cac:BillingReference", node("cac:InvoiceDocumentReference", *named))
+
+
+def _delivery(delivery: en.Delivery | None) -> str:
+    if delivery is None:
+        return ""
+    return node(
+        "cac:Delivery",
+        text("cbc:ActualDeliveryDate", delivery.day),
+        node(
+            "cac:DeliveryLocation",
+            text("cbc:ID", delivery.place_id),
+            _address("cac:Address", delivery.address),
+        ),
+    )
 
 
 def _amount(name: str, value: Decimal, currency: str) -> str:
     return text(name, format(value, "f"), currencyID=currency)
 
 
-def _party(party: en.Party) -> str:
+def _party(party: Party) -> str:
     number = party.vat_id or party.tax_number
     scheme = _VAT if party.vat_id else node("cac:TaxScheme", text("cbc:ID", "FC"))
     return node(
@@ -87,11 +123,12 @@ def _address(name: str, address: Address) -> str:
     )
 
 
-def _category(name: str, category: en.Category, *, with_reason: bool = False) -> str:
+def _category(name: str, category: Category, *, with_reason: bool = False) -> str:
     return node(
         name,
         text("cbc:ID", category.code),
-        text("cbc:Percent", en.plain(category.percent)),
+        text("cbc:Percent", category.rate),
+        text("cbc:TaxExemptionReasonCode", category.exemption if with_reason else None),
         text("cbc:TaxExemptionReason", category.reason if with_reason else None),
         _VAT,
     )
@@ -131,12 +168,12 @@ def _totals(totals: en.Totals, currency: str) -> str:
     )
 
 
-def _line(line: en.Line, currency: str) -> str:
+def _line(line: en.Line, currency: str, names: _Names) -> str:
     return node(
-        "cac:InvoiceLine",
+        names.line,
         text("cbc:ID", line.number),
         text("cbc:Note", line.note),
-        text("cbc:InvoicedQuantity", format(line.quantity, "f"), unitCode=line.unit),
+        text(names.quantity, format(line.quantity, "f"), unitCode=line.unit),
         _amount("cbc:LineExtensionAmount", line.amount, currency),
         node("cac:Item", text("cbc:Name", line.name), _category("cac:ClassifiedTaxCategory", line.category)),
         node(

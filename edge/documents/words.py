@@ -56,6 +56,25 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     page: str
     footer: str
     tax_id: str
+    buyer: str
+    credit_note: str
+    corrects: str
+    reason: str
+    credited_part: str
+    refund: str
+    statement: str
+    no_invoice: str
+    replaces: str
+    lost: str
+    reverse_charge: str
+    outside_tax: str
+    small_amount: str
+    collective: str
+    collective_part: str
+    sessions: str
+    fee: str
+    month: str
+    due_later: str
     tax_names: dict[str, str]
     dimensions: dict[str, str]
     reasons: dict[str, str]
@@ -117,6 +136,25 @@ _ENGLISH = Words(
     page="Page {page} of {pages}",
     footer="Tariff {hash}",
     tax_id="Tax ID",
+    buyer="Buyer",
+    credit_note="Credit note",
+    corrects="For invoice {number} of {day}",
+    reason="Reason",
+    credited_part="Part of the invoice that is taken back",
+    refund="Goes back the way it was paid",
+    statement="Charging statement",
+    no_invoice="This is not an invoice: the session is billed with the account's monthly invoice",
+    replaces="Replaces invoice {number}, which was credited",
+    lost="Could not be collected; nothing is left to pay",
+    reverse_charge="Reverse charge: the buyer owes the VAT",
+    outside_tax="Outside the scope of VAT",
+    small_amount="Small-amount invoice (section 33 UStDV)",
+    collective="Collective invoice",
+    collective_part="Charging on account",
+    sessions="Charging sessions",
+    fee="Membership fee {name}, {period}",
+    month="Month",
+    due_later="Charged to your account",
     tax_names={"VAT": "VAT"},
     dimensions={
         "ENERGY": "Energy",
@@ -181,6 +219,25 @@ _GERMAN = Words(
     page="Seite {page} von {pages}",
     footer="Tarif {hash}",
     tax_id="USt-IdNr./Steuernr.",
+    buyer="Käufer",
+    credit_note="Rechnungskorrektur",
+    corrects="Zur Rechnung {number} vom {day}",
+    reason="Grund",
+    credited_part="Zurückgenommener Teil der Rechnung",
+    refund="Wird auf dem Weg der Zahlung erstattet",
+    statement="Ladebeleg",
+    no_invoice="Dies ist keine Rechnung: Der Ladevorgang wird mit der Monatsrechnung des Kontos abgerechnet",
+    replaces="Ersetzt die Rechnung {number}, die zurückgenommen wurde",
+    lost="Konnte nicht eingezogen werden; es ist nichts mehr zu zahlen",
+    reverse_charge="Steuerschuldnerschaft des Leistungsempfängers",
+    outside_tax="Nicht steuerbar",
+    small_amount="Kleinbetragsrechnung nach § 33 UStDV",
+    collective="Sammelrechnung",
+    collective_part="Laden auf Konto",
+    sessions="Ladevorgänge",
+    fee="Mitgliedsbeitrag {name}, {period}",
+    month="Monat",
+    due_later="Ihrem Konto belastet",
     tax_names={"VAT": "USt."},
     dimensions={
         "ENERGY": "Energie",

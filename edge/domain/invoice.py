@@ -106,12 +106,16 @@ class InvoiceDraft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Correction(msgspec.Struct, frozen=True, kw_only=True):
-    """Which invoice a credit note corrects (BT-25, BT-26), and why. `full`: nothing is left of it."""
+    """Which invoice a credit note corrects (BT-25, BT-26), and why. `full`: nothing is left of it afterwards; `whole`:
+    this one takes all of it back, line by line. `replaces` is what the corrected invoice itself stood for.
+    """
 
     number: str
     issued_at: datetime
     reason: str
     full: bool
+    whole: bool
+    replaces: str | None = None
 
 
 class Invoice(msgspec.Struct, frozen=True, kw_only=True):

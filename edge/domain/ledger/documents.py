@@ -177,7 +177,8 @@ class Documents:
         before = self._credits.setdefault(corrects.number, [])
         earlier = [n.draft.figures for n in before]
         before.append(note)
-        if invoice.draft.session_id != session_id or corrects.issued_at != invoice.issued_at:
+        said = (session_id, corrects.issued_at, corrects.replaces)
+        if said != (invoice.draft.session_id, invoice.issued_at, invoice.replaces):
             yield "names another session or day than the invoice that it corrects"
         amount_minor = note.draft.figures.payable_minor
         try:
@@ -187,7 +188,9 @@ class Documents:
         except CallError as e:
             yield f"takes back too much: {e.message}"
             return
-        if again.full != corrects.full or draft_of(invoice, again) != note.draft:
+        if (again.full, again.whole) != (corrects.full, corrects.whole) or draft_of(
+            invoice, again
+        ) != note.draft:
             yield "does not take back what the invoice says"
 
 
