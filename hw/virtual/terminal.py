@@ -17,12 +17,14 @@ from typing import Final, Self
 
 import click
 
+from hw.bus.errors import LineDown
+from hw.bus.line import LineOptions
 from hw.terminals.zvt import tlv
 from hw.terminals.zvt.values import NO_RECEIPT, bcd, bmp
 from hw.virtual.terminal_books import UNKNOWN_HOLD, Books
 from hw.virtual.terminal_script import Fault, Presented, Registration, bank_card, member_card, phone_wallet
 from hw.virtual.terminal_session import Session
-from hw.virtual.terminal_wire import Shape, Wire
+from hw.virtual.terminal_wire import Cable, Shape, Wire
 
 _LOOPBACK: Final = "127.0.0.1"
 _READ_MAX: Final = 4_096
@@ -88,6 +90,19 @@ class VirtualTerminal:
         asyncio.get_running_loop().add_reader(terminal._master, terminal._readable)
         terminal._serve(terminal._serial_wire())
         return terminal
+
+    async def dial(
+        self, _options: LineOptions, *, received: Callable[[bytes], None], lost: Callable[[str], None]
+    ) -> Cable:
+        """A connection within the process (see hw.terminals.zvt.link.Dial). Raises LineDown while it is off."""
+        if self._off:
+            raise LineDown("the terminal is off")
+        self.hang_up()
+        cable = Cable(received, lost)
+        wire = Wire(cable.deliver, cable.unplug, serial=False)
+        cable.wire = wire
+        self._serve(wire)
+        return cable
 
     @property
     def address(self) -> str:
@@ -179,14 +194,14 @@ class VirtualTerminal:
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def _restart(self, seconds: float) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
         self._off, self.registration = True, None
         self.hang_up()
         await asyncio.sleep(seconds)
         self._off = False
-        if self._master < 0:
+        if server is not None:
             await self._listen()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Literal
 
+from hw.bus.errors import LineDown
 from hw.terminals.zvt.packet import ACK, NAK, Fault, Packet, RawFraming, SerialFraming, block, encode
 
 Shape = Literal["whole", "fragments", "merged"]
@@ -82,3 +83,48 @@ class Wire:
                 await asyncio.sleep(0)
         else:
             self._write(data)
+
+
+class Cable:
+    """Both ends of a connection within the process; implements hw.bus.line.Line for the till's end."""
+
+    def __init__(self, received: Callable[[bytes], None], lost: Callable[[str], None]) -> None:
+        self._received = received
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._cut = False
+        self.wire: Wire | None = None
+
+    def write(self, data: bytes) -> None:
+        """From the till. Raises LineDown."""
+        if self.wire is None or not self.wire.open:
+            raise LineDown("cannot send: the terminal has hung up")
+        if not self._cut:
+            self._loop.call_soon(self.wire.feed, data)
+
+    def close(self) -> None:
+        """The till hangs up, or goes without a word."""
+        if self.wire is not None:
+            self._loop.call_soon(self.wire.ended)
+        self._cut = True
+
+    def cut(self) -> None:
+        """From now on nothing arrives on either side: the till has lost power."""
+        self._cut = True
+
+    def deliver(self, data: bytes) -> None:
+        """From the terminal."""
+        self._loop.call_soon(self._arrive, data)
+
+    def unplug(self) -> None:
+        """The terminal hangs up."""
+        self._loop.call_soon(self._gone)
+
+    def _arrive(self, data: bytes) -> None:
+        if not self._cut:
+            self._received(data)
+
+    def _gone(self) -> None:
+        if not self._cut:
+            self._cut = True
+            self._lost("closed by the other side")

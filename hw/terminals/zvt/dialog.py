@@ -6,7 +6,7 @@ leads: intermediate status, result, receipts, and at last completion or abort; e
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -83,7 +83,7 @@ class Dialog:
 
     async def run(self, command: Packet) -> Heard:
         """Send the command and listen to its end. Whatever goes wrong is in what was heard."""
-        until = time.monotonic() + self._times.total_s
+        until = _now_s() + self._times.total_s
         try:
             for _ in self._link.waiting():
                 await self._link.send(Packet(YES))
@@ -122,10 +122,10 @@ class Dialog:
         """Wait for the answers to our own aborts: one that came later would pass for the answer to the next
         command. A connection on which it does not come is of no more use.
         """
-        deadline = time.monotonic() + self._times.taken_s
+        deadline = _now_s() + self._times.taken_s
         while self._owed and self._link.alive:
             try:
-                packet = await self._link.receive(timeout_s=deadline - time.monotonic())
+                packet = await self._link.receive(timeout_s=deadline - _now_s())
                 if packet.command >> 8 in (0x80, 0x84):
                     self._owed -= 1
                 else:
@@ -135,9 +135,9 @@ class Dialog:
 
     async def _taken(self, until: float) -> bool:
         """True when the terminal takes the command. What it says before that belongs to an earlier one."""
-        deadline = min(until, time.monotonic() + self._times.taken_s)
+        deadline = min(until, _now_s() + self._times.taken_s)
         for _ in range(PACKETS_MAX):
-            packet = await self._link.receive(timeout_s=deadline - time.monotonic())
+            packet = await self._link.receive(timeout_s=deadline - _now_s())
             if packet.command >> 8 == 0x84 and packet.command != 0x8400:
                 self._note(refused=packet.command & 0xFF)
                 return False
@@ -148,7 +148,7 @@ class Dialog:
 
     async def _listen(self, until: float) -> None:
         for _ in range(PACKETS_MAX):
-            rest_s = until - time.monotonic()
+            rest_s = until - _now_s()
             packet = await self._link.receive(timeout_s=min(self._silence_s, rest_s))
             if packet.command >> 8 in (0x80, 0x84):
                 self._owed -= self._owed > 0
@@ -188,3 +188,7 @@ def _same(one: Message, other: Message) -> bool:
     """A repeated result says the same of what counts."""
     keys = ("result_code", "receipt_no", "amount_minor")
     return all(one.fields.get(key) == other.fields.get(key) for key in keys)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -7,8 +7,8 @@ for since then, and never sends a money command twice. Who gets an InDoubt recon
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,7 +28,7 @@ from edge.domain.terminal import (
 )
 from edge.errors import ConfigError
 from edge.ports import Clock, PaymentTerminal
-from hw.bus.line import Baudrate, LineOptions, Parity, Port
+from hw.bus.line import Baudrate, LineOptions, Parity, Port, open_line
 from hw.terminals.zvt import answers, tlv
 from hw.terminals.zvt.dialog import ENDS, Dialog, Heard, Times
 from hw.terminals.zvt.errors import (
@@ -38,7 +38,7 @@ from hw.terminals.zvt.errors import (
     TerminalUnreachable,
     TerminalUnreconciled,
 )
-from hw.terminals.zvt.link import Link
+from hw.terminals.zvt.link import Dial, Link
 from hw.terminals.zvt.message import ABORTED, COMPLETION, STATUS, Message
 from hw.terminals.zvt.packet import Packet
 from hw.terminals.zvt.values import NO_RECEIPT, bcd, bmp
@@ -131,7 +131,10 @@ class ZvtTerminal:
     >>> await terminal.capture(231, hold_minor=5000, amount_minor=1234)
     """
 
-    def __init__(self, options: Options, *, password: bytes, times: Times | None = None) -> None:
+    def __init__(
+        self, options: Options, *, password: bytes, times: Times | None = None, dial: Dial = open_line
+    ) -> None:
+        self._dial = dial
         self._options = options
         self._password = password
         self._times = times or Times()
@@ -140,7 +143,7 @@ class ZvtTerminal:
         self._dialog: Dialog | None = None
         self._busy = False
         self._reconciled = False
-        self._heard_at_s = time.monotonic()
+        self._heard_at_s = 0.0
 
     @property
     def reconciled(self) -> bool:
@@ -252,7 +255,7 @@ class ZvtTerminal:
 
     async def _ready(self) -> None:
         """Connect and register, unless that has been done. Raises TerminalUnreachable, TerminalRefused."""
-        idle_s = time.monotonic() - self._heard_at_s
+        idle_s = _now_s() - self._heard_at_s
         if self._link is not None and self._link.alive and idle_s > IDLE_MAX_S:
             with contextlib.suppress(TerminalUnreachable):
                 await self._run(
@@ -266,7 +269,8 @@ class ZvtTerminal:
         self._link = await Link.open(
             LineOptions(
                 port=options.port, baudrate=options.baudrate, parity=options.parity, stopbits=options.stopbits
-            )
+            ),
+            dial=self._dial,
         )
         data = self._password + bytes((options.config_byte,)) + bcd(self._currency, 2)
         heard = await self._run(Packet(0x0600, data))
@@ -302,7 +306,7 @@ class ZvtTerminal:
             self._reconciled = False
         if not heard.sent:
             raise TerminalUnreachable(heard.lost or "nothing could be sent")
-        self._heard_at_s = time.monotonic()
+        self._heard_at_s = _now_s()
         return heard
 
     async def _step(self, command: Packet) -> Answer:
@@ -348,3 +352,7 @@ class ZvtTerminal:
             return b""
         inner = tlv.encode("1F62", prefix.encode()) + tlv.encode("1F63", reference.encode("ascii", "replace"))
         return bmp(0x06, tlv.encode("E9", inner))
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from hw.bus.errors import LineDown
 from hw.bus.line import Line, LineOptions, open_line
@@ -31,6 +32,14 @@ REPEATS_MAX: Final = 3
 
 #: How long a serial receiver may take to acknowledge a block (ZVT serial transport, T3).
 BLOCK_S: Final = 5.0
+
+
+class Dial(Protocol):
+    """How a connection is made: hw.bus.line.open_line, or a cable that a test holds in its hands."""
+
+    async def __call__(
+        self, options: LineOptions, *, received: Callable[[bytes], None], lost: Callable[[str], None]
+    ) -> Line: ...
 
 
 class LinkLost(TerminalError):
@@ -63,11 +72,11 @@ class Link:
         self._why: str | None = None
 
     @classmethod
-    async def open(cls, options: LineOptions, *, block_s: float = BLOCK_S) -> Link:
+    async def open(cls, options: LineOptions, *, block_s: float = BLOCK_S, dial: Dial = open_line) -> Link:
         """Raises TerminalUnreachable."""
         link = cls(serial=not options.is_tcp, block_s=block_s)
         try:
-            link._line = await open_line(options, received=link._received, lost=link._lost)
+            link._line = await dial(options, received=link._received, lost=link._lost)
         except LineDown as e:
             raise TerminalUnreachable(e.message) from e
         return link
