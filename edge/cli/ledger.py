@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from edge.cli.place import database
 from edge.errors import CallError, LedgerError, TillError
 
 if TYPE_CHECKING:
+    from edge.domain.ledger.checks import Report
     from edge.domain.ledger.envelope import Entry
 
 
@@ -47,19 +48,15 @@ def ledger() -> None:
 @command
 def verify(call: Call, export: Path | None, public_key: Path | None) -> None:
     """Check chain, signatures, holds, invoice numbers, and every total again."""
-    from edge.domain.ledger.checks import Checker
-    from edge.store.reading import Reading
-
-    checker = Checker(public_key=None if public_key is None else _public_key(public_key))
+    key = None if public_key is None else _public_key(public_key)
     if export is not None:
-        for entry in _exported(export):
-            checker.add(entry)
+        report = _verify_export(export, key)
     else:
+        from edge.store import verification
+        from edge.store.reading import Reading
+
         with Reading(database(call)) as db:
-            for entry in db.entries():
-                checker.add(entry)
-            checker.copies(db.documents())
-    report = checker.report()
+            report = verification.verify(db, public_key=key)
     call.say(report)
     if report.problems:
         raise click.exceptions.Exit(NO)
@@ -77,8 +74,11 @@ def stats(call: Call) -> None:
         f"entries {found['entries']}, sessions {found['sessions']} ({found['open_sessions']} open), "
         f"invoices {found['invoices']}, invoiced {found['invoiced_wh'] / 1000:.3f} kWh"
     )
+    pruned = found["pruned"]
     lines = [
         summary,
+        f"database {found['database_bytes']} bytes, of which {found['free_bytes']} free; waiting {found['waiting']}",
+        f"key {found['key_id'] or '-'}",
         *(
             f"{t['currency']}: {t['invoices']} invoices, {t['payable_minor']} minor units"
             for t in found["totals"]
@@ -88,6 +88,12 @@ def stats(call: Call) -> None:
             f"epoch {e['epoch']}: {e['last']} entries, {e['acknowledged']} acknowledged"
             for e in found["epochs"]
         ),
+        *(
+            []
+            if pruned is None
+            else [f"pruned {pruned['entries']} entries, up to {pruned['epoch']}/{pruned['upto']}"]
+        ),
+        *([] if found["closed"] is None else [f"sells nothing: {found['closed']}"]),
     ]
     call.say(found, "\n".join(lines))
 
@@ -97,15 +103,19 @@ def stats(call: Call) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="a file; default: standard output")
 @command
 def export(call: Call, form: str, out: Path | None) -> None:
-    """The journal as the exact bytes of its entries, one a line, or as a table for people."""
+    """The journal as the exact bytes of its entries, one a line, or as a table for people.
+
+    Of a pruned ledger the first line is its signed anchor, and the entries that it kept follow.
+    """
     from edge.store.reading import Reading
 
     with Reading(database(call)) as db:
-        lines: Iterable[bytes] = (
-            entry.raw + b"\n" if form == "ndjson" else _csv(entry) for entry in db.entries()
-        )
-        if form == "csv":
-            lines = chain((b"epoch,seq,time,type,subject,hash\n",), lines)
+        first: list[bytes] = [b"epoch,seq,time,type,subject,hash\n"]
+        if form == "ndjson":
+            anchor = db.anchor()
+            first = [] if anchor is None else [anchor.line + b"\n"]
+        rest = (entry.raw + b"\n" if form == "ndjson" else _csv(entry) for entry in db.entries())
+        lines: Iterable[bytes] = chain(first, rest)
         if out is None:
             sys.stdout.buffer.writelines(lines)
             return
@@ -127,17 +137,13 @@ def backup(call: Call, target: Path) -> None:
     The daemon may run. An earlier backup of that name is replaced once the new one is whole. Exit 1 if the
     ledger in the copy has problems; the copy stays.
     """
-    from edge.domain.ledger.checks import Checker
     from edge.store.backup import back_up
     from edge.store.reading import Reading
+    from edge.store.verification import verify as verify_all
 
     file = back_up(database(call), target)
-    checker = Checker()
     with Reading(file) as db:
-        for entry in db.entries():
-            checker.add(entry)
-        checker.copies(db.documents())
-    report = checker.report()
+        report = verify_all(db)
     answer = {"file": str(file), "bytes": file.stat().st_size, "entries": report.entries}
     verdict = "\n".join(f"problem: {p}" for p in report.problems) or "verified"
     call.say(
@@ -153,6 +159,27 @@ def _csv(entry: Entry) -> bytes:
 
     time = open_envelope(entry.raw).time.isoformat()
     return f"{entry.epoch},{entry.seq},{time},{entry.type},{entry.subject or ''},{entry.hash}\n".encode()
+
+
+def _verify_export(path: Path, public_key: str | None) -> Report:
+    """Check an export, from its anchor on where it begins with one."""
+    from edge.domain.ledger.anchor import read_anchor
+    from edge.domain.ledger.checks import Checker
+
+    checker = Checker(public_key=public_key)
+    entries = _exported(path)
+    for first in islice(entries, 1):
+        try:
+            anchor = read_anchor(first.raw)
+        except LedgerError:
+            anchor = None
+        if anchor is None:
+            checker.add(first)
+        else:
+            checker.start(anchor)
+    for entry in entries:
+        checker.add(entry)
+    return checker.report()
 
 
 def _exported(path: Path) -> Iterator[Entry]:

@@ -26,8 +26,9 @@ class KeyUnusable(StoreError):
 class LedgerKey:
     """Signs checkpoints. `key_id` is the start of the public key's SHA-256."""
 
-    def __init__(self, private: Ed25519PrivateKey) -> None:
+    def __init__(self, private: Ed25519PrivateKey, *, path: Path | None = None) -> None:
         self._private = private
+        self.path = path
         raw = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         self.public_hex = raw.hex()
         self.key_id = key_id_of(self.public_hex)
@@ -42,7 +43,43 @@ def load_or_make(path: Path) -> LedgerKey:
     try:
         return _load(path)
     except FileNotFoundError:
-        pass
+        return _make(path)
+
+
+def make_successor(path: Path) -> LedgerKey:
+    """A new key beside the one in `path`, durable; `take_over` puts it in its place. Raises KeyUnusable."""
+    return _make(_successor_of(path))
+
+
+def take_over(path: Path, key_id: str) -> LedgerKey | None:
+    """Put the successor in its predecessor's place, where there is one of this id. Raises KeyUnusable."""
+    try:
+        successor = _load(_successor_of(path))
+    except FileNotFoundError:
+        return None
+    if successor.key_id != key_id:
+        return None
+    try:
+        _successor_of(path).replace(path)
+        _settle(path.parent)
+    except OSError as e:
+        raise KeyUnusable(f"cannot put the new key into {path}: {e.strerror}") from e
+    return _load(path)
+
+
+def _successor_of(path: Path) -> Path:
+    return path.with_name(path.name + ".next")
+
+
+def _settle(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _make(path: Path) -> LedgerKey:
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     fresh = path.with_name(path.name + ".new")
     try:
@@ -54,11 +91,7 @@ def load_or_make(path: Path) -> LedgerKey:
         finally:
             os.close(handle)
         fresh.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _settle(path.parent)
     except OSError as e:
         raise KeyUnusable(f"cannot make {path}: {e.strerror}") from e
     return _load(path)
@@ -80,4 +113,4 @@ def _load(path: Path) -> LedgerKey:
         raise KeyUnusable(f"{path} is not a private key in PEM form") from e
     if not isinstance(private, Ed25519PrivateKey):
         raise KeyUnusable(f"{path} is not an Ed25519 key")
-    return LedgerKey(private)
+    return LedgerKey(private, path=path)

@@ -12,9 +12,11 @@ import msgspec
 from edge.domain.buyer import Buyer, BuyerRecord
 from edge.domain.energy import SignedValue
 from edge.domain.invoice import Invoice, Statement
+from edge.domain.ledger.anchor import SignedAnchor
 from edge.domain.ledger.envelope import Entry, open_envelope, read_fact
 from edge.domain.ledger.facts import SessionOpened, SessionSettled
 from edge.errors import CallError, LedgerError, StoreError
+from edge.store.anchors import anchor_of
 from edge.store.connection import open_reader, translated
 
 Row = dict[str, Any]
@@ -172,8 +174,13 @@ class Reading:
             for row in rows
         )
 
+    def anchor(self) -> SignedAnchor | None:
+        """What pruned entries left; None while nothing was pruned."""
+        with translated("read", self._path):
+            return anchor_of(self._db)[0]
+
     def entries(self) -> Iterator[Entry]:
-        """The whole journal, in order."""
+        """The journal as far as it is held, in order; entries from before the anchor come first."""
         with translated("read", self._path):
             for row in self._db.execute("SELECT epoch, seq, type, subject, raw, hash FROM entry ORDER BY id"):
                 yield Entry(
@@ -205,10 +212,34 @@ class Reading:
             "WHERE status NOT IN ('captured', 'reversed', 'declined', 'expired') ORDER BY rowid"
         )
         epochs = self._rows(
-            "SELECT e.epoch, COUNT(*) AS entries, MAX(e.seq) AS last, COALESCE(w.upto, 0) AS acknowledged "
-            "FROM entry e LEFT JOIN watermark w USING (epoch) GROUP BY e.epoch ORDER BY MIN(e.id)"
+            "SELECT e.epoch, COUNT(*) AS entries, MAX(MAX(e.seq), COALESCE(w.upto, 0)) AS last, "
+            "COALESCE(w.upto, 0) AS acknowledged FROM entry e LEFT JOIN watermark w USING (epoch) "
+            "GROUP BY e.epoch ORDER BY MIN(e.id)"
         )
-        return {**one, "totals": totals, "open_holds": holds, "epochs": epochs}
+        return {**one, **self._ledger(epochs), "totals": totals, "open_holds": holds, "epochs": epochs}
+
+    def _ledger(self, epochs: list[Row]) -> Row:
+        """Where the journal stands: its newest epoch, key and anchor, what waits, and the space that it takes."""
+        current = self._rows("SELECT epoch, key_id, closed FROM epoch ORDER BY ordinal DESC LIMIT 1")
+        (space,) = self._rows(
+            "SELECT page_count * page_size AS database_bytes, freelist_count * page_size AS free_bytes "
+            "FROM pragma_page_count, pragma_page_size, pragma_freelist_count"
+        )
+        anchor = self.anchor()
+        return {
+            "epoch": current[0]["epoch"] if current else None,
+            "key_id": current[0]["key_id"] if current else None,
+            "closed": current[0]["closed"] if current else None,
+            "waiting": sum(e["last"] - e["acknowledged"] for e in epochs),
+            "pruned": None
+            if anchor is None
+            else {
+                "epoch": anchor.anchor.epoch,
+                "upto": anchor.anchor.upto,
+                "entries": anchor.anchor.entries,
+            },
+            **space,
+        }
 
     def _rows(self, sql: str, values: tuple[object, ...] = ()) -> list[Row]:
         with translated("read", self._path):

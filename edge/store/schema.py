@@ -19,9 +19,25 @@ class SchemaTooNew(StoreError):
 
 def _first(db: Database) -> None:
     db.table("epoch").create(
-        {"epoch": str, "ordinal": int, "reason": str},
+        {"epoch": str, "ordinal": int, "reason": str, "key_id": str, "closed": str},
         pk="epoch",
         not_null={"ordinal", "reason"},
+    )
+    db.table("anchor").create(
+        {
+            "id": int,
+            "entry_id": int,
+            "epoch": str,
+            "upto": int,
+            "key_id": str,
+            "signature": str,
+            "data": bytes,
+        },
+        pk="id",
+        not_null={"entry_id", "epoch", "upto", "key_id", "signature", "data"},
+    )
+    db.table("acknowledged").create(
+        {"epoch": str, "day": str, "upto": int}, pk=("epoch", "day"), not_null={"upto"}
     )
     db.table("entry").create(
         {"id": int, "epoch": str, "seq": int, "type": str, "subject": str, "raw": bytes, "hash": str},

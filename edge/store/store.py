@@ -9,10 +9,10 @@ A commit that returned survives a power cut (WAL with synchronous=FULL). A secon
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import queue
-import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -23,34 +23,22 @@ import msgspec
 
 from edge.domain.instant import Instant
 from edge.domain.ledger.envelope import Entry, Head, digest, open_envelope, read_fact
-from edge.domain.ledger.facts import DeviceStopped, Fact, LedgerOpened
+from edge.domain.ledger.facts import DeviceStopped, Fact, LedgerCheckpoint, LedgerOpened, LedgerRolledBack
 from edge.domain.plan import PlanBalance
 from edge.errors import LedgerError, StoreError
 from edge.store.connection import StoreBusy, open_writer, translated
-from edge.store.keys import KeyUnusable, LedgerKey
+from edge.store.epochs import Opened, Owner, Reason, decommission, open_epoch, roll_back, succeed
+from edge.store.keys import KeyUnusable, LedgerKey, make_successor, take_over
 from edge.store.schema import migrate
 from edge.store.transaction import Tx
 
 T = TypeVar("T")
 
-#: Crockford's base 32 without the letters that people misread: eight of them make an epoch's id (40 random bits)
-_EPOCH_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_EPOCH_LENGTH = 8
+#: Entries between two signatures: whoever cuts the end off a stolen database can hide at most so many.
+CHECKPOINT_ENTRIES = 100
 
 #: Commits that may wait: each EVSE waits for its own, so a longer queue means that something runs away.
 _QUEUE_MAX = 1024
-
-
-class Owner(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose ledger it is."""
-
-    site: str
-    device: str
-
-    @property
-    def source(self) -> str:
-        """CloudEvents `source`."""
-        return f"/till/{self.site}/{self.device}"
 
 
 class LedgerForeign(LedgerError):
@@ -70,13 +58,24 @@ class Store:
     """See the module. Made by `open`; closed by `close`, which waits for what was submitted."""
 
     def __init__(
-        self, path: Path, *, key: LedgerKey, owner: Owner, prefix: str, lock: int, now: Instant
+        self,
+        path: Path,
+        *,
+        key: LedgerKey,
+        owner: Owner,
+        prefix: str,
+        lock: int,
+        now: Instant,
+        checkpoint_entries: int = CHECKPOINT_ENTRIES,
     ) -> None:
         self.path = path
         self._key = key
         self._owner = owner
         self._prefix = prefix
         self._lock = lock
+        self._signed = 0
+        self._checkpoint_entries = checkpoint_entries
+        self._epoch_closed: str | None = None
         self._connection = open_writer(path)
         try:
             with translated("migrate", path):
@@ -93,11 +92,31 @@ class Store:
         self._thread.start()
 
     @classmethod
-    def open(cls, path: Path, *, key: LedgerKey, owner: Owner, prefix: str, now: Instant) -> Store:
-        """Open or create the database for one process. Raises StoreError with what to mend."""
+    def open(
+        cls,
+        path: Path,
+        *,
+        key: LedgerKey,
+        owner: Owner,
+        prefix: str,
+        now: Instant,
+        checkpoint_entries: int = CHECKPOINT_ENTRIES,
+    ) -> Store:
+        """Open or create the database for one process; it signs at least every `checkpoint_entries` entries.
+
+        Raises StoreError with what to mend.
+        """
         lock = _lock(path)
         try:
-            return cls(path, key=key, owner=owner, prefix=prefix, lock=lock, now=now)
+            return cls(
+                path,
+                key=key,
+                owner=owner,
+                prefix=prefix,
+                lock=lock,
+                now=now,
+                checkpoint_entries=checkpoint_entries,
+            )
         except BaseException:
             os.close(lock)
             raise
@@ -106,6 +125,11 @@ class Store:
     def head(self) -> Head:
         """The chain's end as of the last commit."""
         return self._head
+
+    @property
+    def closed(self) -> str | None:
+        """Why nothing is sold in this epoch any more, as a code; None while it may be."""
+        return self._epoch_closed
 
     @property
     def key_id(self) -> str:
@@ -167,55 +191,98 @@ class Store:
                     key=self._key,
                     prefix=self._prefix,
                 )
+                tx.signed_upto, tx.closed = self._signed, self._epoch_closed
                 result = run(tx)
+                if tx.at is not None and tx.head.seq - tx.signed_upto >= self._checkpoint_entries:
+                    tx.sign(tx.at)
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
-        self._head = tx.head
+        self._head, self._signed, self._epoch_closed = tx.head, tx.signed_upto, tx.closed
+        if tx.key is not self._key:
+            self._take_over(tx.key)
         self._after_commit()
         return result
 
+    def open_epoch(self, reason: Reason, at: Instant) -> Future[Opened]:
+        """A new epoch after the current one; nothing that was committed before changes."""
+        return self.submit(lambda tx: open_epoch(tx, self._owner, reason, at))
+
+    def roll_back(self, found: LedgerRolledBack, at: Instant) -> Future[bool]:
+        """The back office knows another end of the current epoch: from here on it is `closed`."""
+        return self.submit(lambda tx: roll_back(tx, found, at))
+
+    def decommission(self, reason: str, at: Instant) -> Future[None]:
+        """The device's last word; the ledger is `closed`."""
+        return self.submit(lambda tx: decommission(tx, reason, at))
+
+    def rotate_key(self, at: Instant) -> Future[str]:
+        """A new key, named by the one in force; gives its id. A crash in between leaves one of the two in force."""
+
+        def run(tx: Tx) -> str:
+            if tx.key.path is None:
+                raise KeyUnusable("the ledger key lies in no file, so no other can take its place")
+            successor = make_successor(tx.key.path)
+            succeed(tx, successor, at)
+            return successor.key_id
+
+        return self.submit(run)
+
     def _open_ledger(self, now: Instant) -> Head:
-        row = self._connection.execute("SELECT epoch FROM epoch ORDER BY ordinal DESC LIMIT 1").fetchone()
+        row = self._connection.execute(
+            "SELECT epoch, key_id, closed FROM epoch ORDER BY ordinal DESC LIMIT 1"
+        ).fetchone()
         if row is None:
             return self._found(now)
-        (epoch,) = row
+        epoch, key_id, self._epoch_closed = row
         first = self._fact(epoch, 1)
         if isinstance(first, LedgerOpened):
             if (first.site, first.device) != (self._owner.site, self._owner.device):
                 raise LedgerForeign(f"{self.path} is the ledger of {first.site}/{first.device}")
-            if first.key_id != self._key.key_id:
-                raise KeyUnusable(f"{self.path} is signed by key {first.key_id}, not by {self._key.key_id}")
+            self._adopt(key_id or first.key_id)
         last = self._last(epoch)
         if last is None:
             raise LedgerError(f"{self.path}: epoch {epoch} has no entries")
         if digest(last.raw) != last.hash:
             raise LedgerError(f"{self.path}: entry {last.seq} of epoch {epoch} does not match its hash")
+        self._signed = self._signed_upto(epoch, last.seq)
         return Head(epoch=epoch, seq=last.seq, hash=last.hash)
 
+    def _take_over(self, successor: LedgerKey) -> None:
+        """The new key signs already; where its file cannot take the old one's place now, the next start does it."""
+        path, self._key = self._key.path, successor
+        with contextlib.suppress(KeyUnusable):
+            self._key = (path and take_over(path, successor.key_id)) or successor
+
+    def _adopt(self, key_id: str) -> None:
+        """The key that the ledger names; after a crash it may still lie beside its predecessor."""
+        if self._key.key_id == key_id:
+            return
+        successor = None if self._key.path is None else take_over(self._key.path, key_id)
+        if successor is None:
+            raise KeyUnusable(f"{self.path} is signed by key {key_id}, not by {self._key.key_id}")
+        self._key = successor
+
+    def _signed_upto(self, epoch: str, last: int) -> int:
+        row = self._connection.execute(
+            "SELECT MAX(seq) FROM entry WHERE epoch = ? AND seq > ? AND type = ?",
+            (epoch, last - self._checkpoint_entries, LedgerCheckpoint.TYPE),
+        ).fetchone()
+        return row[0] or max(0, last - self._checkpoint_entries)
+
     def _found(self, now: Instant) -> Head:
-        epoch = "".join(secrets.choice(_EPOCH_ALPHABET) for _ in range(_EPOCH_LENGTH))
         with translated("write", self.path):
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.execute(
-                "INSERT INTO epoch (epoch, ordinal, reason) VALUES (?, 1, 'provisioned')", (epoch,)
-            )
-            head = Head(epoch=epoch)
             tx = Tx(
-                self._connection, head=head, source=self._owner.source, key=self._key, prefix=self._prefix
+                self._connection,
+                head=Head(epoch=""),
+                source=self._owner.source,
+                key=self._key,
+                prefix=self._prefix,
             )
-            tx.append(
-                LedgerOpened(
-                    site=self._owner.site,
-                    device=self._owner.device,
-                    reason="provisioned",
-                    key_id=self._key.key_id,
-                    public_key=self._key.public_hex,
-                ),
-                now,
-            )
+            open_epoch(tx, self._owner, "provisioned", now)
             self._connection.execute("COMMIT")
         return tx.head
 
@@ -236,7 +303,10 @@ class Store:
 
     def stopped_cleanly(self) -> bool:
         """Whether the last thing that the journal holds is an ordered stop. Before the first commit only."""
-        return isinstance(self._fact(self._head.epoch, self._head.seq), DeviceStopped)
+        last = self._fact(self._head.epoch, self._head.seq)
+        if isinstance(last, LedgerCheckpoint):
+            last = self._fact(self._head.epoch, self._head.seq - 1)
+        return isinstance(last, DeviceStopped)
 
     def evse_states(self) -> dict[str, bytes]:
         """The state of each EVSE as of its last commit. Before the first commit only."""

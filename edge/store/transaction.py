@@ -41,25 +41,33 @@ class Tx:
         self.connection = connection
         self.head = head
         self._source = source
-        self._key = key
+        self.key = key
         self._prefix = prefix
+        #: up to where the epoch is signed, as far as this commit knows
+        self.signed_upto = 0
+        #: why nothing is sold in this epoch any more; None while it may be
+        self.closed: str | None = None
+        #: when the last entry of this commit was written
+        self.at: Instant | None = None
 
     def append(self, fact: Fact, at: Instant) -> Entry:
         """The fact as the journal's next entry, and what follows from it in the tables."""
-        entry = wrap(fact, head=self.head, at=at, source=self._source, key_id=self._key.key_id)
+        entry = wrap(fact, head=self.head, at=at, source=self._source, key_id=self.key.key_id)
         self.connection.execute(
             "INSERT INTO entry (epoch, seq, type, subject, raw, hash) VALUES (?, ?, ?, ?, ?, ?)",
             (entry.epoch, entry.seq, entry.type, entry.subject, entry.raw, entry.hash),
         )
         project(self.connection, fact, at)
         self.head = Head(epoch=entry.epoch, seq=entry.seq, hash=entry.hash)
+        self.at = at
         return entry
 
     def sign(self, at: Instant) -> None:
         """A signed checkpoint over everything before it."""
         head = self.head
         message = checkpoint_message(epoch=head.epoch, upto=head.seq, head=head.hash)
-        self.append(LedgerCheckpoint(upto=head.seq, head=head.hash, signature=self._key.sign(message)), at)
+        self.append(LedgerCheckpoint(upto=head.seq, head=head.hash, signature=self.key.sign(message)), at)
+        self.signed_upto = self.head.seq
 
     def seal(self, draft: InvoiceDraft, at: Instant, *, replaces: str | None = None) -> Invoice | None:
         """Draw the next number of the series and seal the invoice, signed (I4).

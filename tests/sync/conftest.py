@@ -66,6 +66,7 @@ class Till:
             owner=Owner(site=self.site, device=self.device),
             prefix="CT",
             now=now(),
+            checkpoint_entries=1_000_000,  # these tests count entries
         )
         return self.store
 

@@ -81,9 +81,12 @@ class SignedAnchor(msgspec.Struct, frozen=True, kw_only=True):
         """As it stands in an export, without a newline."""
         return msgspec.json.encode(
             _Line(
-                type="chargetill.ledger.anchor.v1", keyid=self.key_id, signature=self.signature, data=msgspec.Raw(self.data)
+                type="chargetill.ledger.anchor.v1",
+                keyid=self.key_id,
+                signature=self.signature,
+                data=msgspec.Raw(self.data),
             )
-        )  # fmt: skip
+        )
 
 
 _line = msgspec.json.Decoder(_Line)

@@ -71,6 +71,16 @@ class Checker:
             self._go_on()
 
     @property
+    def problems(self) -> tuple[str, ...]:
+        """What was found so far."""
+        return tuple(self._problems)
+
+    @property
+    def open_holds(self) -> tuple[str, ...]:
+        """References of holds that have not ended, as of the last entry."""
+        return self._holds.open
+
+    @property
     def series(self) -> dict[str, SeriesAnchor]:
         """Every series of numbers as of the last entry."""
         return self._rolls.series

@@ -84,6 +84,11 @@ class Holds:
             settling = isinstance(fact, facts.CaptureRequested | facts.ReversalRequested)
             session.released = session.released or settling or end is not None
 
+    @property
+    def open(self) -> tuple[str, ...]:
+        """References of holds that have not ended so far."""
+        return tuple(ref for ref, hold in self._holds.items() if not hold.ends)
+
     def report(self, sessions: Mapping[str, Story]) -> tuple[str, ...]:
         """After the last entry: the references of holds that have not ended."""
         left = []
