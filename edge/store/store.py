@@ -32,6 +32,8 @@ from edge.store.keys import KeyUnusable, LedgerKey, make_successor, take_over
 from edge.store.schema import migrate
 from edge.store.transaction import Tx
 
+__all__ = ["CHECKPOINT_ENTRIES", "LedgerForeign", "Owner", "Store", "StoreClosed", "StoreInUse"]
+
 T = TypeVar("T")
 
 #: Entries between two signatures: whoever cuts the end off a stolen database can hide at most so many.
