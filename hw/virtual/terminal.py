@@ -48,6 +48,7 @@ class VirtualTerminal:
         card_wait_s: float = 30.0,
         shape: Shape = "whole",
         lists_all: bool = True,
+        status_every_s: float = 2.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.books = Books()
@@ -56,6 +57,8 @@ class VirtualTerminal:
         self.card_wait_s = card_wait_s
         self.shape: Shape = shape
         self.lists_all = lists_all
+        #: a till that waits hears so often that the terminal still does
+        self.status_every_s = status_every_s
         self.now = now
         #: presented whenever nobody else is: for tills that are tried out by hand
         self.always: Presented | None = None

@@ -32,8 +32,6 @@ _BUSY: Final = 0x9C
 
 #: "Please wait", "insert card", "waiting for the network" (04 FF).
 _WAIT, _INSERT, _NETWORK = 0x0E, 0x0A, 0x04
-#: A till that waits hears so often that the terminal still does.
-_STATUS_EVERY_S: Final = 2.0
 #: Intermediate status is wanted, payment receipts are printed by the till (bits of the config byte).
 _WANTS_STATUS, _PRINTS = 0x08, 0x02
 _TEXT_BLOCKS: Final = b"\x06\xd3"
@@ -314,7 +312,7 @@ class Session:
         until = loop.time() + timeout_s
         try:
             while not self._aborted.is_set():
-                wait_s = max(0.0, min(until - loop.time(), _STATUS_EVERY_S))
+                wait_s = max(0.0, min(until - loop.time(), self._terminal.status_every_s))
                 finished, _ = await asyncio.wait(
                     (card, heard), timeout=wait_s, return_when=asyncio.FIRST_COMPLETED
                 )

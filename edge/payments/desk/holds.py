@@ -49,6 +49,12 @@ _TRIES: Final = 3
 #: Answers that may be asked for again after their payment has ended; a handful are under way at any time.
 _KEPT_MAX: Final = 256
 
+#: A terminal that has no answer to "what did you do last" says so in these words, until it once had one.
+_TELLS_NOTHING: Final = frozenset(("receipt_unknown", "terminal_fault"))
+
+#: An answer to that which does not come is asked for during a capture's first two tries, then no more.
+_UNHEARD_MAX: Final = 40
+
 #: What a terminal says of a hold that it does not have (any more).
 _GONE: Final = frozenset(("receipt_unknown", "already_reversed"))
 
@@ -62,7 +68,8 @@ class Holds:
         self._folios: dict[str, Folio] = {}
         self._inherited: frozenset[str] = frozenset()
         self._mark: Mark | None = None
-        self._unheard = False  # what the terminal said of its last step was lost: asking again may tell
+        self._unheard = 0
+        self._tells = False
         self.orphans: frozenset[int] = frozenset()
         self.reconciled = False
 
@@ -113,6 +120,8 @@ class Holds:
                     return InDoubt(ref=ref, why="the reservation is in doubt")
                 case Ended() as end:
                     return _answer(ref, end, amount_minor)
+                case Ending() if self._may_tell:
+                    break  # sending it again would spend the proof
                 case (Held() | Ending()) as hold:
                     try:
                         refusal = await self._end(ref, hold, amount_minor)
@@ -139,7 +148,7 @@ class Holds:
             answer = await self._terminal.last_receipt()
             last = answer if isinstance(answer, Done) else None
             self._mark = None if last is None else mark(last)
-            self._unheard = isinstance(answer, Doubt)
+            self._hear(answer)
         found = await self._terminal.open_receipts()
         folios = {payment.ref: self._known(payment) for payment in await self._journal.open("terminal")}
         findings = compare(folios, found, last, orphans=self.orphans)
@@ -321,7 +330,7 @@ class Holds:
             except HardwareError as e:
                 log.debug("terminal.unreconciled", error=e)
             else:
-                if not isinstance(self._folios[ref], Reserving | Ending) or not self._unheard:
+                if not isinstance(self._folios[ref], Reserving | Ending) or not self._may_tell:
                     return  # clear, or there is nothing more to learn
             if loop.time() >= until:
                 return
@@ -338,6 +347,17 @@ class Holds:
             stale = spent(folio)
             if stale is not None and other != ref:
                 await self._write(other, stale)
+
+    @property
+    def _may_tell(self) -> bool:
+        """True while the terminal would say what it did last if it were asked again."""
+        return 0 < self._unheard < _UNHEARD_MAX
+
+    def _hear(self, answer: Answer) -> None:
+        """Whether what the terminal says of its last step is all that it will say."""
+        self._tells = self._tells or isinstance(answer, Done)
+        final = isinstance(answer, No) and answer.reason in _TELLS_NOTHING and not self._tells
+        self._unheard = 0 if isinstance(answer, Done) or final else self._unheard + 1
 
     def _uncertain(self) -> None:
         self._mark = None
