@@ -51,11 +51,12 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
         Raises RecordMalformed when they cannot be decoded.
         """
         text = self.data.strip()
-        if self.format not in {None, "", "OCMF"}:
+        said = (self.format or "").strip().lower()  # some backends write it small
+        if said not in {"", "ocmf"}:
             return None
         compact = "".join(text.split())
         try:
-            match (self.encoding or "plain").lower():
+            match (self.encoding or "plain").strip().lower():
                 case "plain":
                     data = text.encode()
                 case "hex":
@@ -68,7 +69,7 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
                     raise RecordMalformed(f"signed data in the unknown encoding {self.encoding!r:.40}")
         except (ValueError, binascii.Error) as e:
             raise RecordMalformed(f"signed data that is no {self.encoding}") from e
-        return None if self.format is None and not data.lstrip().startswith(b"OCMF") else data
+        return None if not said and not data.lstrip().startswith(b"OCMF") else data
 
     def public_key(self) -> Key | None:
         """The key beside the data; None when there is none. Raises KeyUnreadable."""

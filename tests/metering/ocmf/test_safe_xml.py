@@ -82,6 +82,15 @@ def test_encoded_data(signer, encoding, encode):
     assert found.public_key() is None
 
 
+@pytest.mark.parametrize(
+    "attributes", ['format="ocmf" encoding="PLAIN"', 'format=" OCMF " encoding=" plain"']
+)
+def test_attributes_are_read_however_they_are_written(signer, attributes):
+    raw = signer.record().decode()
+    (found,) = safe_xml.read(file(value(f"<![CDATA[{raw}]]>", attributes=attributes)))
+    assert found.record() == raw.encode()
+
+
 def test_what_the_attributes_leave_out_is_the_usual(signer):
     raw = signer.record().decode()
     (found,) = safe_xml.read(file(value(raw, signer.der.hex(" ", 2), attributes="", key_attributes="")))
@@ -110,7 +119,11 @@ def test_data_without_a_value_around_it_is_not_forgotten(signer):
 
 
 def test_other_formats_are_told_apart():
-    for attributes, data in (('format="ALFEN"', "AP;0;3;.."), ("", "&lt;signedMeterValue/&gt;")):
+    for attributes, data in (
+        ('format="ALFEN"', "AP;0;3;.."),
+        ("", "&lt;signedMeterValue/&gt;"),
+        ('format=""', "AP;0;3;.."),
+    ):
         (found,) = safe_xml.read(file(value(data, attributes=attributes)))
         assert found.record() is None
 
