@@ -12,6 +12,7 @@ from edge.cli.call import CONFIG_DEFAULT, Call
 #: command -> module of edge.cli that holds a click command of the same name
 _COMMANDS = {
     "backoffice": "backoffice",
+    "commission": "commission",
     "config": "config",
     "demo": "demo",
     "doctor": "doctor",

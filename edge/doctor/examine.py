@@ -43,6 +43,13 @@ def examine(path: Path, *, database: Path | None = None, machine: Machine | None
     yield from _back_office(config)
 
 
+def without_devices(config: Config) -> Iterator[Finding]:
+    """What can be said while somebody else has the devices."""
+    yield from _checked(config.path)
+    yield from _computer(config, Machine(), account())
+    yield from _back_office(config)
+
+
 def _wrong(path: Path, error: ConfigError) -> Iterator[Finding]:
     for problem in error.problems:
         todo = "`chargetill provision` writes it" if not path.exists() else error.hint
