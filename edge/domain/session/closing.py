@@ -51,6 +51,7 @@ def ended(state: EvseState, event: ev.EndRead, terms: Terms) -> Step:
     value = event.value
     believed = (
         value is not None
+        and not session.state.outdated
         and event.identity == measured.identity
         and measuring.plausible(session, measured, value.energy_wh, event.at, terms)
     )

@@ -25,6 +25,7 @@ StopReason = Literal[
     "meter_silent",
     "meter_halted",
     "power_cut",  # the session could not go on after a restart
+    "restored",  # it was open in a backup that was restored
 ]
 
 Outcome = Literal["invoiced", "free", "no_plug", "declined", "no_energy", "failed"]
@@ -66,12 +67,14 @@ class Stopping(msgspec.Struct, frozen=True, tag=True):
     """The contactor is open; the end reading is being confirmed.
 
     `unwatched`: the till was off until now, so the energy counts where the last commit left the session, and
-    the time since then is not billed.
+    the time since then is not billed. `outdated`: the session comes from a backup, so that what the meter says now
+    is not its energy.
     """
 
     since: Instant
     reason: StopReason
     unwatched: bool = False
+    outdated: bool = False
 
 
 class Settling(msgspec.Struct, frozen=True, tag=True):
