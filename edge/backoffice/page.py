@@ -17,10 +17,12 @@ from urllib.parse import quote
 import msgspec
 from microdot import Microdot, Request, Response
 
+from edge.backoffice.receipts import BookReceipts
 from edge.backoffice.schema import read_books
 from edge.backoffice.stats import collect
 from edge.domain.money import from_minor
 from edge.errors import CallError, TillError
+from edge.receipts.site import Site, SiteOptions
 from edge.store.connection import translated
 from edge.sync.options import host_port
 
@@ -65,6 +67,7 @@ def application(database: Path) -> Microdot:
     app.get("/sessions")(pages.sessions)
     app.get("/invoices")(pages.invoices)
     app.get("/invoices/<site>/<device>/<number>")(pages.invoice)
+    Site(BookReceipts(database), SiteOptions()).register(app)
     app.errorhandler(TillError)(_failed)
     return app
 

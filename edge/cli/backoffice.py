@@ -173,5 +173,38 @@ def web(call: Call, listen: str, db_here: Path | None, config_here: Path | None)
         return
 
 
+@backoffice.command("receipts")
+@click.option("--listen", default="127.0.0.1:8091", show_default=True, metavar="HOST:PORT")
+@click.option("--keep-days", type=click.IntRange(1, 3660), default=90, show_default=True)
+@click.option("--behind-proxy", is_flag=True, help="a proxy stands before it and says who asks")
+@db_option
+@config_option
+@command
+def receipts(
+    call: Call,
+    listen: str,
+    keep_days: int,
+    behind_proxy: bool,
+    db_here: Path | None,
+    config_here: Path | None,
+) -> None:
+    """The drivers' receipts, each under the address of its QR code; nothing else is shown."""
+    import asyncio
+
+    from edge.backoffice.receipts import BookReceipts
+    from edge.receipts.site import Site, SiteOptions, serve
+    from edge.sync.options import host_port
+
+    site = Site(
+        BookReceipts(database(call, db_here, config_here)),
+        SiteOptions(keep_days=keep_days, proxied=behind_proxy),
+    )
+    host, port = host_port(listen)
+    try:
+        asyncio.run(serve(site, host, port, bound=lambda at, on: click.echo(f"http://{at}:{on}/r/")))
+    except KeyboardInterrupt:
+        return
+
+
 for admin in (access, device, member, tariff):
     backoffice.add_command(admin)

@@ -95,6 +95,11 @@ class Reading:
             for row in self._db.execute("SELECT document FROM invoice ORDER BY rowid"):
                 yield _invoice(bytes(row["document"]), self._path)
 
+    def documents_of(self, session_id: str) -> tuple[Invoice, ...]:
+        """The invoices and credit notes of a session, oldest first."""
+        rows = self._rows("SELECT document FROM invoice WHERE session_id = ? ORDER BY rowid", (session_id,))
+        return tuple(_invoice(bytes(row["document"]), self._path) for row in rows)
+
     def credits_of(self, number: str) -> tuple[Invoice, ...]:
         """The credit notes of an invoice, oldest first."""
         rows = self._rows("SELECT document FROM invoice WHERE corrects = ? ORDER BY rowid", (number,))

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from edge import web
 from edge.domain.view import View
-from edge.kiosk import Answer, pages, server
+from edge.kiosk import Answer, pages
 from edge.kiosk.actions import TRIES_MAX, Tries, host_name, same_origin
 from edge.kiosk.server import KioskNotServed
 
@@ -177,7 +178,7 @@ def test_the_number_of_screens_is_bounded_and_a_screen_that_goes_makes_room(
 
 
 def test_a_client_that_never_asks_is_cut_off(start_till: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(web, "PATIENCE_S", 0.05)
     till = start_till()
     with socket.create_connection(("127.0.0.1", till.port), timeout=PATIENCE_S) as line:
         line.sendall(b"GET / HT")
@@ -214,14 +215,14 @@ def test_a_page_that_fails_is_told_through_the_log_and_its_scrubber(
     status, content, _ = ask(till, "/state")
     assert status == 500
     assert b"5413330089600044" not in content
-    assert [record.message for record in caplog.records] == ["kiosk.failed"]
+    assert [record.message for record in caplog.records] == ["web.failed"]
     assert "5413330089600044" not in capfd.readouterr().err  # nothing beside the log
 
 
 def test_a_client_that_takes_nothing_loses_its_place(
     start_till: Any, swift: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(web, "PATIENCE_S", 0.2)
     till = start_till()
     with socket.socket() as line:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
