@@ -22,26 +22,28 @@ from edge.domain.identity import IdToken
 from edge.domain.instant import Instant
 from edge.domain.invoice import Place, Seller
 from edge.domain.ledger import facts
-from edge.domain.session.state import EvseState
+from edge.domain.session.state import EvseState, open_sessions
 from edge.errors import ConfigError, HardwareError, LedgerError, TillError
 from edge.kiosk import Board, KioskOptions
 from edge.kiosk import serve as serve_kiosk
+from edge.office import Office, health
 from edge.payments.account import AccountPayment, Caution
+from edge.payments.members import JoinedMembers
 from edge.ports import Evse
+from edge.runtime.commands import Premises
 from edge.runtime.controller import EvseController, Options, World
 from edge.runtime.offers import Offers, Sale
 from edge.runtime.plans import PlanBook
 from edge.runtime.recognition import Recognition, TokenKey
+from edge.runtime.settings import Settings
+from edge.runtime.shelf import OnSale, Shelf
 from edge.runtime.taps import ScreenActions, Taps
 from edge.runtime.watchdog import notify, watch
 from edge.sections import EvseSection
 from edge.store.keys import load_or_make
 from edge.store.store import Owner, Store, StoreClosed, StoreInUse
 from edge.store.transaction import Tx
-from edge.sync.contract.messages import EvseHealth, StateFields
-from edge.sync.contract.topics import peer
-from edge.sync.options import UplinkOptions
-from edge.sync.uplink import Uplink
+from edge.sync.contract.messages import StateFields
 from hw import registry
 from hw.bus.pool import BusPool
 
@@ -49,9 +51,6 @@ from hw.bus.pool import BusPool
 _OPEN_MAX_S = 3.0
 _OPEN_TRIES = 3
 _OPEN_RETRY_S = 0.2
-
-#: After the stop was asked for, the uplink may send what waits for this long.
-_DRAIN_S = 2.0
 
 
 class Till:
@@ -65,17 +64,16 @@ class Till:
         self._tariff = inventory.load_tariff(config)
         self._token_key = inventory.load_operator_key(config.members_key_file)
         self._sun_keys = inventory.load_sun_keys(config.sun_keys_file)
-        self._members = inventory.load_members(config, self._tariff.tariff.currency)
+        self._listed = inventory.load_members(config, self._tariff.tariff.currency)
+        self._members = JoinedMembers(self._listed)
         self._offered_plans = inventory.offered_plans(config, self._tariff.tariff.currency)
         self._plans = PlanBook((), {}, {})
         self._board = Board()
-        self._uplink: Uplink | None = None
+        self._office: Office | None = None
         self._controllers: list[EvseController] = []
         self._taps: list[Taps] = []
         self._refusal: str | None = None
         self._stop = asyncio.Event()
-        self._crash: Exception | None = None
-        self._uplink_ended = asyncio.Event()
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises TillError when it cannot go on; contactors are open then."""
@@ -113,12 +111,16 @@ class Till:
             documents = _documents(store, states.values())
             self._plans = PlanBook(self._offered_plans, store.plan_balances(), store.plan_statements())
             booted = facts.DeviceBooted(version=version(), clean_stop=store.stopped_cleanly())
-            self._start_uplink(store, stack)
+            shelf = self._shelf(documents)
+            self._office = office = self._make_office(store, shelf)
+            self._members = JoinedMembers(*office.members, self._listed)
             await store.tx(lambda tx: self._booted(tx, booted, now))
             self._controllers = [
-                self._controller(number, store, states.get(evse.section.id), documents)
+                self._controller(number, store, shelf, states.get(evse.section.id))
                 for number, evse in enumerate(config.evses)
             ]
+            office.open(self._controllers)
+            stack.callback(office.close)
             await self._run_all(store)
             await self._stopped(store)
 
@@ -171,13 +173,12 @@ class Till:
             actions = ScreenActions(self._controllers, self._taps)
             work.append(("kiosk", serve_kiosk(self._board, options, actions=actions)))
         work.append(("clock", self._watch_clock(store)))
-        work.append(("uplink", self._watch_uplink()))
+        if self._office is not None:
+            work.append(("office", self._office.watch()))
         work.append(("watchdog", watch(self._controllers, store)))
         return work
 
-    def _controller(
-        self, number: int, store: Store, saved: EvseState | None, documents: dict[str, str]
-    ) -> EvseController:
+    def _controller(self, number: int, store: Store, shelf: Shelf, saved: EvseState | None) -> EvseController:
         evse = self._config.evses[number]
         section = evse.section
         state = saved or EvseState(evse_id=section.id)
@@ -188,7 +189,7 @@ class Till:
             meter=meter,
             evse=self._evses[number],
             payments={"account": self._account(store)},
-            offers=self._offers(section, meter.limits.rated_power_w, documents),
+            offers=self._offers(section, meter.limits.rated_power_w, shelf),
             plans=self._plans,
             store=store,
             clock=self._clock,
@@ -224,54 +225,45 @@ class Till:
         )
         return AccountPayment(self._members, caution=caution, recent=recent)
 
-    def _offers(self, section: EvseSection, rated_power_w: int, documents: dict[str, str]) -> Offers:
+    def _offers(self, section: EvseSection, rated_power_w: int, shelf: Shelf) -> Offers:
         config = self._config
         seller, site = config.seller, config.site
         kiosk = cast("KioskOptions | None", config.kiosk)
         place = Place(evse_id=section.id, label=section.label, address=site.address, time_zone=site.time_zone)
         sale = Sale(
-            tariff=self._tariff,
             place=place,
             seller=Seller(
                 name=seller.name, address=seller.address, country=seller.country, tax_id=seller.tax_id
             ),
-            hold_minor=config.tariff.hold_minor,
-            rules=config.rules,
             rated_power_w=rated_power_w,
             evse_kind=section.kind,
             languages=kiosk.languages if kiosk is not None else ("en",),
         )
-        return Offers(
-            sale,
-            self._plans,
-            find_tariff=documents.__getitem__,
-            find_plan=documents.__getitem__,
-            refusal=self._refused,
-        )
+        return Offers(sale, shelf, self._plans, refusal=lambda: shelf.refusal(section.id) or self._refused())
 
-    def _start_uplink(self, store: Store, stack: AsyncExitStack) -> None:
-        if self._config.mqtt is None:
-            return
-        device = self._config.device
-        loop = asyncio.get_running_loop()
+    def _shelf(self, documents: dict[str, str]) -> Shelf:
+        own = OnSale(tariff=self._tariff, hold_minor=self._config.tariff.hold_minor, rules=self._config.rules)
+        return Shelf(own, documents=documents, in_use=self._in_use)
 
-        def crashed(error: Exception) -> None:
-            self._crash = error
-            loop.call_soon_threadsafe(self._uplink_ended.set)
+    def _in_use(self) -> set[str]:
+        """Hashes of the tariffs and plans that open sessions began with."""
+        sessions = [s for c in self._controllers for s in open_sessions(c.state)]
+        return {h for s in sessions for h in (s.tariff_hash, s.plan_hash) if h is not None}
 
-        self._uplink = Uplink(
-            cast("UplinkOptions", self._config.mqtt),
-            database=self._config.database,
+    def _make_office(self, store: Store, shelf: Shelf) -> Office:
+        config = self._config
+        premises = Premises(
+            shelf=shelf,
+            plans=self._plans,
             store=store,
-            peer=peer(device.site, device.name),
-            now=self._clock.now,
-            state=self._state_fields,
-            on_rolled_back=self._rolled_back,
-            on_crash=crashed,
+            clock=self._clock,
+            own=Settings(hold_minor=config.tariff.hold_minor, rules=config.rules),
+            profile=config.tariff.profile,
+            time_zone=config.site.time_zone,
+            kinds=frozenset(evse.section.kind for evse in config.evses),
+            polls_s=tuple(evse.section.poll_s for evse in config.evses),
         )
-        store.on_commit(self._uplink.wake)
-        self._uplink.start()
-        stack.callback(self._uplink.stop, timeout_s=_DRAIN_S)
+        return Office(config, premises, state=self._state_fields, on_rolled_back=self._rolled_back)
 
     def _state_fields(self) -> StateFields:
         """Health for the back office; called on the uplink's thread, reads frozen facts only."""
@@ -279,13 +271,7 @@ class Till:
             version=version(),
             boot_id=self._clock.now().boot_id,
             clock_trusted=self._clock.trusted(),
-            evses=tuple(
-                EvseHealth(
-                    evse_id=c.evse_id, kind=c.shown.kind, reason=c.shown.reason, meter_read_at=c.meter_read_at
-                )
-                for c in self._controllers
-                if c.shown is not None
-            ),
+            evses=health(self._controllers),
         )
 
     def _rolled_back(self, _found: object) -> None:
@@ -299,13 +285,7 @@ class Till:
         return self._refusal
 
     def _online(self) -> bool | None:
-        return self._uplink.status().connected if self._uplink is not None else None
-
-    async def _watch_uplink(self) -> None:
-        """What nobody expected on the uplink's thread ends the process, as it does everywhere else."""
-        await self._uplink_ended.wait()
-        assert self._crash is not None
-        raise self._crash
+        return self._office.online if self._office is not None else None
 
     async def _watch_clock(self, store: Store) -> None:
         """The moment from which the wall clock may be believed stands in the journal, once a boot."""

@@ -19,7 +19,7 @@ from edge.kiosk import KioskOptions
 from edge.payments.members import FileMembers
 from edge.ports import Clock
 from edge.runtime.clock import SystemClock
-from edge.runtime.plans import load_plans
+from edge.runtime.plans import load_plans, require_currency
 from edge.sync.options import UplinkOptions
 from hw import registry
 from hw.bus.budget import Budget, budgets
@@ -136,12 +136,7 @@ def offered_plans(config: Config, currency: str) -> tuple[FrozenPlan, ...]:
     if config.plans_file is None:
         return ()
     plans = load_plans(config.plans_file)
-    for frozen in plans:
-        tariff = frozen.plan.tariff
-        for said in (frozen.plan.currency, tariff and tariff.currency):
-            if said is not None and said != currency:
-                problem = f"{config.plans_file}: plan {frozen.plan.id} is in {said}, the tariff in {currency}"
-                raise ConfigError((problem,), hint="plans are in the currency of the tariff")
+    require_currency(plans, currency, str(config.plans_file))
     return plans
 
 

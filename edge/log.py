@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from collections import deque
 from datetime import UTC, datetime
 from typing import Final, Literal, TextIO
 
@@ -30,6 +31,9 @@ LINE_MAX: Final = 8_192
 #: A field longer than this is cut; an error's text fits.
 VALUE_MAX: Final = 1_024
 
+#: The newest lines are kept for whoever asks from afar: half a megabyte at most.
+RECENT_MAX: Final = 500
+
 #: Fields with these names, or ending in one of them after `_`, are never printed.
 SECRET_FIELDS: Final = frozenset(
     ("apdu", "cvv", "key", "pan", "password", "pin", "secret", "track", "track1", "track2", "uid")
@@ -40,6 +44,7 @@ _UNITS: Final = frozenset(("wh", "w", "ma", "mv", "s", "ms", "us", "ns", "minor"
 
 _HIDDEN: Final = "****"
 _LOGGER: Final = logging.getLogger("chargetill")
+_RECENT: Final[deque[str]] = deque(maxlen=RECENT_MAX)
 
 #: sd-daemon(3): the priority that journald takes from the start of a line.
 _PRIORITIES: Final = (("<3>", logging.ERROR), ("<4>", logging.WARNING), ("<6>", logging.INFO))
@@ -71,7 +76,7 @@ def error(name: str, /, *, error: BaseException | None = None, **fields: object)
 
 def setup(form: Format = "plain", level: Level = "info", *, stream: TextIO | None = None) -> None:
     """Send every log line of the process to `stream` (standard error) in this form, scrubbed."""
-    handler = logging.StreamHandler(stream)
+    handler = _Remembering(stream)
     handler.setFormatter(_Lines(form))
     handler.addFilter(_not_of_nfcpy)
     root = logging.getLogger()
@@ -84,6 +89,20 @@ def setup(form: Format = "plain", level: Level = "info", *, stream: TextIO | Non
     logging.captureWarnings(capture=True)
     sys.excepthook = _uncaught
     threading.excepthook = _uncaught_in_thread
+
+
+def recent() -> list[str]:
+    """The newest lines of this process, scrubbed as they were printed, oldest first. Any thread."""
+    return list(_RECENT)
+
+
+class _Remembering(logging.StreamHandler[TextIO]):
+    """Keeps what it prints for a while; a line that is a dump is cut."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        _RECENT.append(_cut(line, VALUE_MAX))
+        return line
 
 
 def _not_of_nfcpy(record: logging.LogRecord) -> bool:

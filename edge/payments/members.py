@@ -19,6 +19,7 @@ from msgspec import Meta
 from edge import strict
 from edge.domain.identity import IdToken, Member, is_random_uid, sun_token, uid_token
 from edge.errors import ConfigError
+from edge.ports import MemberList
 
 _Uid = Annotated[str, Meta(pattern=r"^([0-9A-Fa-f]{8}|[0-9A-Fa-f]{14}|[0-9A-Fa-f]{20})$")]
 
@@ -79,3 +80,15 @@ class FileMembers:
 
     def find(self, token: IdToken) -> Member | None:
         return self._by_token.get(token.value)
+
+
+class JoinedMembers:
+    """Several lists as one: the first that knows a card says what it may; whoever blocks it is heard first."""
+
+    def __init__(self, *lists: MemberList) -> None:
+        self._lists = lists
+
+    def find(self, token: IdToken) -> Member | None:
+        """Implements edge.ports.MemberList."""
+        found = [member for each in self._lists if (member := each.find(token)) is not None]
+        return next((member for member in found if member.blocked), found[0] if found else None)

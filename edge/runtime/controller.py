@@ -180,6 +180,13 @@ class EvseController:
     async def _apply(self, event: ev.Event) -> None:
         if isinstance(event, ev.ClockBecameTrusted):
             self._trusted = True  # not sooner: earlier events carry the wrong time
+        if (
+            isinstance(event, ev.CardTapped)
+            and self.state.session is None
+            and self._offers.tag.is_news(event.at)
+        ):
+            self.tell("price_changed")
+            return
         outcome = step(self.state, event, self._terms(event))
         for record in outcome.records:
             if isinstance(record, PlanBalanceChanged):
@@ -338,6 +345,7 @@ class EvseController:
 
     def _show(self) -> None:
         now = self._clock.now()
+        self._offers.tag.drawn(now)
         if self._notice is not None and now.seconds_since(self._notice[1]) > _NOTICE_S:
             self._notice = None
         self.shown = view(

@@ -15,10 +15,11 @@ from edge.domain.instant import Instant
 from edge.domain.invoice import Place, Seller
 from edge.domain.plan import FrozenPlan, PlanBalance, depends_on_clock, freeze_plan, member_tariff, plan_lines
 from edge.domain.session.state import Session
-from edge.domain.session.terms import Rules, Terms
+from edge.domain.session.terms import Terms
 from edge.domain.tariffs import EvseKind, FrozenTariff, depends_on_time, freeze, price_lines
 from edge.domain.view import PriceLine
 from edge.runtime.plans import PlanBook
+from edge.runtime.shelf import PriceTag, Shelf
 
 Lines = tuple[PriceLine, ...]
 
@@ -65,45 +66,32 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sale:
-    """What all offers of one EVSE share."""
+    """What all offers of one EVSE share, beside what is on the shelf."""
 
-    tariff: FrozenTariff
     place: Place
     seller: Seller
-    hold_minor: int
-    rules: Rules
     rated_power_w: int
     evse_kind: EvseKind
     languages: tuple[str, ...]
 
 
 class Offers:
-    """The terms of one EVSE.
-
-    `find_tariff` and `find_plan` give the documents behind hashes; `refusal` tells why nothing new may be sold,
-    as a code, or None.
-    """
+    """The terms of one EVSE. `refusal` tells why nothing new may be sold here, as a code, or None."""
 
     def __init__(
-        self,
-        sale: Sale,
-        plans: PlanBook,
-        *,
-        find_tariff: Callable[[str], str],
-        find_plan: Callable[[str], str],
-        refusal: Callable[[], str | None],
+        self, sale: Sale, shelf: Shelf, plans: PlanBook, *, refusal: Callable[[], str | None]
     ) -> None:
         self._sale = sale
+        self._shelf = shelf
+        self.tag = PriceTag(shelf)
         self._plans = plans
-        self._find_tariff = find_tariff
-        self._find_plan = find_plan
         self._refusal = refusal
         self._compiled: OrderedDict[tuple[str, str | None], Offer] = OrderedDict()
 
     def on_sale(self, member: Member | None, *, now: Instant, clock_trusted: bool) -> Terms:
         """What a tap would buy now: the tariff on sale, by the member's plan where there is one."""
         plan = None if member is None else self._plans.find(member, now.utc)
-        offer = self._offer(self._sale.tariff.hash, plan.hash if plan else None, plan)
+        offer = self._offer(self._shelf.on_sale.tariff.hash, plan.hash if plan else None, plan)
         account = member.account if member is not None else None
         refusal = "clock_untrusted" if offer.needs_time and not clock_trusted else self._refusal()
         return self._terms(offer, account, refusal, now, clock_trusted=clock_trusted)
@@ -117,7 +105,7 @@ class Offers:
     def _terms(
         self, offer: Offer, account: str | None, refusal: str | None, now: Instant, *, clock_trusted: bool
     ) -> Terms:
-        sale, plan = self._sale, offer.plan
+        sale, on_sale, plan = self._sale, self._shelf.on_sale, offer.plan
         balance = None
         if plan is not None and account is not None:
             balance = self._plans.balance(account, plan.plan.id)
@@ -127,7 +115,7 @@ class Offers:
             price=offer.price(now.utc, balance, sale.languages),
             compiled=offer.compiled,
             currency=offer.frozen.tariff.currency,
-            hold_minor=sale.hold_minor,
+            hold_minor=on_sale.hold_minor,
             seller=sale.seller,
             place=sale.place,
             clock_trusted=clock_trusted,
@@ -136,7 +124,7 @@ class Offers:
             plan=plan,
             balance=balance,
             refusal=refusal,
-            rules=sale.rules,
+            rules=on_sale.rules,
         )
 
     def _offer(self, tariff_hash: str, plan_hash: str | None, plan: FrozenPlan | None) -> Offer:
@@ -144,11 +132,11 @@ class Offers:
         if found is not None:
             self._compiled.move_to_end((tariff_hash, plan_hash))
             return found
-        tariff = self._sale.tariff
+        tariff = self._shelf.on_sale.tariff
         if tariff.hash != tariff_hash:
-            tariff = freeze(self._find_tariff(tariff_hash).encode())
+            tariff = freeze(self._shelf.find(tariff_hash).encode())
         if plan is None and plan_hash is not None:
-            plan = freeze_plan(msgspec.json.decode(self._find_plan(plan_hash)))
+            plan = freeze_plan(msgspec.json.decode(self._shelf.find(plan_hash)))
         found = Offer(tariff, place=self._sale.place, evse_kind=self._sale.evse_kind, plan=plan)
         self._compiled[tariff_hash, plan_hash] = found
         while len(self._compiled) > _COMPILED_MAX:

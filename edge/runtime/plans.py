@@ -35,6 +35,11 @@ class PlanBook:
         self._balances = dict(balances)
         self._statements = dict(statements)
 
+    def offer(self, plans: Iterable[FrozenPlan]) -> tuple[FrozenPlan, ...]:
+        """These are on offer from now on; those that were before."""
+        old, self._plans = self._plans, tuple(plans)
+        return old
+
     def find(self, member: Member, at: datetime) -> FrozenPlan | None:
         """The first plan that is the member's, or its group's, and valid at `at`."""
         for frozen in self._plans:
@@ -78,19 +83,35 @@ class PlanBook:
 def load_plans(path: Path) -> tuple[FrozenPlan, ...]:
     """The plans in a JSON file: a list of plan objects. Raises ConfigError with every mistake in it."""
     try:
-        listed = msgspec.json.decode(path.read_bytes(), type=list[dict[str, object]])
+        return read_plans(path.read_bytes(), str(path))
     except OSError as e:
         raise ConfigError((f"{path}: {e.strerror}",), hint="membership.plans names a list of plans") from e
+
+
+def read_plans(document: bytes, where: str) -> tuple[FrozenPlan, ...]:
+    """The plans in a JSON document that `where` names. Raises ConfigError with every mistake in it."""
+    try:
+        listed = msgspec.json.decode(document, type=list[dict[str, object]])
     except msgspec.DecodeError as e:
-        raise ConfigError((f"{path}: {e}",), hint="a JSON list of plans; edge/sync/README.md") from e
+        raise ConfigError((f"{where}: {e}",), hint="a JSON list of plans; edge/sync/README.md") from e
     if len(listed) > _PLANS_MAX:
-        raise ConfigError((f"{path}: {len(listed)} plans, at most {_PLANS_MAX}",))
+        raise ConfigError((f"{where}: {len(listed)} plans, at most {_PLANS_MAX}",))
     plans, problems = [], []
     for number, value in enumerate(listed):
         try:
             plans.append(freeze_plan(value))
         except CallError as e:
-            problems.append(f"{path}: plan {number + 1}: {e.message}")
+            problems.append(f"{where}: plan {number + 1}: {e.message}")
     if problems:
         raise ConfigError(tuple(problems), hint="edge/sync/README.md describes a plan")
     return tuple(plans)
+
+
+def require_currency(plans: Iterable[FrozenPlan], currency: str, where: str) -> None:
+    """Raises ConfigError for a plan in another currency than the tariff."""
+    for frozen in plans:
+        tariff = frozen.plan.tariff
+        for said in (frozen.plan.currency, tariff and tariff.currency):
+            if said is not None and said != currency:
+                problem = f"{where}: plan {frozen.plan.id} is in {said}, the tariff in {currency}"
+                raise ConfigError((problem,), hint="plans are in the currency of the tariff")

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from edge import app, inventory
+from edge import app, inventory, office
 from edge.errors import StoreError, TillError
 from edge.store.store import StoreClosed
 
@@ -93,7 +93,7 @@ def test_what_happens_on_the_uplinks_thread_ends_the_process_too(place, till, mo
             raise Unforeseen
 
     place.add('[mqtt]\nbrokers = ["127.0.0.1:9"]\n')
-    monkeypatch.setattr(app, "Uplink", Uplink)
+    monkeypatch.setattr(office, "Uplink", Uplink)
     monkeypatch.setattr(till, "_config", inventory.load(place.config))
     monkeypatch.setattr(till, "_online", lambda: None)
     with pytest.raises(ExceptionGroup) as found:

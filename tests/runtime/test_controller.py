@@ -15,7 +15,7 @@ from edge.domain.identity import Member, uid_token
 from edge.domain.invoice import Place, Seller
 from edge.domain.payment import Authorized, Captured, Reversed
 from edge.domain.session import events as ev
-from edge.domain.session.state import Charging, EvseState
+from edge.domain.session.state import Charging, EvseState, open_sessions
 from edge.domain.session.terms import Rules
 from edge.domain.tariffs import freeze
 from edge.errors import HardwareError, StoreError
@@ -24,6 +24,7 @@ from edge.ports import EvseStatus
 from edge.runtime.controller import EvseController, Options, World
 from edge.runtime.offers import Offers, Sale
 from edge.runtime.plans import PlanBook
+from edge.runtime.shelf import OnSale, Shelf
 from edge.store.keys import load_or_make
 from edge.store.store import Owner, Store
 from hw.virtual.clock import VirtualClock
@@ -155,20 +156,22 @@ class Rig:
             "last_updated": "2026-01-01T00:00:00Z",
         }).encode())  # fmt: skip
         sale = Sale(
-            tariff=tariff, place=PLACE, seller=Seller(name="S", address="A", country="DE", tax_id="T"),
-            hold_minor=5000, rules=Rules(), rated_power_w=22_000, evse_kind="AC", languages=("en",),
+            place=PLACE, seller=Seller(name="S", address="A", country="DE", tax_id="T"),
+            rated_power_w=22_000, evse_kind="AC", languages=("en",),
         )  # fmt: skip
         plans = PlanBook((), {}, {})
-        find = {tariff.hash: tariff.document}
-        offers = Offers(
-            sale, plans, find_tariff=find.__getitem__, find_plan=find.__getitem__, refusal=lambda: None
-        )
+        on_sale = OnSale(tariff=tariff, hold_minor=5000, rules=Rules())
+        self.shelf = Shelf(on_sale, documents={}, in_use=self._in_use)
+        offers = Offers(sale, self.shelf, plans, refusal=lambda: self.shelf.refusal("E"))
         world = World(
             meter=self.meter, evse=self.evse, payments={"account": self.desk}, offers=offers, plans=plans,
             store=self.store, clock=self.clock, display=self.screen, online=lambda: None,
         )  # fmt: skip
         options = Options(evse_id="E", label="1", max_current_a=16, poll_s=1.0, evse_stale_s=5)
         self.controller = EvseController(options, world, state=EvseState(evse_id="E"))
+
+    def _in_use(self):
+        return {session.tariff_hash for session in open_sessions(self.controller.state)}
 
     async def until(self, true, what):
         ends = asyncio.get_running_loop().time() + PATIENCE_S

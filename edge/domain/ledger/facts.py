@@ -127,6 +127,19 @@ class ClockTrusted(Fact, frozen=True, kw_only=True):
     source: str
 
 
+class EvseBlocked(Fact, frozen=True, kw_only=True):
+    """The operator sells nothing on this EVSE from here on."""
+
+    TYPE: ClassVar[str] = "chargetill.evse.blocked.v1"
+    evse_id: str
+    reason: str
+
+
+class EvseUnblocked(Fact, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "chargetill.evse.unblocked.v1"
+    evse_id: str
+
+
 class TariffFrozen(Fact, frozen=True, kw_only=True):
     """The document behind a tariff hash, once, before the first session that is priced with it."""
 
@@ -448,6 +461,8 @@ _ALL: tuple[type[Fact], ...] = (
     DeviceDecommissioned,
     DeviceStopped,
     ClockTrusted,
+    EvseBlocked,
+    EvseUnblocked,
     TariffFrozen,
     PlanFrozen,
     PlanBalanceChanged,

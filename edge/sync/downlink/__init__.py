@@ -1,6 +1,6 @@
 """What the back office orders, on its way down."""
 
 from edge.sync.downlink.lists import Lists
-from edge.sync.downlink.service import Downlink
+from edge.sync.downlink.service import SETTINGS, Downlink
 
-__all__ = ["Downlink", "Lists"]
+__all__ = ["SETTINGS", "Downlink", "Lists"]
