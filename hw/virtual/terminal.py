@@ -63,6 +63,8 @@ class VirtualTerminal:
         #: presented whenever nobody else is: for tills that are tried out by hand
         self.always: Presented | None = None
         self.registration: Registration | None = None
+        #: what a till has put on the display last
+        self.display: tuple[str, ...] = ()
         self.connections = 0
         self._wanted = asyncio.Event()
         self._cards: deque[Presented] = deque(maxlen=8)

@@ -95,7 +95,11 @@ class Session:
                 await self._register(message)
             case 0x0501:
                 await self._state()
-            case 0x06B0 | 0x06E0 | 0x06D1 | 0x06D3:
+            case 0x06E0:
+                lines = message.fields.get("lines")
+                self._terminal.display = tuple(map(str, lines)) if isinstance(lines, list) else ()
+                await self._wire.send(YES)
+            case 0x06B0 | 0x06D1 | 0x06D3:
                 await self._wire.send(YES)
             case 0x06C0:
                 await self._read_card(message)
@@ -130,6 +134,9 @@ class Session:
 
     async def _read_card(self, message: Message) -> None:
         await self._wire.send(YES, more=True)
+        if self._fault is not None and self._fault.kind in ("decline", "abort"):
+            await self._tell(Packet(ABORTED, bytes((self._fault.code,))))
+            return
         timeout_s = message.number("timeout_s")
         self._card = await self._wait_for_card(10.0 if timeout_s is None else float(timeout_s))
         if self._card is None:
