@@ -14,7 +14,7 @@ from edge.emv.kernel.selection import Candidate
 from edge.emv.kernel.terminal import Purchase, Terminal, told
 from edge.emv.objects import Objects
 from edge.emv.oda.chain import Chain, pan_of
-from edge.emv.oda.files import Entry, entry_records, parse_afl, static_data
+from edge.emv.oda.files import Entry, entry_records, parse_afl, record_objects, static_data
 from edge.emv.oda.keys import CaKeys
 
 #: PAR is 29 characters (EMVCo, Payment Account Reference: BIN controller and 25 more).
@@ -87,7 +87,7 @@ def read_records(
         if answer.sw != apdu.OK:
             raise CardDataInvalid(f"record {number} of file {sfi} cannot be read ({answer.sw:04X})")
         taken.records[sfi, number] = answer.data
-        taken.objects.add_all(tlv.parse(answer.data))
+        taken.objects.add_all(record_objects(answer.data, sfi))
 
 
 def card_of(taken: Taken) -> CardRead:

@@ -9,6 +9,7 @@ import msgspec
 
 from edge.emv import tlv
 from edge.emv.errors import CardDataInvalid, NotAuthentic
+from edge.emv.objects import inside
 from edge.emv.tlv import TlvError
 
 #: Cards have about ten; each costs a driver some 20 ms of holding still.
@@ -50,6 +51,11 @@ def parse_afl(data: bytes) -> tuple[Entry, ...]:
 def entry_records(entry: Entry) -> Iterator[tuple[int, int]]:
     """File and number of each record, in the order in which they are read."""
     return ((entry.sfi, number) for number in range(entry.first, entry.last + 1))
+
+
+def record_objects(record: bytes, sfi: int) -> tuple[tlv.Tlv, ...]:
+    """What a record holds: in EMV's own files a template 70 (Book 3, 6.5.11.4). Raises CardDataInvalid, TlvError."""
+    return inside(record, "70") if sfi <= _SFI_EMV_MAX else tlv.parse(record)
 
 
 def static_data(

@@ -22,6 +22,9 @@ EXPONENTS: Final = (3, 65_537)
 #: All schemes together have fewer, test keys included.
 KEYS_MAX: Final = 1_000
 
+#: The longest exponent, with leading zeros.
+_DIGITS_MAX: Final = 8
+
 #: From which index on a scheme's keys are for tests. All other keys are, or may become, those of real cards.
 _TEST_FROM: Final = {bytes.fromhex("A000000003"): 0x50, bytes.fromhex("A000000004"): 0xE0}
 
@@ -87,7 +90,8 @@ class CaKeys:
 def load(document: bytes) -> tuple[CaKey, ...]:
     """The keys of a JSON list of {"rid", "index", "modulus", "exponent", "expires"?}. Raises CaKeysInvalid.
 
-    Bytes are in hex; an index or exponent may also be a JSON number; `expires` is a date such as 2027-12-31.
+    Bytes are in hex; an index or exponent may also be a JSON number; `expires` is a date such as 2027-12-31. A key may
+    be there twice, but not differently.
     """
     try:
         entries = msgspec.json.decode(document)
@@ -98,11 +102,11 @@ def load(document: bytes) -> tuple[CaKey, ...]:
     if len(entries) > KEYS_MAX:
         raise CaKeysInvalid(f"more than {KEYS_MAX} keys")
     keys = tuple(_key(each, f"key {number}") for number, each in enumerate(entries, start=1))
-    names = [key.name for key in keys]
-    for name in names:
-        if names.count(name) > 1:
-            raise CaKeysInvalid(f"key {name} is there twice")
-    return keys
+    known: dict[str, CaKey] = {}
+    for key in keys:
+        if known.setdefault(key.name, key) != key:
+            raise CaKeysInvalid(f"key {key.name} is there twice, and not the same")
+    return tuple(known.values())
 
 
 def _key(entry: dict[str, Any], place: str) -> CaKey:
@@ -136,13 +140,16 @@ def _number(entry: dict[str, Any], name: str, place: str) -> int:
     value = entry.get(name)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    return int.from_bytes(_hex(entry, name, place), "big")
+    try:
+        return int(value, 16) if isinstance(value, str) and len(value) <= _DIGITS_MAX else -1
+    except ValueError:
+        raise CaKeysInvalid(f"{place}: {name} must be in hex") from None
 
 
 def _date(text: object, place: str) -> date | None:
     if text is None:
         return None
     try:
-        return date.fromisoformat(str(text))
+        return date.fromisoformat(text if isinstance(text, str) else "none")
     except ValueError:
         raise CaKeysInvalid(f"{place}: expires must be a date such as 2027-12-31") from None

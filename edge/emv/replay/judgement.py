@@ -36,7 +36,7 @@ from edge.emv.oda.chain import (
     fast_dda_data,
     pan_of,
 )
-from edge.emv.oda.files import Entry, entry_records, parse_afl, static_data
+from edge.emv.oda.files import Entry, entry_records, parse_afl, record_objects, static_data
 from edge.emv.oda.keys import CaKeys, PublicKey
 from edge.emv.oda.signatures import check_combined, check_dynamic, check_static
 from edge.emv.pan import truncate
@@ -94,7 +94,7 @@ class _Case:
                 continue
             sfi, number = place
             try:
-                self.objects.add_all(tlv.parse(answer.data))
+                self.objects.add_all(record_objects(answer.data, sfi))
             except tlv.TlvError as e:
                 raise CardDataInvalid(f"record {number} of file {sfi} is not BER-TLV: {e.what}") from e
 
