@@ -10,7 +10,7 @@ import asyncio
 import signal
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
-from datetime import timedelta
+from functools import partial
 from importlib import metadata
 from typing import cast
 
@@ -18,26 +18,25 @@ import msgspec
 
 from edge import inventory, log
 from edge.config import Config
-from edge.domain.identity import IdToken
 from edge.domain.instant import Instant
 from edge.domain.invoice import Place, Seller
 from edge.domain.ledger import facts
+from edge.domain.payment import Method
 from edge.domain.session.state import EvseState, open_sessions
+from edge.entrances import BackOffice, Entrances
 from edge.errors import ConfigError, HardwareError, LedgerError, TillError
 from edge.kiosk import Board, KioskOptions
 from edge.kiosk import serve as serve_kiosk
 from edge.office import Office, health
-from edge.payments.account import AccountPayment, Caution
 from edge.payments.members import JoinedMembers
 from edge.ports import Evse
+from edge.runtime.arrivals import ScreenActions
 from edge.runtime.commands import Premises
 from edge.runtime.controller import EvseController, Options, World
 from edge.runtime.offers import Offers, Sale
 from edge.runtime.plans import PlanBook
-from edge.runtime.recognition import Recognition, TokenKey
 from edge.runtime.settings import Settings
 from edge.runtime.shelf import OnSale, Shelf
-from edge.runtime.taps import ScreenActions, Taps
 from edge.runtime.watchdog import notify, watch
 from edge.sections import EvseSection
 from edge.store.keys import load_or_make
@@ -71,7 +70,7 @@ class Till:
         self._board = Board()
         self._office: Office | None = None
         self._controllers: list[EvseController] = []
-        self._taps: list[Taps] = []
+        self._entrances: Entrances | None = None
         self._refusal: str | None = None
         self._stop = asyncio.Event()
 
@@ -114,6 +113,7 @@ class Till:
             shelf = self._shelf(documents)
             self._office = office = self._make_office(store, shelf)
             self._members = JoinedMembers(*office.members, self._listed)
+            self._entrances = self._make_entrances(store, office)
             await store.tx(lambda tx: self._booted(tx, booted, now))
             self._controllers = [
                 self._controller(number, store, shelf, states.get(evse.section.id))
@@ -156,21 +156,11 @@ class Till:
         work: list[tuple[str, Coroutine[None, None, None]]] = [
             (c.evse_id, c.run()) for c in self._controllers
         ]
-        recognition = self._recognition(store)
-        for driver in config.readers:
-            reader = registry.create_reader(driver.name, driver.options, clock=self._clock)
-            taps = Taps(
-                reader,
-                self._controllers,
-                members=self._members,
-                recognition=recognition,
-                clock=self._clock,
-            )
-            self._taps.append(taps)
-            work.append((driver.name, taps.run()))
+        assert self._entrances is not None
+        work += self._entrances.work(self._controllers)
         if config.kiosk is not None:
             options = cast("KioskOptions", config.kiosk)
-            actions = ScreenActions(self._controllers, self._taps)
+            actions = ScreenActions(self._controllers, self._entrances.arrivals)
             work.append(("kiosk", serve_kiosk(self._board, options, actions=actions)))
         work.append(("clock", self._watch_clock(store)))
         if self._office is not None:
@@ -181,6 +171,7 @@ class Till:
     def _controller(self, number: int, store: Store, shelf: Shelf, saved: EvseState | None) -> EvseController:
         evse = self._config.evses[number]
         section = evse.section
+        assert self._entrances is not None
         state = saved or EvseState(evse_id=section.id)
         meter = registry.create_meter(
             evse.meter.name, evse.meter.options, clock=self._clock, buses=self._buses
@@ -188,7 +179,7 @@ class Till:
         world = World(
             meter=meter,
             evse=self._evses[number],
-            payments={"account": self._account(store)},
+            payments=self._entrances.payments(section.id),
             offers=self._offers(section, meter.limits.rated_power_w, shelf),
             plans=self._plans,
             store=store,
@@ -205,26 +196,6 @@ class Till:
         )
         return EvseController(options, world, state=state)
 
-    def _recognition(self, store: Store) -> Recognition:
-        async def raise_counter(token: IdToken, counter: int) -> bool:
-            at = self._clock.now()
-            return await store.tx(lambda tx: tx.raise_sun_counter(token, counter, at))
-
-        key = TokenKey(key=self._token_key, key_id=self._config.membership.key_id)
-        return Recognition(key, sun_keys=self._sun_keys, raise_counter=raise_counter)
-
-    def _account(self, store: Store) -> AccountPayment:
-        said = self._config.membership
-
-        async def recent(token: IdToken) -> int:
-            since = self._clock.now().utc - timedelta(days=1)
-            return await store.tx(lambda tx: tx.sessions_since(token, since))
-
-        caution = Caution(
-            uid_limit_minor=said.uid_limit_minor, uid_sessions_per_day=said.uid_sessions_per_day
-        )
-        return AccountPayment(self._members, caution=caution, recent=recent)
-
     def _offers(self, section: EvseSection, rated_power_w: int, shelf: Shelf) -> Offers:
         config = self._config
         seller, site = config.seller, config.site
@@ -238,8 +209,13 @@ class Till:
             rated_power_w=rated_power_w,
             evse_kind=section.kind,
             languages=kiosk.languages if kiosk is not None else ("en",),
+            methods=partial(self._methods, section.id),
+            hold_max_minor=config.tariff.hold_max_minor,
         )
         return Offers(sale, shelf, self._plans, refusal=lambda: shelf.refusal(section.id) or self._refused())
+
+    def _methods(self, evse_id: str) -> frozenset[Method]:
+        return self._entrances.methods(evse_id) if self._entrances is not None else frozenset()
 
     def _shelf(self, documents: dict[str, str]) -> Shelf:
         own = OnSale(tariff=self._tariff, hold_minor=self._config.tariff.hold_minor, rules=self._config.rules)
@@ -249,6 +225,21 @@ class Till:
         """Hashes of the tariffs and plans that open sessions began with."""
         sessions = [s for c in self._controllers for s in open_sessions(c.state)]
         return {h for s in sessions for h in (s.tariff_hash, s.plan_hash) if h is not None}
+
+    def _make_entrances(self, store: Store, office: Office) -> Entrances:
+        back_office = None
+        if self._config.mqtt is not None:
+            back_office = BackOffice(connected=lambda: bool(office.online), upstream=office.upstream)
+        return Entrances(
+            self._config,
+            clock=self._clock,
+            store=store,
+            currency=self._tariff.tariff.currency,
+            members=self._members,
+            token_key=self._token_key,
+            sun_keys=self._sun_keys,
+            back_office=back_office,
+        )
 
     def _make_office(self, store: Store, shelf: Shelf) -> Office:
         config = self._config
@@ -280,8 +271,8 @@ class Till:
 
     def _refused(self) -> str | None:
         """Why nothing new is sold, as a code: the ledger's reason, or that no card can be read."""
-        if self._refusal is None and self._taps and all(taps.failing for taps in self._taps):
-            return "reader_failed"
+        if self._refusal is None and self._entrances is not None:
+            return self._entrances.refusal()
         return self._refusal
 
     def _online(self) -> bool | None:

@@ -13,9 +13,12 @@ _RANDOM_UID_FIRST_BYTE = 0x08
 
 
 class IdToken(msgspec.Struct, frozen=True, kw_only=True):
-    """A recognizable card or account. `value` is a keyed HMAC in hex under the operator's key `key_id`."""
+    """A recognizable card or account. `value` is a keyed HMAC in hex under the operator's key `key_id`.
 
-    kind: Literal["uid", "sun", "terminal", "remote"]
+    `anonymous` is a card that cannot be recognized: its value is drawn for one tap.
+    """
+
+    kind: Literal["uid", "sun", "terminal", "par", "card", "remote", "anonymous"]
     value: str
     key_id: str
 
@@ -54,6 +57,14 @@ def sun_token(uid: bytes, *, key: bytes, key_id: str) -> IdToken:
     """The token of a card that proved itself (SUN); never that of a card which only shows the same UID."""
     digest = hmac.new(key, b"sun:" + canonical_uid(uid).encode(), hashlib.sha256).hexdigest()
     return IdToken(kind="sun", value=digest, key_id=key_id)
+
+
+def bank_token(kind: Literal["terminal", "par", "card"], name: str, *, key: bytes, key_id: str) -> IdToken:
+    """The token of a bank card or phone by what names it: the terminal's own token, the payment account reference
+    (EMV 9F24), or the card number, which goes no further than here. Each kind is a name of its own.
+    """
+    digest = hmac.new(key, f"{kind}:{name}".encode(), hashlib.sha256).hexdigest()
+    return IdToken(kind=kind, value=digest, key_id=key_id)
 
 
 def commitment(token: IdToken, salt: bytes) -> str:

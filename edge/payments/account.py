@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import assert_never
 
 import msgspec
 
+from edge.domain import risk
 from edge.domain.identity import IdToken
 from edge.domain.payment import Authorized, Captured, Declined, Refunded, Reversed
+from edge.domain.risk import Exposed, Policy
 from edge.ports import MemberList
+
+#: What is left below this is not worth plugging in for.
+_LEAST_MINOR = 100
 
 #: How many sessions a token has opened in the last 24 hours, the one that asks included.
 Recent = Callable[[IdToken], Awaitable[int]]
@@ -24,13 +31,25 @@ class Caution(msgspec.Struct, frozen=True, kw_only=True):
     uid_sessions_per_day: int = 24
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offline:
+    """What is accepted while the back office cannot be asked. `exposed` tells what is at risk, and by one card."""
+
+    policy: Policy
+    cut_off: Callable[[], bool]
+    exposed: Callable[[IdToken], Awaitable[Exposed]]
+
+
 class AccountPayment:
     """Implements edge.ports.RefundingMethod. Nothing leaves the device: the journal itself is the booking."""
 
-    def __init__(self, members: MemberList, *, caution: Caution, recent: Recent) -> None:
+    def __init__(
+        self, members: MemberList, *, caution: Caution, recent: Recent, offline: Offline | None = None
+    ) -> None:
         self._members = members
         self._caution = caution
         self._recent = recent
+        self._offline = offline
 
     async def preauthorize(
         self, ref: str, *, amount_minor: int, currency: str, token: IdToken
@@ -49,7 +68,22 @@ class AccountPayment:
                 return Declined(ref=ref, reason="limit_reached")
             if self._caution.uid_limit_minor is not None:
                 hold_minor = min(hold_minor, self._caution.uid_limit_minor)
-        return Authorized(ref=ref, hold_minor=hold_minor)
+        offline = self._offline
+        if offline is None or not offline.cut_off():
+            return Authorized(ref=ref, hold_minor=hold_minor)
+        decision = risk.decide(
+            offline.policy,
+            await offline.exposed(token),
+            amount_minor=hold_minor,
+            least_minor=min(hold_minor, _LEAST_MINOR),
+        )
+        match decision:
+            case risk.Accepted(amount_minor=accepted_minor):
+                return Authorized(ref=ref, hold_minor=accepted_minor, deferred=True)
+            case risk.Refused(reason=reason):
+                return Declined(ref=ref, reason=reason)
+            case _:
+                assert_never(decision)
 
     async def capture(self, ref: str, *, amount_minor: int, currency: str) -> Captured:  # noqa: ARG002  (its own)
         return Captured(ref=ref, amount_minor=amount_minor)

@@ -143,6 +143,11 @@ class EvseController:
         """End the running session."""
         await self.post(ev.StopRequested(at=self._clock.now(), reason=reason))
 
+    @property
+    def sells(self) -> bool:
+        """True while a driver may start a session here."""
+        return self.state.session is None and self.shown is not None and self.shown.kind != "out_of_order"
+
     def tell(self, code: str) -> None:
         """A passing word on this EVSE's screen."""
         self._note(code, self._clock.now())

@@ -13,6 +13,7 @@ from edge.domain import pricing
 from edge.domain.identity import Member
 from edge.domain.instant import Instant
 from edge.domain.invoice import Place, Seller
+from edge.domain.payment import Method
 from edge.domain.plan import FrozenPlan, PlanBalance, depends_on_clock, freeze_plan, member_tariff, plan_lines
 from edge.domain.session.state import Session
 from edge.domain.session.terms import Terms
@@ -73,6 +74,9 @@ class Sale:
     rated_power_w: int
     evse_kind: EvseKind
     languages: tuple[str, ...]
+    methods: Callable[[], frozenset[Method]] = lambda: frozenset({"account"})
+    extending: frozenset[Method] = frozenset()
+    hold_max_minor: int = 0
 
 
 class Offers:
@@ -124,6 +128,9 @@ class Offers:
             plan=plan,
             balance=balance,
             refusal=refusal,
+            methods=sale.methods(),
+            extending=sale.extending,
+            hold_max_minor=sale.hold_max_minor,
             rules=on_sale.rules,
         )
 

@@ -9,8 +9,9 @@ import pytest
 
 from edge.domain.identity import uid_token
 from edge.ports import Tap
+from edge.runtime.arrivals import Arrivals, ScreenActions
 from edge.runtime.recognition import Recognition, TokenKey
-from edge.runtime.taps import ScreenActions, Taps
+from edge.runtime.taps import Taps
 from hw.virtual.clock import VirtualClock
 
 KEY = b"k" * 32
@@ -56,16 +57,17 @@ class Reader:
         pass
 
 
-def tapped(controllers, *uids, then=None, speed=1):
-    """Run the taps; `then(taps)` is what the driver does on the screen."""
+def tapped(controllers, *uids, then=None, speed=1, asks_upstream=False):
+    """Run the taps; `then(arrivals)` is what the driver does on the screen."""
 
     async def main():
         clock = VirtualClock(speed=speed)
         members = SimpleNamespace(find=lambda _token: None)
-        taps = Taps(Reader(*uids), controllers, members=members, recognition=plain(), clock=clock)
+        arrivals = Arrivals(controllers, members=members, clock=clock, asks_upstream=lambda: asks_upstream)
+        taps = Taps(Reader(*uids), arrivals, recognition=plain(), clock=clock)
         task = asyncio.create_task(taps.run())
         await asyncio.sleep(0.05)
-        result = await then(taps) if then else None
+        result = await then(arrivals) if then else None
         task.cancel()
         return result
 
@@ -89,10 +91,10 @@ def test_the_only_one_plugged_in_comes_before_a_question():
 def test_two_that_are_free_are_a_question_on_the_screen_and_the_answer_starts_one():
     first, second = Controller("1"), Controller("2")
 
-    async def choose(taps):
+    async def choose(arrivals):
         assert first.choosing
         assert second.choosing
-        return await ScreenActions([first, second], [taps]).choose("2")
+        return await ScreenActions([first, second], [arrivals]).choose("2")
 
     assert tapped([first, second], CARD, then=choose) == "done"
     assert [len(c.events) for c in (first, second)] == [0, 1]
@@ -103,9 +105,9 @@ def test_two_that_are_free_are_a_question_on_the_screen_and_the_answer_starts_on
 def test_a_question_that_nobody_answers_goes_away():
     first, second = Controller("1"), Controller("2")
 
-    async def wait(taps):
+    async def wait(arrivals):
         await asyncio.sleep(0.3)
-        return await taps.choose("1")
+        return await arrivals.choose("1")
 
     assert tapped([first, second], CARD, then=wait, speed=600) is False
     assert not first.choosing
@@ -117,6 +119,14 @@ def test_where_all_are_taken_a_second_driver_is_told():
     taken = [Controller("1", pilot="C", token=token), Controller("2", pilot="C", token=token)]
     tapped(taken, CARD)
     assert [c.told for c in taken] == [["busy"], ["busy"]]
+
+
+def test_a_card_that_the_list_does_not_know_is_asked_for_upstream_where_somebody_answers():
+    for asks, method in ((False, "account"), (True, "upstream")):
+        controller = Controller("1", pilot="B")
+        tapped([controller], CARD, asks_upstream=asks)
+        assert controller.events[0].method == method
+        assert controller.events[0].member is None
 
 
 def test_a_phone_s_random_number_is_nobody():

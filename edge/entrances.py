@@ -1,0 +1,186 @@
+"""Where drivers arrive and how they pay: the readers, the terminals, the account, and leave from upstream.
+
+Made from the configuration for all EVSEs of a till; part of the composition root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from edge.config import Config, TerminalConfig
+from edge.domain.identity import IdToken
+from edge.domain.payment import Method
+from edge.domain.risk import Exposed, Policy
+from edge.emv.sun import SunKeys
+from edge.payments.account import AccountPayment, Caution, Offline
+from edge.payments.desk import Options as DeskOptions
+from edge.payments.desk import TerminalDesk
+from edge.payments.upstream import UpstreamPayment
+from edge.ports import Clock, MemberList, PaymentMethod, Upstream
+from edge.runtime.arrivals import Arrivals
+from edge.runtime.controller import EvseController
+from edge.runtime.counter import Counter
+from edge.runtime.journal import StoredPayments
+from edge.runtime.recognition import Recognition, TokenKey
+from edge.runtime.taps import Taps
+from edge.store import payments
+from edge.store.store import Store
+from edge.store.transaction import Tx
+from hw import registry
+
+Work = list[tuple[str, Coroutine[None, None, None]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackOffice:
+    """What the ways to pay know of the back office: whether it can be reached, and how it is asked."""
+
+    connected: Callable[[], bool]
+    upstream: Upstream | None
+
+
+class Entrances:
+    """See the module. `attach` the controllers before `work`. Without a `back_office` the till stands alone."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock,
+        store: Store,
+        currency: str,
+        members: MemberList,
+        token_key: bytes,
+        sun_keys: SunKeys | None,
+        back_office: BackOffice | None,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._store = store
+        self._members = members
+        self._sun_keys = sun_keys
+        self._token_key = TokenKey(key=token_key, key_id=config.membership.key_id)
+        self._back_office = back_office
+        self._controllers: Sequence[EvseController] = ()
+        self._account = self._make_account()
+        self._journal = StoredPayments(store, clock)
+        self._desks = [(t, self._make_desk(t, currency)) for t in config.terminals]
+        self._entrances: list[Taps | Counter] = []
+        self.arrivals: list[Arrivals] = []
+
+    def payments(self, evse_id: str) -> Mapping[Method, PaymentMethod]:
+        """The ways to pay at an EVSE."""
+        found: dict[Method, PaymentMethod] = {"account": self._account}
+        desk = self._desk(evse_id)
+        if desk is not None:
+            found["terminal"] = desk
+        if self._back_office is not None and self._back_office.upstream is not None:
+            found["upstream"] = UpstreamPayment(
+                self._back_office.upstream, evse_id=evse_id, now=self._clock.now
+            )
+        return found
+
+    def methods(self, evse_id: str) -> frozenset[Method]:
+        """Those of them that work at the moment. A session that upstream has granted needs no connection."""
+        found: set[Method] = {"account", "upstream"}
+        desk = self._desk(evse_id)
+        if desk is not None and desk.reason in (None, "terminal_busy"):
+            found.add("terminal")
+        return frozenset(found)
+
+    def refusal(self) -> str | None:
+        """Why nobody can start a session, as a code, or None: every reader and terminal is out of order."""
+        if not self._entrances or not all(entrance.failing for entrance in self._entrances):
+            return None
+        return "reader_failed" if self._config.readers else "terminal_failed"
+
+    def work(self, controllers: Sequence[EvseController]) -> Work:
+        """What each of them does, until cancelled."""
+        self._controllers = controllers
+        work: Work = []
+        recognition = Recognition(self._token_key, sun_keys=self._sun_keys, raise_counter=self._raise_counter)
+        for driver in self._config.readers:
+            reader = registry.create_reader(driver.name, driver.options, clock=self._clock)
+            taps = Taps(reader, self._arrivals(controllers), recognition=recognition, clock=self._clock)
+            self._entrances.append(taps)
+            work.append((driver.name, taps.run()))
+        for terminal, desk in self._desks:
+            served = [c for c in controllers if _serves(terminal, c.evse_id)]
+            counter = Counter(desk, self._arrivals(served), token_key=self._token_key, clock=self._clock)
+            self._entrances.append(counter)
+            work += [(f"{terminal.driver.name} desk", desk.run()), (terminal.driver.name, counter.run())]
+        return work
+
+    def _arrivals(self, controllers: Sequence[EvseController]) -> Arrivals:
+        arrivals = Arrivals(
+            controllers, members=self._members, clock=self._clock, asks_upstream=self._asks_upstream
+        )
+        self.arrivals.append(arrivals)
+        return arrivals
+
+    def _asks_upstream(self) -> bool:
+        office = self._back_office
+        return office is not None and office.upstream is not None and office.connected()
+
+    def _desk(self, evse_id: str) -> TerminalDesk | None:
+        return next((desk for terminal, desk in self._desks if _serves(terminal, evse_id)), None)
+
+    def _make_desk(self, terminal: TerminalConfig, currency: str) -> TerminalDesk:
+        driver, section = terminal.driver, terminal.section
+        return TerminalDesk(
+            registry.create_terminal(driver.name, driver.options, clock=self._clock),
+            self._journal,
+            currency=currency,
+            clock=self._clock,
+            wanted=lambda: any(c.sells for c in self._controllers if _serves(terminal, c.evse_id)),
+            options=DeskOptions(end_of_day_h=section.end_of_day_h or None, drain_h=section.drain_h),
+        )
+
+    def _make_account(self) -> AccountPayment:
+        said, risk = self._config.membership, self._config.risk
+        offline = None
+        if self._back_office is not None:
+            office = self._back_office
+            policy = Policy(
+                session_minor=risk.session_minor,
+                card_minor_per_day=risk.card_minor_per_day,
+                day_minor=risk.day_minor,
+                device_minor=risk.device_minor,
+                list_age_max_h=risk.list_age_max_h,
+            )
+            offline = Offline(policy=policy, cut_off=lambda: not office.connected(), exposed=self._exposed)
+        caution = Caution(
+            uid_limit_minor=said.uid_limit_minor, uid_sessions_per_day=said.uid_sessions_per_day
+        )
+        return AccountPayment(self._members, caution=caution, recent=self._recent, offline=offline)
+
+    async def _recent(self, token: IdToken) -> int:
+        since = self._clock.now().utc - timedelta(days=1)
+        return await self._store.tx(lambda tx: tx.sessions_since(token, since))
+
+    async def _exposed(self, token: IdToken) -> Exposed:
+        """What is at risk. The list is as old as the last word from the back office: it would have changed it."""
+        now = self._clock.now().utc
+
+        def asked(tx: Tx) -> tuple[payments.Exposure, datetime | None]:
+            since = now - timedelta(days=1)
+            found = payments.exposure(tx.connection, since=since, token=token)
+            return found, payments.last_heard(tx.connection)
+
+        found, heard = await self._store.tx(asked)
+        return Exposed(
+            device_minor=found.device_minor,
+            day_minor=found.day_minor,
+            card_minor=found.card_minor,
+            list_age_s=None if heard is None else max(0, int((now - heard).total_seconds())),
+        )
+
+    async def _raise_counter(self, token: IdToken, counter: int) -> bool:
+        at = self._clock.now()
+        return await self._store.tx(lambda tx: tx.raise_sun_counter(token, counter, at))
+
+
+def _serves(terminal: TerminalConfig, evse_id: str) -> bool:
+    return not terminal.section.evses or evse_id in terminal.section.evses
