@@ -19,6 +19,7 @@ from edge.errors import CallError, HardwareError, TillError
 from edge.ports import Meter
 
 if TYPE_CHECKING:
+    from hw.bus.errors import BadReply
     from hw.bus.line import LineOptions
 
 COUNT_MAX = 1_000_000
@@ -28,7 +29,16 @@ BAUDRATES = (9600, 19200, 38400, 115200)
 PARITIES = ("N", "E")
 SUNSPEC = "sunspec"  # a meter that describes itself needs no profile
 RATED_POWER_MAX_W = 1_000_000  # nothing is billed from here
+SCAN_TIMEOUT_MAX_S = 60
 IDENTITY_ATTEMPTS = 2  # a meter that does not tell costs two time-outs, not one per poll
+
+
+class NothingFound(TillError):
+    """A scan that found no unit: the answer is "no"."""
+
+    code = "meter.nothing_found"
+    hint = "check A/B wires, termination and power; try more `--units`, `--baudrate` or `--parity`"
+    exit_code = NO
 
 
 class _WallClock:
@@ -196,13 +206,17 @@ def _decimals(thousandths: tuple[int, ...] | None) -> list[msgspec.Raw] | None:
 @click.option("--timeout", type=float, default=0.2, show_default=True, help="seconds to wait for each unit")
 @command
 def scan(call: Call, /, **given: object) -> None:
-    """Find what answers on a line, and name the profiles that fit: a line of JSON per unit."""
+    """Find what answers on a line, and name the profiles that fit: a line per unit."""
     from hw.bus.line import LineOptions
 
     rates, parities, timeout_s = given["baudrate"] or BAUDRATES, given["parity"] or PARITIES, given["timeout"]
     assert isinstance(rates, tuple)
     assert isinstance(parities, tuple)
     assert isinstance(timeout_s, float)
+    if not 0 < timeout_s <= SCAN_TIMEOUT_MAX_S:  # nor is it NaN
+        raise CallError(
+            f"a time-out of {timeout_s} s", hint=f"give more than 0 and at most {SCAN_TIMEOUT_MAX_S} seconds"
+        )
     raw = [
         {"port": given["port"], "baudrate": rate, "parity": parity.upper()}
         for rate in rates
@@ -214,20 +228,28 @@ def scan(call: Call, /, **given: object) -> None:
         raise _wrong(e, "scan") from e
     if lines[0].is_tcp:
         del lines[1:]
-    found = asyncio.run(_scan(call, lines, _units(str(given["units"])), timeout_s))
-    sys.exit(0 if found else NO)
+    asyncio.run(_scan(call, lines, _units(str(given["units"])), timeout_s))
 
 
-async def _scan(call: Call, lines: list[LineOptions], units: list[int], timeout_s: float) -> int:
+async def _scan(call: Call, lines: list[LineOptions], units: list[int], timeout_s: float) -> None:
+    """Raises NothingFound, LineDown."""
     from hw.meters.scan import scan as search
 
     found = 0
-    async for unit in search(lines, units, timeout_s=timeout_s, clock=_WallClock()):
+    garbled: list[BadReply] = []
+    async for unit in search(
+        lines, units, timeout_s=timeout_s, clock=_WallClock(), on_garbled=garbled.append
+    ):
         found += 1
         line = "" if unit.baudrate is None else f", {unit.baudrate} Bd 8{unit.parity}1"
         likely = ", ".join(unit.profiles) or "no profile fits"
         call.say(unit, f"unit {unit.unit}{line}: {likely}")
-    return found
+    if not found and garbled:
+        raise NothingFound(
+            f"something answers, but not as a meter: {garbled[0].message}", hint=garbled[0].hint
+        )
+    if not found:
+        raise NothingFound(f"{lines[0].port}: no unit answers")
 
 
 def _units(text: str) -> list[int]:
@@ -248,4 +270,5 @@ def _wrong(error: msgspec.ValidationError, name: str) -> CallError:
     text = str(error)
     if "matching regex" in text:
         text = "the port is neither a serial device such as /dev/meter0 nor tcp://host:port"
-    return CallError(text.replace("`$.", "`--"), hint=f"`chargetill meter {name} --help` shows the options")
+    text = text.replace("`$.", "`--").replace("--timeout_s`", "--timeout`")
+    return CallError(text, hint=f"`chargetill meter {name} --help` shows the options")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
@@ -38,14 +38,22 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def scan(
-    lines: Sequence[LineOptions], units: Sequence[int], *, timeout_s: float, clock: Clock
+    lines: Sequence[LineOptions],
+    units: Sequence[int],
+    *,
+    timeout_s: float,
+    clock: Clock,
+    on_garbled: Callable[[BadReply], None] | None = None,
 ) -> AsyncIterator[Found]:
-    """Try every unit under every setting of the line. Raises LineDown when the line is not there."""
+    """Try every unit under every setting of the line. Raises LineDown when the line is not there.
+
+    `on_garbled` is told of each unit for which bytes came that are no reply; at a wrong baud rate that is usual.
+    """
     for options in lines:
         bus = Bus(options, now=clock.now, timing=_HASTY, gap_s=0.0 if options.is_tcp else 0.02)
         try:
             for unit in units:
-                if await _answers(bus, unit, timeout_s):
+                if await _answers(bus, unit, timeout_s, on_garbled):
                     yield Found(
                         port=options.port,
                         unit=unit,
@@ -57,12 +65,18 @@ async def scan(
             await bus.close()
 
 
-async def _answers(bus: Bus[Instant], unit: int, timeout_s: float) -> bool:
+async def _answers(
+    bus: Bus[Instant], unit: int, timeout_s: float, on_garbled: Callable[[BadReply], None] | None
+) -> bool:
     try:
         await bus.read(unit, _PROBE, timeout_s=timeout_s, attempts=1)
     except Refused:
         return True
-    except (NoAnswer, BadReply, LineUnsettled):
+    except BadReply as e:
+        if on_garbled is not None:
+            on_garbled(e)
+        return False
+    except (NoAnswer, LineUnsettled):
         return False
     return True
 

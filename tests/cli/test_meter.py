@@ -124,12 +124,45 @@ def test_scan_finds_the_unit_and_names_its_profile_first(capsys, transport):
     with World(transport) as world:
         where = ("meter", "scan", "--port", world.server.address, "--units", "1-2", "--json")
         code, lines, _ = call(capsys, *where, "--baudrate", "9600", "--parity", "N", "--timeout", "0.1")
-        none, _, _ = call(capsys, *where[:-2], "7", "--baudrate", "9600", "--parity", "E", "--timeout", "0.1")
+        none = call(capsys, *where[:-2], "7", "--baudrate", "9600", "--parity", "E", "--timeout", "0.1")
     assert code == 0
     (found,) = map(json.loads, lines)
     assert found["unit"] == 1
     assert found["profiles"][0] == "eastron_sdm630"
-    assert none == 1
+    assert none[:2] == (1, [])
+    assert none[2].startswith(f"meter.nothing_found: {world.server.address}: no unit answers (")
+
+
+class Garbling:
+    """A server for something else than Modbus."""
+
+    async def start(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.address = f"tcp://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def _serve(self, reader, writer):
+        while await reader.read(100):
+            writer.write(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async def stop(self):
+        self._server.close()
+
+
+def test_scan_says_when_what_answers_is_no_meter(capsys):
+    with World(lambda _: Garbling()) as world:
+        where = ("meter", "scan", "--port", world.server.address, "--units", "1-2", "--timeout", "0.1")
+        code, lines, err = call(capsys, *where)
+        as_json = call(capsys, *where, "--json")
+    assert (code, lines) == (1, [])
+    assert err.startswith("meter.nothing_found: something answers, but not as a meter: ")
+    assert set(json.loads(as_json[2])["error"]) == {"code", "message", "hint"}
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "x"])
+def test_scan_refuses_what_is_no_timeout(capsys, seconds):
+    code, lines, err = call(capsys, "meter", "scan", "--port", "/dev/meter0", "--timeout", seconds)
+    assert (code, lines, len(err.splitlines())) == (2, [], 1)
 
 
 @pytest.mark.parametrize("units", ["0-3", "1-248", "x", "3-1"])
