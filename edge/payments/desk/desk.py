@@ -164,7 +164,7 @@ class TerminalDesk:
             partial(self._reserve, ref, amount_minor),
             broken=_broken(ref),
             within_s=_RESERVE_WAIT_S,
-            late=Declined(ref=ref, reason="terminal_busy"),
+            late=self._withdrawn(ref, "terminal_busy"),
         )
         self._cards.go_on()
         return answer
@@ -182,7 +182,7 @@ class TerminalDesk:
     async def reverse(self, ref: str) -> Reversed | Declined | InDoubt:
         """Also while the reservation is being asked for: that is called off first."""
         reservation = f"reserve {ref}"
-        self._queue.withdraw(reservation, Declined(ref=ref, reason="cancelled"))
+        self._queue.withdraw(reservation, self._withdrawn(ref, "cancelled"))
         running = self._queue.running
         if running is not None and running.name == reservation:
             await self._terminal.abort()
@@ -251,6 +251,12 @@ class TerminalDesk:
         if self.draining and not self._holds.asked(ref):
             return Declined(ref=ref, reason="terminal_busy")
         return await self._holds.reserve(ref, amount_minor)
+
+    def _withdrawn(self, ref: str, reason: Reason) -> Declined | InDoubt:
+        """The answer to a reservation that is not begun: a no, unless an earlier run has sent it."""
+        if self._holds.asked(ref):
+            return InDoubt(ref=ref, why="it was asked for before, and has not been looked for yet")
+        return Declined(ref=ref, reason=reason)
 
     async def _rest(self) -> None:
         """What is to be done while no money waits; the most pressing first, one thing at a time."""

@@ -137,12 +137,18 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare(
-    folios: Mapping[str, Folio], found: OpenReceipts, last: Done | None, *, orphans: Iterable[int]
+    folios: Mapping[str, Folio],
+    found: OpenReceipts,
+    last: Done | None,
+    *,
+    orphans: Iterable[int],
+    assume: bool = True,
 ) -> Findings:
     """Every folio in doubt against the terminal's open receipts and its last step.
 
-    `last` is None where the terminal does not tell it. A folio of which nothing is proven is not among the findings.
-    `orphans` are those known before; where the list is not complete they are believed to be still there.
+    `last` is None where the terminal does not tell it; with `assume` a hold that is gone was then ended by the command
+    that is in doubt. A folio of which nothing is known is not among the findings. `orphans` are those known before;
+    where the list is not complete they are believed to be still there.
     """
     listed = frozenset(found.numbers)
     clear: dict[str, Folio] = {}
@@ -157,6 +163,8 @@ def compare(
                 verdict = _noted(folio, found, last)
             case Ending():
                 verdict = _ending(folio, found, last)
+                if isinstance(verdict, Ended) and verdict.assumed and not assume:
+                    verdict = None
             case _:
                 pass
         if verdict is not None:
@@ -210,11 +218,12 @@ def _noted(folio: Reserving, found: OpenReceipts, last: Done | None) -> Folio | 
 
 
 def _held(folio: Reserving, number: int, last: Done | None) -> Held:
-    """The hold, with the amount that the terminal says last; with none where it only ever named another one."""
-    if last is not None and last.receipt_no == number and last.amount_minor is not None:
-        return Held(receipt_no=number, hold_minor=last.amount_minor)
-    sure = folio.said_minor in (None, folio.requested_minor)
-    return Held(receipt_no=number, hold_minor=folio.requested_minor if sure else None)
+    """The hold, with the amount that two of three name: who asked, the result, and the last step."""
+    again = last.amount_minor if last is not None and last.receipt_no == number else None
+    named = [each for each in (folio.requested_minor, folio.said_minor, again) if each is not None]
+    most = max(named, key=named.count)
+    sure = len(named) == 1 or named.count(most) > 1
+    return Held(receipt_no=number, hold_minor=most if sure else None)
 
 
 def _ending(folio: Ending, found: OpenReceipts, last: Done | None) -> Folio | None:

@@ -151,7 +151,7 @@ class Holds:
             self._hear(answer)
         found = await self._terminal.open_receipts()
         folios = {payment.ref: self._known(payment) for payment in await self._journal.open("terminal")}
-        findings = compare(folios, found, last, orphans=self.orphans)
+        findings = compare(folios, found, last, orphans=self.orphans, assume=not self._may_tell)
         for ref, folio in findings.folios.items():
             log.event("payment.reconciled", ref=ref, folio=encode(folio))
             if isinstance(folio, Ended) and folio.assumed:
