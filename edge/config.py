@@ -25,8 +25,10 @@ from edge.sections import (
     File,
     InvoiceSection,
     Lab,
+    LedgerSection,
     LogSection,
     Membership,
+    PrivacySection,
     RiskSection,
     SellerSection,
     Site,
@@ -81,6 +83,8 @@ class Config:
     sun_keys_file: Path | None
     mqtt: msgspec.Struct | None
     kiosk: msgspec.Struct | None
+    ledger: LedgerSection
+    privacy: PrivacySection
     log: LogSection
     readers: tuple[Driver, ...]
     terminals: tuple[TerminalConfig, ...]
@@ -265,6 +269,8 @@ class _Reader:
             sun_keys_file=None if file.membership.sun_keys is None else folder / file.membership.sun_keys,
             mqtt=mqtt,
             kiosk=kiosk,
+            ledger=file.ledger,
+            privacy=file.privacy,
             log=file.log,
             readers=tuple(r for r in readers if r is not None),
             terminals=tuple(t for t in terminals if t is not None),

@@ -92,6 +92,24 @@ class Membership(Table, frozen=True, kw_only=True):
     uid_sessions_per_day: Annotated[int, Meta(ge=1, le=1000)] = 24
 
 
+class LedgerSection(Table, frozen=True, kw_only=True):
+    """How long the journal and its documents are kept. Nothing goes that the back office has not acknowledged.
+
+    `keep_days` after their acknowledgement entries may be pruned, sooner where there are more than `entries_max`;
+    invoices, and what the tables know of their sessions, go after `documents_days`.
+    """
+
+    keep_days: Annotated[int, Meta(ge=1, le=3650)] = 90
+    entries_max: Annotated[int, Meta(ge=10_000, le=10_000_000)] = 200_000
+    documents_days: Annotated[int, Meta(ge=30, le=36_500)] = 3650
+
+
+class PrivacySection(Table, frozen=True, kw_only=True):
+    """After `token_days` nobody can tell any more which card a session was."""
+
+    token_days: Annotated[int, Meta(ge=1, le=3650)] = 90
+
+
 class LogSection(Table, frozen=True, kw_only=True):
     format: Literal["plain", "json", "journald"] = "plain"
 
@@ -156,6 +174,8 @@ class File(Table, frozen=True, kw_only=True):
     membership: Membership
     mqtt: dict[str, Any] | None = None
     kiosk: dict[str, Any] | None = None
+    ledger: LedgerSection = LedgerSection()
+    privacy: PrivacySection = PrivacySection()
     log: LogSection = LogSection()
     reader: tuple[dict[str, Any], ...] = ()
     terminal: Annotated[tuple[dict[str, Any], ...], Meta(max_length=8)] = ()
