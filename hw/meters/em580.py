@@ -140,7 +140,7 @@ class Em580:
         async def get() -> tuple[bytes, bytes]:
             return await self._file(), await self._key()
 
-        return await signed.fetched(get)
+        return await signed.fetched(get, signs_compact=True)
 
     async def acknowledge_signed(self) -> None:
         """The file was kept: the meter is free for the next session. Raises MeterError."""

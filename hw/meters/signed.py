@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Annotated, Literal, TypeVar
@@ -14,7 +15,7 @@ from edge.domain.instant import Instant
 from edge.errors import CallError
 from edge.metering.ocmf import keys, signature
 from edge.metering.ocmf.errors import KeyUnreadable, RecordMalformed
-from edge.metering.ocmf.record import Record, SignedRecord, parse
+from edge.metering.ocmf.record import HEADER, Record, SignedRecord, parse
 from edge.metering.signing import marked_session
 from edge.ports import Clock
 from hw.bus.budget import Load, read_characters
@@ -31,6 +32,7 @@ POLL_S = 0.1  # a signature takes a tenth of a second to some seconds
 READ_ATTEMPTS = 3
 REST_S = 1.6  # twice this is longer than a reply may be late
 FETCH_ATTEMPTS = 3  # a record that does not verify three times is not the line's fault
+_WORDS = re.compile(rb'("(?:[^"\\]|\\.)*")|[ \t\r\n]+')
 _CHUNK_MAX = 110  # below every meter's limit, with room for counts that differ
 _WRITE_MAX = 120  # Iskra takes no more in one request, the protocol 123
 _SPARE = 6  # a chunk that was lost is asked for again in other lengths
@@ -191,13 +193,23 @@ async def confirmed(command: Awaitable[None]) -> None:
         pass
 
 
-async def fetched(get: Callable[[], Awaitable[tuple[bytes, bytes]]]) -> SignedRecord:
-    """The record and key that `get` reads, read again while they do not fit each other."""
+async def fetched(
+    get: Callable[[], Awaitable[tuple[bytes, bytes]]], *, signs_compact: bool = False
+) -> SignedRecord:
+    """The record and key that `get` reads, read again while they do not fit each other.
+
+    `signs_compact`: the meter signs its JSON without white space and then gives it with some; what verifies
+    anywhere is what it signed, and so that is kept.
+    """
     attempt = 1
     while True:
         ocmf, public_key = await get()
         record = parsed(ocmf)
         verified = record is not None and _verifies(record, public_key)
+        if record is not None and not verified and signs_compact:
+            compact = parsed(_compact(record))
+            if compact is not None and _verifies(compact, public_key):
+                ocmf, record, verified = compact.raw, compact, True
         if verified or attempt == FETCH_ATTEMPTS:
             return SignedRecord(
                 ocmf=ocmf,
@@ -235,6 +247,12 @@ def until_zero(data: bytes) -> bytes:
 def offset_min(at: Instant, zone: ZoneInfo) -> int:
     """Minutes that local time is ahead of UTC."""
     return (at.utc.astimezone(zone).utcoffset() or timedelta()) // timedelta(minutes=1)
+
+
+def _compact(record: Record) -> bytes:
+    """The record without white space between the words of its payload's JSON; every text stays as it is."""
+    payload = _WORDS.sub(lambda found: found[1] or b"", record.payload)
+    return HEADER + payload + record.raw[len(HEADER) + len(record.payload) :]
 
 
 def _verifies(record: Record, public_key: bytes) -> bool:

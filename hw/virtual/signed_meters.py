@@ -120,7 +120,12 @@ _EM580_SIGNING = (
 
 
 class VirtualEm580(SigningUnit):
-    """Carlo Gavazzi EM580. A power cut ends the session; its file says so (reading `P`)."""
+    """Carlo Gavazzi EM580. A power cut ends the session; its file says so (reading `P`).
+
+    `spaced`: as firmware in the field does, it puts spaces into the file that it did not sign.
+    """
+
+    spaced = False
 
     def __init__(
         self,
@@ -204,6 +209,8 @@ class VirtualEm580(SigningUnit):
             f'"RD":[{self._begin},{end}]}}'
         )
         section = f'{{"SA":"{self._name}","SD":"{self.sign(payload).hex().upper()}"}}'
+        if self.spaced:
+            payload = payload.replace('"RV":', '"RV": ')
         self.memory[em580.SIZE] = self.store(em580.FILE, f"OCMF|{payload}|{section}\0\0".encode())
         self.state = em580.READY
 

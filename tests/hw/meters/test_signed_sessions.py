@@ -458,6 +458,28 @@ def test_a_record_garbled_on_the_line_is_read_again():
     assert fetched.verified
 
 
+def test_an_em580_that_gives_other_spaces_than_it_signed_is_kept_as_it_signed():
+    spaces = SignedSession(session_id="5e55-0001", evse_id="DE*ABC*E1", tariff_text='two  "spaces" , here ')
+
+    async def story(spaced):
+        world = World("em580")
+        world.meter.spaced = spaced
+        async with world.driver() as meter:
+            await meter.begin_signed(spaces)
+            world.deliver(11_110, 60)
+            await meter.end_signed(spaces)
+            return await meter.fetch_signed()
+
+    plain, spaced = asyncio.run(story(False)), asyncio.run(story(True))
+    assert plain.verified
+    assert spaced.verified
+    found = record.parse(spaced.ocmf)
+    assert signature.verify(found, keys.from_bytes(spaced.public_key)).status == "valid"
+    assert found.payload == record.parse(plain.ocmf).payload
+    assert found.tariff_text is not None
+    assert "two  'spaces' , here" in found.tariff_text
+
+
 def test_a_record_that_never_verifies_is_kept_and_says_so():
     async def story():
         world = World("em580")
