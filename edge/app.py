@@ -17,6 +17,7 @@ from typing import cast
 import msgspec
 
 from edge import inventory, log
+from edge.bookkeeping import Bookkeeping
 from edge.config import Config
 from edge.domain.instant import Instant
 from edge.domain.invoice import Place, Seller
@@ -71,7 +72,7 @@ class Till:
         self._office: Office | None = None
         self._controllers: list[EvseController] = []
         self._entrances: Entrances | None = None
-        self._refusal: str | None = None
+        self._books: Bookkeeping | None = None
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
@@ -111,7 +112,8 @@ class Till:
             self._plans = PlanBook(self._offered_plans, store.plan_balances(), store.plan_statements())
             booted = facts.DeviceBooted(version=version(), clean_stop=store.stopped_cleanly())
             shelf = self._shelf(documents)
-            self._office = office = self._make_office(store, shelf)
+            self._books = Bookkeeping(config, store, self._clock)
+            self._office = office = self._make_office(store, shelf, self._books)
             self._members = JoinedMembers(*office.members, self._listed)
             self._entrances = self._make_entrances(store, office)
             await store.tx(lambda tx: self._booted(tx, booted, now))
@@ -119,6 +121,7 @@ class Till:
                 self._controller(number, store, shelf, states.get(evse.section.id))
                 for number, evse in enumerate(config.evses)
             ]
+            self._books.open(self._controllers)
             office.open(self._controllers)
             stack.callback(office.close)
             await self._run_all(store)
@@ -165,6 +168,8 @@ class Till:
         work.append(("clock", self._watch_clock(store)))
         if self._office is not None:
             work.append(("office", self._office.watch()))
+        if self._books is not None:
+            work += self._books.work()
         work.append(("watchdog", watch(self._controllers, store)))
         return work
 
@@ -241,7 +246,7 @@ class Till:
             back_office=back_office,
         )
 
-    def _make_office(self, store: Store, shelf: Shelf) -> Office:
+    def _make_office(self, store: Store, shelf: Shelf, books: Bookkeeping) -> Office:
         config = self._config
         premises = Premises(
             shelf=shelf,
@@ -254,7 +259,7 @@ class Till:
             kinds=frozenset(evse.section.kind for evse in config.evses),
             polls_s=tuple(evse.section.poll_s for evse in config.evses),
         )
-        return Office(config, premises, state=self._state_fields, on_rolled_back=self._rolled_back)
+        return Office(config, premises, state=self._state_fields, on_rolled_back=books.rolled_back)
 
     def _state_fields(self) -> StateFields:
         """Health for the back office; called on the uplink's thread, reads frozen facts only."""
@@ -265,15 +270,12 @@ class Till:
             evses=health(self._controllers),
         )
 
-    def _rolled_back(self, _found: object) -> None:
-        """The back office knows more of our journal than we do: an old disk came back. Sell nothing new."""
-        self._refusal = "ledger_rolled_back"
-
     def _refused(self) -> str | None:
         """Why nothing new is sold, as a code: the ledger's reason, or that no card can be read."""
-        if self._refusal is None and self._entrances is not None:
+        reason = self._books.refusal() if self._books is not None else None
+        if reason is None and self._entrances is not None:
             return self._entrances.refusal()
-        return self._refusal
+        return reason
 
     def _online(self) -> bool | None:
         return self._office.online if self._office is not None else None
@@ -292,7 +294,7 @@ class Till:
         for controller in self._controllers:
             await controller.checkpoint()
         at = self._clock.now()
-        await store.tx(lambda tx: tx.append(facts.DeviceStopped(reason="asked"), at))
+        await store.tx(lambda tx: _last_word(tx, at))
         log.event("till.stopped")
 
     async def _open_all(self) -> None:
@@ -327,6 +329,11 @@ def _documents(store: Store, states: Iterable[EvseState]) -> dict[str, str]:
             if session.plan_hash is not None:
                 found[session.plan_hash] = store.plan(session.plan_hash)
     return found
+
+
+def _last_word(tx: Tx, at: Instant) -> None:
+    tx.append(facts.DeviceStopped(reason="asked"), at)
+    tx.sign(at)
 
 
 def version() -> str:

@@ -38,14 +38,13 @@ def back_up(database: Path, target: Path) -> Path:
     _may_replace(target, database)
     part = target.with_name(target.name + ".part")
     try:
-        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
         try:
-            _copy(database, part)
+            copy_of(database, part)
             part.replace(target)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        _settle_folder(target.parent)
+        settle_folder(target.parent)
     except (OSError, sqlite3.Error) as e:
         reason = e.strerror if isinstance(e, OSError) else e
         raise BackupFailed(f"write {target}: {reason}") from e
@@ -68,7 +67,9 @@ def _may_replace(target: Path, database: Path) -> None:
         raise BackupTarget(f"{target} exists and is no backup", hint=hint) from e
 
 
-def _copy(database: Path, part: Path) -> None:
+def copy_of(database: Path, part: Path) -> None:
+    """A copy of the database as of one moment in the file `part`: all of it on the medium, and found whole."""
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
     with (
         closing(open_reader(database)) as source,
         closing(sqlite3.connect(part, isolation_level=None)) as copy,
@@ -89,7 +90,7 @@ def _forget(file: int) -> None:
     os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _settle_folder(folder: Path) -> None:
+def settle_folder(folder: Path) -> None:
     """Make the new name durable, where the file system of the medium can do that for a folder."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

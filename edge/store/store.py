@@ -32,7 +32,7 @@ from edge.store.keys import KeyUnusable, LedgerKey, make_successor, take_over
 from edge.store.schema import migrate
 from edge.store.transaction import Tx
 
-__all__ = ["CHECKPOINT_ENTRIES", "LedgerForeign", "Owner", "Store", "StoreClosed", "StoreInUse"]
+__all__ = ["CHECKPOINT_ENTRIES", "LedgerForeign", "Owner", "Store", "StoreClosed", "StoreInUse", "take_lock"]
 
 T = TypeVar("T")
 
@@ -108,7 +108,7 @@ class Store:
 
         Raises StoreError with what to mend.
         """
-        lock = _lock(path)
+        lock = take_lock(path)
         try:
             return cls(
                 path,
@@ -159,12 +159,31 @@ class Store:
             else:
                 future.set_result(result)
 
+        self._put(job)
+        return future
+
+    def _put(self, job: Callable[[], None]) -> None:
         if self._closed:
             raise StoreClosed(f"{self.path} is closed")
         try:
             self._jobs.put_nowait(job)
         except queue.Full:
             raise StoreBusy(f"{self.path}: {_QUEUE_MAX} commits wait already") from None
+
+    def fold(self) -> Future[None]:
+        """Write the log into the database and empty it, so that what was erased is in neither."""
+        future: Future[None] = Future()
+
+        def job() -> None:
+            try:
+                with translated("fold", self.path):
+                    self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except BaseException as e:  # noqa: BLE001  (it belongs to whoever waits)
+                future.set_exception(e)
+            else:
+                future.set_result(None)
+
+        self._put(job)
         return future
 
     def close(self) -> None:
@@ -343,7 +362,7 @@ class Store:
         return {(a, p): s for a, p, s in rows}
 
 
-def _lock(path: Path) -> int:
+def take_lock(path: Path) -> int:
     """One writer a database: a lock that ends with the process, however that ends."""
     name = path.with_name(path.name + ".lock")
     try:
