@@ -87,6 +87,7 @@ class Card:
     decides: str = "ARQC"
     ctq: bytes = b"\x00\x00"
     fdda_version: int = 1
+    fdda_format: int = 0
     pdol: bytes = b""
     cdol1: bytes = b""
     cvm_list: bytes = bytes(8) + bytes.fromhex("1F03")
@@ -162,7 +163,7 @@ class Card:
             body = b"\x03\x01\xda\xc0" + b"\xbb" * room
             own["93"] = sealed(scheme.issuer, body, self.static())
         if self.kernel == 3:
-            own["9F69"] = bytes((self.fdda_version,)) + bytes.fromhex("AABBCCDD") + self.ctq + b"\0"
+            own["9F69"] = bytes((self.fdda_version,)) + bytes.fromhex("AABBCCDD") + self.ctq
         held = {
             (1, 1): self.signed_record(),
             (2, 1): self._record(keys),
@@ -179,9 +180,9 @@ class Card:
 
     # what it signs
 
-    def dynamic(self, dynamic_data: bytes, terminal_data: bytes) -> bytes:
+    def dynamic(self, dynamic_data: bytes, terminal_data: bytes, form: int = 0x05) -> bytes:
         room = len(self.scheme.icc.modulus) - 25 - len(dynamic_data)
-        body = b"\x05\x01" + bytes((len(dynamic_data),)) + dynamic_data + b"\xbb" * room
+        body = bytes((form, 0x01)) + bytes((len(dynamic_data),)) + dynamic_data + b"\xbb" * room
         return sealed(self.scheme.icc, body, terminal_data)
 
     def fast_signature(self, related: bytes) -> bytes:
@@ -189,7 +190,8 @@ class Card:
         terminal_data = told["9F37"]
         if self.fdda_version:
             terminal_data += told["9F02"] + told["5F2A"] + related
-        return self.dynamic(b"\x02" + self.counter.to_bytes(2, "big"), terminal_data)
+        form = self.fdda_format or (0x95 if self.decides == "ARQC" else 0x05)
+        return self.dynamic(b"\x02" + self.counter.to_bytes(2, "big"), terminal_data, form)
 
     @staticmethod
     def told(entries: bytes, data: bytes) -> dict[str, bytes]:

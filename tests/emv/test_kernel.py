@@ -180,6 +180,24 @@ def test_kernel_2_without_a_combined_signature_goes_online_unproven(tap, make):
     assert chip(outcome)["95"].hex() == "8000008000"
 
 
+def test_what_was_signed_for_an_online_request_is_no_proof_for_an_offline_approval(tap, make, terminal):
+    application = msgspec.structs.replace(VISA, floor_limit_minor=5_000)
+    at = msgspec.structs.replace(terminal, online_only=False, applications=(application,))
+    assert isinstance(tap(make(3, decides="TC"), at=at)[0], Approved)
+    outcome, _ = tap(make(3, decides="TC", fdda_format=0x95), at=at)
+    assert (outcome.why, outcome.detail) == ("not_genuine", "the dynamic signature has format 95, not 05")
+    assert proof(tap(make(3, fdda_format=0x05))[0]) == GENUINE[3]
+
+
+def test_kernel_2_leaves_the_magnetic_stripe_record_unread(tap, make):
+    card = make(2)
+    locator = bytes.fromhex("08010100") + card.locator[4:]
+    options = tlv.encode("77", tlv.encode("82", card.aip) + tlv.encode("94", locator))
+    card.options = lambda data, command: options
+    _, exchanges = tap(card)
+    assert [command[2:4].hex() for command, _ in exchanges if command[1] == 0xB2] == ["0114", "0214", "0314"]
+
+
 def test_fdda_version_0_signs_the_unpredictable_number_only(tap, make):
     assert proof(tap(make(3, fdda_version=0))[0]) == GENUINE[3]
     assert tap(make(3, fdda_version=2))[0].detail == "fDDA version 02 is unknown"

@@ -14,7 +14,14 @@ from edge.emv.kernel.selection import Candidate
 from edge.emv.kernel.terminal import Purchase, Terminal, told
 from edge.emv.objects import Objects
 from edge.emv.oda.chain import Chain, pan_of
-from edge.emv.oda.files import Entry, entry_records, parse_afl, record_objects, static_data
+from edge.emv.oda.files import (
+    Entry,
+    entry_records,
+    parse_afl,
+    record_objects,
+    static_data,
+    without_magnetic_stripe,
+)
 from edge.emv.oda.keys import CaKeys
 
 #: PAR is 29 characters (EMVCo, Payment Account Reference: BIN controller and 25 more).
@@ -79,7 +86,10 @@ def read_records(
     taken: Taken, *, until: Callable[[Objects], bool] = lambda _: False
 ) -> Generator[bytes, bytes, None]:
     """Reads what the file locator names, in its order, up to where `until` has enough. Raises CardDataInvalid."""
-    taken.entries = parse_afl(taken.objects.need("94"))
+    locator = taken.objects.need("94")
+    if taken.chosen.application.kernel == 2:
+        locator = without_magnetic_stripe(locator)
+    taken.entries = parse_afl(locator)
     for sfi, number in (place for entry in taken.entries for place in entry_records(entry)):
         if until(taken.objects):
             return

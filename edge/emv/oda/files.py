@@ -17,6 +17,8 @@ RECORDS_MAX: Final = 32
 
 _SFI_MAX: Final = 30
 
+_MAGNETIC_STRIPE: Final = bytes.fromhex("08010100")
+
 #: Up to here the template's own bytes are not vouched for.
 _SFI_EMV_MAX: Final = 10
 
@@ -46,6 +48,13 @@ def parse_afl(data: bytes) -> tuple[Entry, ...]:
     if len(set(places)) != len(places):
         raise CardDataInvalid("a file locator (94) that names a record twice")
     return tuple(entries)
+
+
+def without_magnetic_stripe(data: bytes) -> bytes:
+    """The locator without the record that is for magnetic stripe mode only, which EMV mode leaves unread (Book C-2,
+    3.7: a locator that begins with record 1 of file 1, unsigned).
+    """
+    return data.removeprefix(_MAGNETIC_STRIPE) or data
 
 
 def entry_records(entry: Entry) -> Iterator[tuple[int, int]]:

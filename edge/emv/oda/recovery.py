@@ -21,12 +21,12 @@ RSA: Final = 0x01
 
 
 def recover(
-    signature: bytes, key: PublicKey, *, what: str, form: int, hash_at: int, least: int, vouched: bytes
+    signature: bytes, key: PublicKey, *, what: str, forms: bytes, hash_at: int, least: int, vouched: bytes
 ) -> bytes:
     """The recovered bytes, whole, once header, format, hash and trailer are right. Raises NotAuthentic.
 
-    `what` names it in errors, `form` is its format byte, `hash_at` where its hash algorithm stands, `least` how many
-    bytes it needs at least. `vouched`: what the hash covers beyond the recovered bytes.
+    `what` names it in errors, `forms` are the format bytes that it may have, `hash_at` is where its hash algorithm
+    stands, `least` how many bytes it has at least. `vouched`: what the hash covers beyond the recovered bytes.
     """
     size = len(key.modulus)
     if len(signature) != size:
@@ -38,8 +38,8 @@ def recover(
     data = pow(number, key.exponent, modulus).to_bytes(size, "big")
     if data[0] != _HEADER or data[-1] != _TRAILER:
         raise NotAuthentic(f"{what} was not made with this key")
-    if data[1] != form:
-        raise NotAuthentic(f"{what} has format {data[1]:02X}, not {form:02X}")
+    if data[1] not in forms:
+        raise NotAuthentic(f"{what} has format {data[1]:02X}, not {forms[:1].hex()}")
     if data[hash_at] != SHA_1:
         raise NotAuthentic(f"{what} names hash algorithm {data[hash_at]:02X}, which is unknown")
     body, digest = data[1 : -1 - HASH_BYTES], data[-1 - HASH_BYTES : -1]

@@ -16,6 +16,13 @@ _DYNAMIC_OVERHEAD: Final = 25
 _DYNAMIC_NUMBER_BYTES: Final = range(2, 9)
 _CRYPTOGRAM_BYTES: Final = 8
 
+#: Signed data formats of dynamic data (Book 2, table 17).
+DYNAMIC: Final = b"\x05"
+
+#: fDDA over a request that goes online has a format of its own, so that it is no proof for an offline approval
+#: (Book C-3, annex C); cards of the first generation sign both alike.
+FAST_ONLINE: Final = b"\x95\x05"
+
 
 class Combined(msgspec.Struct, frozen=True, kw_only=True):
     """What a combined signature holds: the cryptogram and its kind, and the hash of the whole conversation.
@@ -35,21 +42,26 @@ def check_static(signature: bytes, issuer: PublicKey, *, static: bytes) -> None:
         signature,
         issuer,
         what="the static signature",
-        form=0x03,
+        forms=b"\x03",
         hash_at=2,
         least=_STATIC_OVERHEAD,
         vouched=static,
     )
 
 
-def check_dynamic(signature: bytes, card: PublicKey, *, terminal_data: bytes) -> bytes:
-    """DDA and fDDA: what the card signed of its own, its dynamic number first. Raises NotAuthentic."""
+def check_dynamic(
+    signature: bytes, card: PublicKey, *, terminal_data: bytes, forms: bytes = DYNAMIC
+) -> bytes:
+    """DDA and fDDA: what the card signed of its own, its dynamic number first. `forms`: the formats that count.
+
+    Raises NotAuthentic.
+    """
     what = "the dynamic signature"
     data = recover(
         signature,
         card,
         what=what,
-        form=0x05,
+        forms=forms,
         hash_at=2,
         least=_DYNAMIC_OVERHEAD + 3,
         vouched=terminal_data,

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from edge.emv import dol, tlv
+from edge.emv import apdu, dol, tlv
 from edge.emv.errors import CardDataInvalid, NotAuthentic
 from edge.emv.kernel.answers import (
     CryptogramType,
@@ -36,9 +36,16 @@ from edge.emv.oda.chain import (
     fast_dda_data,
     pan_of,
 )
-from edge.emv.oda.files import Entry, entry_records, parse_afl, record_objects, static_data
+from edge.emv.oda.files import (
+    Entry,
+    entry_records,
+    parse_afl,
+    record_objects,
+    static_data,
+    without_magnetic_stripe,
+)
 from edge.emv.oda.keys import CaKeys, PublicKey
-from edge.emv.oda.signatures import check_combined, check_dynamic, check_static
+from edge.emv.oda.signatures import DYNAMIC, FAST_ONLINE, check_combined, check_dynamic, check_static
 from edge.emv.pan import truncate
 from edge.emv.replay.transcript import Exchange, Spoken, Transcript, applications
 from edge.errors import InputError
@@ -87,10 +94,13 @@ class _Case:
         if not locator:
             return
         self.entries = parse_afl(locator)
+        emv_mode = without_magnetic_stripe(locator) if self.kernel == 2 else locator
+        needed = {place for entry in parse_afl(emv_mode) for place in entry_records(entry)}
         for place in (place for entry in self.entries for place in entry_records(entry)):
             answer = self.spoken.records.get(place)
-            if answer is None or answer.sw != 0x9000:
-                self.missing = self.missing or place
+            if answer is None or answer.sw != apdu.OK:
+                if place in needed and self.missing is None:
+                    self.missing = place
                 continue
             sfi, number = place
             try:
@@ -123,7 +133,9 @@ class _Case:
         return values
 
     def chain(self, on: date) -> Chain:
-        records = {place: answer.data for place, answer in self.spoken.records.items() if answer.sw == 0x9000}
+        records = {
+            place: answer.data for place, answer in self.spoken.records.items() if answer.sw == apdu.OK
+        }
         tag_list = self.objects.get("9F4A")
         static = static_data(self.entries, records, tag_list=tag_list, aip=self.objects.need("82"))
         return Chain(objects=self.objects, aid=self.spoken.aid, static=static, keys=self.keys, on=on)
@@ -232,7 +244,8 @@ def _check_fdda(case: _Case, on: date) -> None:
     if "9F4B" not in objects and "9F46" not in objects:
         raise _Open("the card gave no signature (9F4B) with its cryptogram")
     added = fast_dda_data(objects, case.options_values())
-    check_dynamic(objects.need("9F4B"), case.chain(on).card(), terminal_data=added)
+    forms = FAST_ONLINE if cryptogram_type(objects) == "ARQC" else DYNAMIC
+    check_dynamic(objects.need("9F4B"), case.chain(on).card(), terminal_data=added, forms=forms)
 
 
 def _check_dda(case: _Case, on: date) -> None:
