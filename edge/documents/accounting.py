@@ -11,8 +11,9 @@ import io
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
-from edge.documents.invoice_json import invoice_json
+from edge.documents.invoice_json import figures_json, invoice_json
 from edge.documents.sale import NotExpressible, Sale
+from edge.domain.pricing import Invoice as Figures
 
 COLUMNS = (
     "number", "issued_at", "begin", "end", "evse_id", "session_id", "account", "payment",
@@ -30,7 +31,12 @@ def heading() -> bytes:
 
 def accounting_rows(sale: Sale, _language: str = "en") -> bytes:
     """The rows of one invoice, without the heading. The words of a table are the same in every language."""
-    return _written([row.get(column) for column in COLUMNS] for row in _rows(sale))
+    return written(_rows(sale))
+
+
+def written(rows: Iterable[dict[str, object]]) -> bytes:
+    """Rows by column name as they stand in the file; a name that is missing is an empty cell."""
+    return _written([row.get(column) for column in COLUMNS] for row in rows)
 
 
 def _rows(sale: Sale) -> Iterator[dict[str, object]]:
@@ -55,7 +61,16 @@ def _rows(sale: Sale) -> Iterator[dict[str, object]]:
         "buyer": sale.buyer and sale.buyer.name,
         "buyer_vat_id": sale.buyer and sale.buyer.vat_id,
     }
-    for line in view["lines"]:
+    figures, currency = draft.figures, draft.currency
+    yield from of_lines(figures, shared, currency, sign=counted, tax_included=draft.tax_included)
+    yield from of_totals(figures, shared, currency, sign=counted)
+
+
+def of_lines(
+    figures: Figures, shared: dict[str, object], currency: str, *, sign: int, tax_included: bool
+) -> Iterator[dict[str, object]]:
+    """A row for each line; `shared` is what all rows of the document say."""
+    for line in figures_json(figures, currency)["lines"]:
         yield (
             shared
             | _taxed(line["taxes"])
@@ -66,11 +81,18 @@ def _rows(sale: Sale) -> Iterator[dict[str, object]]:
                 "unit": line["unit"],
                 "unit_price": line["unit_price"],
                 "price_unit": line["price_unit"],
-                "price_includes_tax": "yes" if draft.tax_included else "no",
-                "amount": counted * line["before_taxes"],
+                "price_includes_tax": "yes" if tax_included else "no",
+                "amount": sign * line["before_taxes"],
             }
         )
-    for kind, sign in (("allowances", -1), ("charges", 1)):
+
+
+def of_totals(
+    figures: Figures, shared: dict[str, object], currency: str, *, sign: int
+) -> Iterator[dict[str, object]]:
+    """A row for each allowance, charge, tax and rounding of the whole document."""
+    view = figures_json(figures, currency)
+    for kind, direction in (("allowances", -1), ("charges", 1)):
         for a in view[kind]:
             yield (
                 shared
@@ -78,7 +100,7 @@ def _rows(sale: Sale) -> Iterator[dict[str, object]]:
                 | {
                     "row": kind.removesuffix("s"),
                     "description": a["reason"],
-                    "amount": counted * sign * a["amount"],
+                    "amount": sign * direction * a["amount"],
                 }
             )
     for tax in view["taxes"]:
@@ -86,11 +108,11 @@ def _rows(sale: Sale) -> Iterator[dict[str, object]]:
             "row": "tax",
             "tax": tax["name"],
             "tax_rate": tax["rate"],
-            "tax_base": counted * tax["base"],
-            "amount": counted * tax["amount"],
+            "tax_base": sign * tax["base"],
+            "amount": sign * tax["amount"],
         }
     if view["rounding"]:
-        yield shared | {"row": "rounding", "amount": counted * view["rounding"]}
+        yield shared | {"row": "rounding", "amount": sign * view["rounding"]}
 
 
 def _taxed(taxes: list[dict[str, object]]) -> dict[str, object]:

@@ -131,12 +131,11 @@ def _line(line: en.Line) -> str:
     )
 
 
-def _delivery(delivery: en.Delivery | None) -> str:
-    if delivery is None:
-        return "<ram:ApplicableHeaderTradeDelivery/>"  # its place in the schema is not optional
+def _delivery(delivery: en.Delivery) -> str:
+    address = "" if delivery.address is None else _address(delivery.address)
     return node(
         "ram:ApplicableHeaderTradeDelivery",
-        node("ram:ShipToTradeParty", text("ram:ID", delivery.place_id), _address(delivery.address)),
+        node("ram:ShipToTradeParty", text("ram:ID", delivery.place_id), address),
         node("ram:ActualDeliverySupplyChainEvent", _day("ram:OccurrenceDateTime", delivery.day)),
     )
 

@@ -77,11 +77,11 @@ class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """BG-13: the charging station and the day."""
+    """BG-13: the charging station and the day; no place where there were many."""
 
-    place_id: str
-    address: Address
     day: date
+    place_id: str | None = None
+    address: Address | None = None
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +116,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     buyer: Party
     begin: date
     end: date
-    delivery: Delivery | None
+    delivery: Delivery
     means: str
     terms: str
     lines: tuple[Line, ...]
@@ -151,8 +151,9 @@ def document(sale: Sale, *, language: str = "en") -> Document:
         for a in given
     )
     lines = tuple(_line(invoice, number, line, words) for number, line in enumerate(figures.lines, 1))
-    if not lines:
-        lines = (_empty_line(invoice, adjustments, words),)
+    lines = lines or (
+        empty_line(words.session, money(0), adjustments[0].category if adjustments else kind(())),
+    )
     seller, buyer = parties(
         draft.seller,
         sale.buyer,
@@ -273,34 +274,55 @@ def _upwards(value: Fraction, places: int) -> Decimal:
     return Decimal(f"{digits[:-places]}.{digits[-places:].rstrip('0')}" if places else digits)
 
 
-def _line(invoice: Invoice, number: int, line: InvoiceLine, words: Words) -> Line:
+def _line(invoice: Invoice, number: int, billed: InvoiceLine, words: Words) -> Line:
     draft = invoice.draft
-    kind = category(line.taxes, words, draft.zero_tax)
-    price = Fraction(line.unit_price)
-    if draft.tax_included and kind.percent is not None:
-        price /= 1 + Fraction(kind.percent) / 100
-    billed = Fraction(rational(line.quantity))
-    match line.dimension:
+    return line(
+        billed,
+        number=number,
+        name=line_name(invoice, billed, words),
+        note=words.included if billed.included else "",
+        currency=draft.currency,
+        tax_included=draft.tax_included,
+        category=category(billed.taxes, words, draft.zero_tax),
+    )
+
+
+def line(
+    billed: InvoiceLine,
+    *,
+    number: int,
+    name: str,
+    note: str,
+    currency: str,
+    tax_included: bool,
+    category: Category,
+) -> Line:
+    """A billed line with its net price (BT-146), in the unit that its quantity has no end of decimals in."""
+    price = Fraction(billed.unit_price)
+    if tax_included and category.percent is not None:
+        price /= 1 + Fraction(category.percent) / 100
+    counted = Fraction(rational(billed.quantity))
+    match billed.dimension:
         case "ENERGY":
-            quantity, unit, base = billed / 1000, "KWH", 1
+            quantity, unit, base = counted / 1000, "KWH", 1
         case "FLAT":
-            quantity, unit, base = billed, "C62", 1
-        case _ if billed % 60 == 0:
-            quantity, unit, base = billed / 60, "MIN", 60
+            quantity, unit, base = counted, "C62", 1
+        case _ if counted % 60 == 0:
+            quantity, unit, base = counted / 60, "MIN", 60
         case _:
-            quantity, unit, base = billed, "SEC", 3600
-    amount = from_minor(line.before_taxes_minor, draft.currency)
+            quantity, unit, base = counted, "SEC", 3600
+    amount = from_minor(billed.before_taxes_minor, currency)
     shown_quantity, shown_price = priced(quantity, price, base, amount)
     return Line(
         number=number,
-        name=line_name(invoice, line, words),
-        note=words.included if line.included else "",
+        name=name,
+        note=note,
         quantity=shown_quantity,
         unit=unit,
         price=shown_price,
         base_quantity=base,
         amount=amount,
-        category=kind,
+        category=category,
     )
 
 
@@ -311,20 +333,18 @@ def line_name(invoice: Invoice, line: InvoiceLine, words: Words) -> str:
     return words.credited_part if part else words.dimensions[line.dimension]
 
 
-def _empty_line(invoice: Invoice, adjustments: tuple[DocumentAdjustment, ...], words: Words) -> Line:
-    """BR-16 asks for a line; a session that costs its minimum price alone has none of its own."""
-    kind = adjustments[0].category if adjustments else category((), words, invoice.draft.zero_tax)
-    zero = from_minor(0, invoice.draft.currency)
+def empty_line(name: str, zero: Decimal, category: Category) -> Line:
+    """BR-16 asks for a line; what costs its minimum price alone has none of its own."""
     return Line(
         number=1,
-        name=words.session,
+        name=name,
         note="",
         quantity=Decimal(1),
         unit="C62",
         price=zero,
         base_quantity=1,
         amount=zero,
-        category=kind,
+        category=category,
     )
 
 

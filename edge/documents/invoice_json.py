@@ -13,6 +13,7 @@ from edge.domain.buyer import Buyer
 from edge.domain.invoice import Invoice
 from edge.domain.money import from_minor
 from edge.domain.pricing import Exact, rational
+from edge.domain.pricing import Invoice as Figures
 from edge.domain.tariffs import TaxRate
 
 #: Unit of a quantity and what one unit price is for, by dimension: Wh and s are billed per kWh and hour.
@@ -32,9 +33,6 @@ def invoice_json(invoice: Invoice, buyer: Buyer | None = None) -> dict[str, Any]
     draft, figures = invoice.draft, invoice.draft.figures
     zone = ZoneInfo(draft.place.time_zone)
 
-    def money(amount_minor: int) -> Decimal:
-        return from_minor(amount_minor, draft.currency)
-
     return {
         "kind": kind(invoice),
         "number": None if draft.billing == "statement" else invoice.number,
@@ -52,6 +50,24 @@ def invoice_json(invoice: Invoice, buyer: Buyer | None = None) -> dict[str, Any]
         "ended_by": draft.ended_by,
         "estimated": draft.estimated,
         "dated": draft.dated,
+        **figures_json(figures, draft.currency),
+        "currency": draft.currency,
+        "tax_included": draft.tax_included,
+        "zero_tax": draft.zero_tax,
+        "paid": draft.paid,
+        "tariff": draft.tariff,
+        "plan": draft.plan,
+        "account": draft.account,
+    }
+
+
+def figures_json(figures: Figures, currency: str) -> dict[str, Any]:
+    """Lines, taxes, allowances, charges and totals; amounts in major units."""
+
+    def money(amount_minor: int) -> Decimal:
+        return from_minor(amount_minor, currency)
+
+    return {
         "lines": [
             {
                 "dimension": line.dimension,
@@ -81,13 +97,6 @@ def invoice_json(invoice: Invoice, buyer: Buyer | None = None) -> dict[str, Any]
         "total_before_taxes": money(figures.total_before_taxes_minor),
         "total_after_taxes": money(figures.total_after_taxes_minor),
         "payable": money(figures.payable_minor),
-        "currency": draft.currency,
-        "tax_included": draft.tax_included,
-        "zero_tax": draft.zero_tax,
-        "paid": draft.paid,
-        "tariff": draft.tariff,
-        "plan": draft.plan,
-        "account": draft.account,
     }
 
 

@@ -6,7 +6,7 @@ Numbers, money and dates are written as the language's country writes them (CLDR
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
 from typing import assert_never
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from babel import Locale
-from babel.dates import format_date
+from babel.dates import format_date, format_skeleton
 from babel.numbers import format_currency, format_decimal
 
 from edge.documents.en16931 import line_name
@@ -85,23 +85,6 @@ def sheet(sale: Sale, language: str) -> Sheet:
     words = words_in(language)
     told = Numbers(words, currency=draft.currency, time_zone=draft.place.time_zone)
     basis = words.with_tax if draft.tax_included else words.without_tax
-    adjustments = [
-        Row(
-            words.reasons[a.reason] + (f" ({_tax(a.taxes, told)})" if a.taxes else ""),
-            told.money(sign * a.amount_minor),
-        )
-        for given, sign in ((figures.allowances, -1), (figures.charges, 1))
-        for a in given
-    ]
-    taxes = [
-        Row(
-            words.tax_of.format(
-                name=words.tax_name(t.name), percent=told.percent(t.percent), base=told.money(t.base_minor)
-            ),
-            told.money(t.amount_minor),
-        )
-        for t in figures.taxes
-    ]
     rounding = figures.rounding_minor
     return Sheet(
         words=words,
@@ -119,15 +102,40 @@ def sheet(sale: Sale, language: str) -> Sheet:
             item(line, words, told, basis=basis, name=line_name(invoice, line, words))
             for line in figures.lines
         ),
-        adjustments=tuple(adjustments),
+        adjustments=adjusted(figures, words, told),
         net=Row(words.net, told.money(figures.total_before_taxes_minor)),
-        taxes=tuple(taxes),
+        taxes=taxed(figures, words, told),
         rounding=Row(words.rounding, told.money(rounding)) if rounding else None,
         total=Row(words.total, told.money(figures.payable_minor)),
         payment=_payment(draft, words, told),
         remarks=_remarks(sale, words, told),
         footer=words.footer.format(hash=draft.tariff.hash),
         basis=basis,
+    )
+
+
+def adjusted(figures: Figures, words: Words, told: Numbers) -> tuple[Row, ...]:
+    """Document allowances and charges, with the VAT that they are of."""
+    return tuple(
+        Row(
+            words.reasons[a.reason] + (f" ({_tax(a.taxes, told)})" if a.taxes else ""),
+            told.money(sign * a.amount_minor),
+        )
+        for given, sign in ((figures.allowances, -1), (figures.charges, 1))
+        for a in given
+    )
+
+
+def taxed(figures: Figures, words: Words, told: Numbers) -> tuple[Row, ...]:
+    """VAT by rate."""
+    return tuple(
+        Row(
+            words.tax_of.format(
+                name=words.tax_name(t.name), percent=told.percent(t.percent), base=told.money(t.base_minor)
+            ),
+            told.money(t.amount_minor),
+        )
+        for t in figures.taxes
     )
 
 
@@ -157,6 +165,13 @@ class Numbers:
 
     def day(self, at: datetime) -> str:
         return str(format_date(at.astimezone(self._zone), "long", locale=self._locale))
+
+    def month(self, day: date) -> str:
+        return str(format_skeleton("yMMMM", day, locale=self._locale))
+
+    def minute(self, at: datetime) -> str:
+        """Day and time as the instant's own offset has them."""
+        return f"{format_date(at, 'medium', locale=self._locale)}, {at:%H:%M}"
 
     def moment(self, at: datetime) -> str:
         """Day, time and offset from UTC in the place's own time: an hour that comes twice is told apart."""

@@ -83,17 +83,12 @@ def _preceding(preceding: en.Preceding | None) -> str:
     return node("cac:BillingReference", node("cac:InvoiceDocumentReference", *named))
 
 
-def _delivery(delivery: en.Delivery | None) -> str:
-    if delivery is None:
-        return ""
+def _delivery(delivery: en.Delivery) -> str:
+    address = "" if delivery.address is None else _address("cac:Address", delivery.address)
     return node(
         "cac:Delivery",
         text("cbc:ActualDeliveryDate", delivery.day),
-        node(
-            "cac:DeliveryLocation",
-            text("cbc:ID", delivery.place_id),
-            _address("cac:Address", delivery.address),
-        ),
+        node("cac:DeliveryLocation", text("cbc:ID", delivery.place_id), address),
     )
 
 
