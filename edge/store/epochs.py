@@ -31,6 +31,9 @@ Reason = Literal["provisioned", "restored", "new_epoch"]
 ROLLED_BACK = "ledger_rolled_back"
 DECOMMISSIONED = "decommissioned"
 
+#: Of an epoch before the current one: the next one carries what the back office could not take in it.
+CARRIED = "carried"
+
 
 class LedgerDecommissioned(LedgerError):
     code = "ledger.decommissioned"
@@ -96,6 +99,9 @@ def open_epoch(tx: Tx, owner: Owner, reason: Reason, at: Instant) -> Opened:
         tx.append(LedgerCarried(epoch=before.epoch, seq=seq, raw=bytes(raw).decode()), at)
     if stranded:
         tx.set_watermark(before.epoch, before.seq, before.hash, at)
+        tx.connection.execute(
+            "UPDATE epoch SET closed = COALESCE(closed, ?) WHERE epoch = ?", (CARRIED, before.epoch)
+        )
     tx.sign(at)
     return Opened(epoch=epoch, previous=before.epoch, carried=len(stranded))
 

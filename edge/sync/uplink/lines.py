@@ -15,13 +15,17 @@ from edge.sync.contract.messages import Ack
 
 @dataclass(slots=True, kw_only=True)
 class Line:
-    """One epoch. `halted`: the back office holds something else under our numbers; nothing more is sent."""
+    """One epoch. `halted`: the back office holds something else under our numbers; nothing more is sent.
+
+    `settled`: what it could not take any more is carried by a later epoch; whatever it says of this one is over.
+    """
 
     epoch: str
     last: int
     acked: int = 0
     sent: int = 0
     halted: bool = False
+    settled: bool = False
 
     @property
     def under_way(self) -> int:
@@ -29,7 +33,7 @@ class Line:
 
     @property
     def unsent(self) -> int:
-        return 0 if self.halted else self.last - self.sent
+        return 0 if self.halted or self.settled else self.last - self.sent
 
     def rewind(self, upto: int | None = None) -> None:
         """Send again what comes after `upto` (default: after what is acknowledged)."""

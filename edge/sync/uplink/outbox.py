@@ -11,6 +11,7 @@ import msgspec
 from edge.domain.ledger.envelope import GENESIS
 from edge.errors import LedgerError
 from edge.store.connection import open_reader, translated
+from edge.store.epochs import CARRIED, ROLLED_BACK
 from edge.sync.uplink.lines import Line
 
 
@@ -32,13 +33,15 @@ class Outbox:
         """Every epoch, oldest first, with what was acknowledged as far as it was written down."""
         with translated("read", self._path):
             rows = self._db.execute(
-                "SELECT e.epoch, (SELECT max(seq) FROM entry WHERE entry.epoch = e.epoch), w.upto "
+                "SELECT e.epoch, (SELECT max(seq) FROM entry WHERE entry.epoch = e.epoch), w.upto, e.closed "
                 "FROM epoch e LEFT JOIN watermark w ON w.epoch = e.epoch ORDER BY e.ordinal"
             ).fetchall()
         lines = []
-        for epoch, last, upto in rows:
-            acked = min(upto or 0, last or 0)  # no watermark: nothing of this epoch was acknowledged
-            lines.append(Line(epoch=epoch, last=last or 0, acked=acked, sent=acked))
+        for number, (epoch, held, upto, closed) in enumerate(rows, start=1):
+            acked = upto or 0  # no watermark: nothing of this epoch was acknowledged
+            last = max(held or 0, acked)  # its end may be pruned
+            settled = number < len(rows) and closed in (ROLLED_BACK, CARRIED)
+            lines.append(Line(epoch=epoch, last=last, acked=acked, sent=acked, settled=settled))
         return lines
 
     def epochs(self) -> int:

@@ -74,11 +74,17 @@ class Sender:
             self.lines[-1].last = self._outbox.last(self.lines[-1].epoch)
         if self._outbox.epochs() == len(self.lines):
             return
-        known = {line.epoch for line in self.lines}
-        for line in self.lines:
-            # an epoch that turned out to be an old copy is closed now: what the back office has of it counts
-            line.halted = False
-        self.lines += [line for line in self._outbox.lines() if line.epoch not in known]
+        known = {line.epoch: line for line in self.lines}
+        for fresh in self._outbox.lines():
+            line = known.get(fresh.epoch)
+            if line is None:
+                self.lines.append(fresh)
+                continue
+            # an epoch that turned out to be an old copy is closed now: the new one carries what was stuck in it
+            line.halted, line.settled = False, fresh.settled
+            if fresh.settled:
+                line.last = line.acked = line.sent = fresh.last
+        self.trouble = None
 
     @property
     def waiting(self) -> int:
@@ -156,6 +162,8 @@ class Sender:
             self._complain(
                 "unknown_epoch", ack.epoch, 0, "the back office acknowledges an epoch we never had"
             )
+            return False
+        if line.settled:
             return False
         if ack.upto > line.last:
             line.last = self._outbox.last(line.epoch)

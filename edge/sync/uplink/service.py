@@ -102,7 +102,7 @@ class Uplink:
         self._sender: Sender | None = None
         self._broker: str | None = None
         self._trouble: str | None = "not connected yet"
-        self._rolled_back = False
+        self._rolled_back: str | None = None
         self._protocols: dict[str, Literal["5", "3.1.1"]] = {}
         self._said: StateFields | None = None
         self._said_at = 0.0
@@ -155,7 +155,7 @@ class Uplink:
             acknowledged=0 if newest is None else newest.acked,
             waiting=sum(line.last - line.acked for line in lines),
             under_way=sum(line.under_way for line in lines),
-            rolled_back=self._rolled_back,
+            rolled_back=newest is not None and newest.epoch == self._rolled_back,
             trouble=(sender.trouble if sender is not None else None) or self._trouble,
         )
 
@@ -183,7 +183,7 @@ class Uplink:
             self._ringer.close()
 
     def _roll_back(self, what: RolledBack) -> None:
-        self._rolled_back = True
+        self._rolled_back = what.epoch
         self._on_rolled_back(what)
 
     def _round(self, sender: Sender) -> bool:

@@ -99,5 +99,7 @@ def _write(tx: WatermarkTx, rows: dict[str, tuple[int, str, bool]], now: Instant
     for epoch, (upto, head, lowered) in rows.items():
         if lowered:
             tx.connection.execute("DELETE FROM watermark WHERE epoch = ?", (epoch,))
+            # what comes again is acknowledged anew, and stays as long as anything else from then on
+            tx.connection.execute("DELETE FROM acknowledged WHERE epoch = ? AND upto > ?", (epoch, upto))
         if upto:
             tx.set_watermark(epoch, upto, head, now)
