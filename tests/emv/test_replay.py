@@ -99,6 +99,14 @@ def test_every_byte_of_what_is_signed_counts(judge, recorded, kernel, changes):
             assert result(number, 0, at) == "invalid", (number, at)
 
 
+def test_the_transaction_counter_is_signed_too(judge, recorded):
+    exchanges = recorded(3)
+    command, answer = exchanges[2]
+    changed = answer.replace(bytes.fromhex("9F36020041"), bytes.fromhex("9F36020042"))
+    found = judge([*exchanges[:2], (command, changed), *exchanges[3:]])
+    assert found.oda.reason == "the dynamic signature is for another transaction counter (9F36)"
+
+
 def test_static_data_authentication(judge, recorded):
     exchanges = recorded(2, aip=bytes.fromhex("5880"))
     assert proof(judge(exchanges)) == ("SDA", "valid", None)

@@ -27,7 +27,7 @@ from edge.emv.kernel.outcome import (
 from edge.emv.kernel.reading import Taken, card_of, processing_options, read_records
 from edge.emv.kernel.terminal import wants_cvm, wants_online
 from edge.emv.oda.chain import AIP_DDA, AIP_SDA, Method, Verdict, fast_dda_data
-from edge.emv.oda.signatures import DYNAMIC, FAST_ONLINE, check_dynamic, check_static
+from edge.emv.oda.signatures import check_fast, check_static
 
 #: What every answer has to hold (Book C-3, 5.4).
 _MANDATORY: Final = ("82", "9F36", "9F26", "9F10", "57")
@@ -116,10 +116,13 @@ def _proof(taken: Taken, decided: CryptogramType) -> Verdict:
     objects, offers = taken.objects, taken.objects.need("82")[0]
     try:
         if "9F4B" in objects or (decided == "TC" and offers & AIP_DDA):
-            told = dol.split(taken.pdol, taken.pdol_data)
-            added = fast_dda_data(objects, told)
-            forms = FAST_ONLINE if decided == "ARQC" else DYNAMIC
-            check_dynamic(objects.need("9F4B"), taken.chain().card(), terminal_data=added, forms=forms)
+            check_fast(
+                objects.need("9F4B"),
+                taken.chain().card(),
+                terminal_data=fast_dda_data(objects, dol.split(taken.pdol, taken.pdol_data)),
+                counter=objects.get("9F36"),
+                online=decided == "ARQC",
+            )
             return Verdict(method="fDDA", result="valid")
         if decided == "TC" and offers & AIP_SDA:
             chain = taken.chain()

@@ -15,13 +15,14 @@ _STATIC_OVERHEAD: Final = 26
 _DYNAMIC_OVERHEAD: Final = 25
 _DYNAMIC_NUMBER_BYTES: Final = range(2, 9)
 _CRYPTOGRAM_BYTES: Final = 8
+_COUNTER_BYTES: Final = 2
 
 #: Signed data formats of dynamic data (Book 2, table 17).
-DYNAMIC: Final = b"\x05"
+_DYNAMIC: Final = b"\x05"
 
 #: fDDA over a request that goes online has a format of its own, so that it is no proof for an offline approval
 #: (Book C-3, annex C); cards of the first generation sign both alike.
-FAST_ONLINE: Final = b"\x95\x05"
+_FAST_ONLINE: Final = b"\x95\x05"
 
 
 class Combined(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,13 +50,24 @@ def check_static(signature: bytes, issuer: PublicKey, *, static: bytes) -> None:
     )
 
 
-def check_dynamic(
-    signature: bytes, card: PublicKey, *, terminal_data: bytes, forms: bytes = DYNAMIC
-) -> bytes:
-    """DDA and fDDA: what the card signed of its own, its dynamic number first. `forms`: the formats that count.
+def check_dynamic(signature: bytes, card: PublicKey, *, terminal_data: bytes) -> bytes:
+    """DDA: what the card signed of its own, its dynamic number first. Raises NotAuthentic."""
+    return _dynamic(signature, card, terminal_data, _DYNAMIC)
 
-    Raises NotAuthentic.
+
+def check_fast(
+    signature: bytes, card: PublicKey, *, terminal_data: bytes, counter: bytes | None, online: bool
+) -> None:
+    """Fast DDA over a request that goes `online`, or over an offline approval. `counter` is the card's ATC (9F36),
+    which cards sign as their dynamic number. Raises NotAuthentic.
     """
+    dynamic = _dynamic(signature, card, terminal_data, _FAST_ONLINE if online else _DYNAMIC)
+    number = dynamic[1 : 1 + dynamic[0]]
+    if len(number) == _COUNTER_BYTES and number != counter:
+        raise NotAuthentic("the dynamic signature is for another transaction counter (9F36)")
+
+
+def _dynamic(signature: bytes, card: PublicKey, terminal_data: bytes, forms: bytes) -> bytes:
     what = "the dynamic signature"
     data = recover(
         signature,

@@ -45,7 +45,7 @@ from edge.emv.oda.files import (
     without_magnetic_stripe,
 )
 from edge.emv.oda.keys import CaKeys, PublicKey
-from edge.emv.oda.signatures import DYNAMIC, FAST_ONLINE, check_combined, check_dynamic, check_static
+from edge.emv.oda.signatures import check_combined, check_dynamic, check_fast, check_static
 from edge.emv.pan import truncate
 from edge.emv.replay.transcript import Exchange, Spoken, Transcript, applications
 from edge.errors import InputError
@@ -243,9 +243,13 @@ def _check_fdda(case: _Case, on: date) -> None:
     objects = case.objects
     if "9F4B" not in objects and "9F46" not in objects:
         raise _Open("the card gave no signature (9F4B) with its cryptogram")
-    added = fast_dda_data(objects, case.options_values())
-    forms = FAST_ONLINE if cryptogram_type(objects) == "ARQC" else DYNAMIC
-    check_dynamic(objects.need("9F4B"), case.chain(on).card(), terminal_data=added, forms=forms)
+    check_fast(
+        objects.need("9F4B"),
+        case.chain(on).card(),
+        terminal_data=fast_dda_data(objects, case.options_values()),
+        counter=objects.get("9F36"),
+        online=cryptogram_type(objects) == "ARQC",
+    )
 
 
 def _check_dda(case: _Case, on: date) -> None:
