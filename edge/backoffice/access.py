@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from edge.backoffice import revocation
 from edge.errors import TillError
 from edge.sync.contract.topics import Peer, peer
 
@@ -70,10 +71,11 @@ class Authority:
                 _make_ca(folder)
             key = load_pem_private_key((folder / "ca.key").read_bytes(), password=None)
             certificate = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+            if not isinstance(key, ec.EllipticCurvePrivateKey):
+                raise AccessError(f"{folder}/ca.key is not an elliptic-curve key")
+            revocation.begin(folder, certificate, key)
         except (OSError, ValueError) as e:
             raise AccessError(f"{folder}: {e}") from e
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise AccessError(f"{folder}/ca.key is not an elliptic-curve key")
         return cls(folder, key, certificate)
 
     def issue_broker(self, names: tuple[str, ...], *, days: int = CERTIFICATE_DAYS) -> Path:
@@ -105,6 +107,23 @@ class Authority:
         """The receiver's own certificate."""
         return self._issue(BACKOFFICE_NAME, BACKOFFICE_NAME, ExtendedKeyUsageOID.CLIENT_AUTH, (), days)
 
+    def revoke(self, device: Peer) -> int:
+        """Let a device in no more: its certificates are listed, and its rules end with the next `write_mosquitto`.
+
+        How many certificates were listed. Raises AccessError for a device that never had one.
+        """
+        name = f"{device.site}.{device.device}"
+        try:
+            count = revocation.revoke(self.folder, self._certificate, self._key, name)
+            known = self.folder / f"device-{name}.pem"
+            if not count and not known.exists():
+                raise AccessError(f"{device.site}/{device.device} has no certificate here")
+            known.unlink(missing_ok=True)
+            known.with_suffix(".key").unlink(missing_ok=True)
+        except (OSError, ValueError) as e:
+            raise AccessError(f"{self.folder}: {e}") from e
+        return count
+
     def devices(self) -> tuple[Peer, ...]:
         """Every device that has a certificate here."""
         names = sorted(p.name.removeprefix("device-").removesuffix(".pem") for p in self._device_files())
@@ -123,6 +142,7 @@ class Authority:
             f"cafile {folder}/ca.pem",
             f"certfile {folder}/broker.pem",
             f"keyfile {folder}/broker.key",
+            f"crlfile {folder}/{revocation.LIST}",
             "tls_version tlsv1.2",
             "require_certificate true",
             "use_identity_as_username true",
@@ -172,6 +192,7 @@ class Authority:
         try:
             if ours is not None:
                 _write_key(self.folder / f"{file}.key", ours)
+            revocation.note(self.folder, certificate, name)
             path.write_bytes(certificate.public_bytes(Encoding.PEM))
         except OSError as e:
             raise AccessError(f"{path}: {e.strerror}") from e

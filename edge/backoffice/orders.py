@@ -268,6 +268,14 @@ class Orders:
             for version, issued_at, expires_at, body, reply in rows
         ]
 
+    def reply(self, device: Peer, version: int) -> Reply | None:
+        """What a device answered to one command; None while it has not."""
+        row = self._db.execute(
+            "SELECT reply FROM orders WHERE stream = 'cmd' AND site = ? AND device = ? AND version = ?",
+            (device.site, device.device, version),
+        ).fetchone()
+        return None if row is None or row[0] is None else msgspec.json.decode(row[0], type=Reply)
+
     def _for_all(self, stream: Stream, site: str, version: int, body: Body) -> Order:
         now = datetime.now(UTC)
         return Order(stream=stream, site=site, device=None, version=version, issued_at=now, order=body)

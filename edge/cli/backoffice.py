@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import click
 
 from edge.cli.backoffice_devices import access, device
-from edge.cli.backoffice_lists import member, tariff
+from edge.cli.backoffice_lists import member, plans, tariff
+from edge.cli.backoffice_orders import COMMANDS
 from edge.cli.books import config_option, database, db_option
 from edge.cli.books import options as options_of
 from edge.cli.call import NO, Call, command, table
@@ -206,5 +207,7 @@ def receipts(
         return
 
 
-for admin in (access, device, member, tariff):
+for order in COMMANDS:
+    device.add_command(order)
+for admin in (access, device, member, plans, tariff):
     backoffice.add_command(admin)

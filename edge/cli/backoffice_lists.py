@@ -155,3 +155,26 @@ def publish(call: Call, site: str, file: Path, db_here: Path | None, config_here
         version = orders.publish(site, checked(PublishTariff(document=document.decode())))
     found = {"site": site, "version": version, "hash": frozen.hash}
     call.say(found, f"tariff {version} of {site}, hash {frozen.hash}")
+
+
+@click.group("plans")
+def plans() -> None:
+    """The plans of a site's members."""
+
+
+@plans.command("publish")
+@_site
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@db_option
+@config_option
+@command
+def publish_plans(call: Call, site: str, file: Path, db_here: Path | None, config_here: Path | None) -> None:
+    """Check a JSON list of plans and send it to every device of a site, in place of the one before."""
+    from edge.runtime.plans import load_plans
+    from edge.sync.contract.orders import PublishPlans
+
+    count = len(load_plans(file))
+    with open_orders(call, db_here, config_here) as orders:
+        version = orders.publish(site, checked(PublishPlans(document=file.read_text(encoding="utf-8"))))
+    found = {"site": site, "version": version, "plans": count}
+    call.say(found, f"plans {version} of {site}: {count}")

@@ -117,6 +117,10 @@ class _BrokerProcess(ABC):
         """SIGCONT."""
         self._signal(signal.SIGCONT)
 
+    def reread(self) -> None:
+        """SIGHUP: mosquitto reads its access list again."""
+        self._signal(signal.SIGHUP)
+
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(number)

@@ -10,7 +10,7 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from edge.backoffice.access import Authority, rules
+from edge.backoffice.access import AccessError, Authority, rules
 from edge.sync.contract.topics import Peer
 from edge.sync.options import TlsOptions
 from hw.virtual.broker import Mosquitto
@@ -123,7 +123,7 @@ def test_a_broker_that_cannot_prove_itself_is_refused_with_a_clear_line(
     broker.stop()
 
 
-@pytest.mark.parametrize("kind", ["none", "expired", "foreign"])
+@pytest.mark.parametrize("kind", ["none", "expired", "foreign", "self-signed", "revoked"])
 def test_a_device_that_cannot_prove_itself_is_refused_with_a_clear_line(
     make_till, guarded, authority, wait, tmp_path, kind
 ) -> None:
@@ -133,6 +133,23 @@ def test_a_device_that_cannot_prove_itself_is_refused_with_a_clear_line(
         case "expired":
             authority.issue_device(D1, days=-2)
             tls = _tls(authority, "device-s1.d1")
+        case "self-signed":
+            own = Authority.open(tmp_path / "own")
+            tls = TlsOptions(
+                ca=f"{authority.folder}/ca.pem", cert=f"{own.folder}/ca.pem", key=f"{own.folder}/ca.key"
+            )
+        case "revoked":
+            kept = {x: (authority.folder / f"device-s1.d1.{x}").read_bytes() for x in ("pem", "key")}
+            assert authority.revoke(D1) == 1
+            for x, content in kept.items():
+                (tmp_path / f"stolen.{x}").write_bytes(content)
+            guarded.stop()
+            _guard(guarded, authority)
+            tls = TlsOptions(
+                ca=f"{authority.folder}/ca.pem",
+                cert=f"{tmp_path}/stolen.pem",
+                key=f"{tmp_path}/stolen.key",
+            )
         case _:
             other = Authority.open(tmp_path / "other")
             other.issue_device(D1)
@@ -141,6 +158,37 @@ def test_a_device_that_cannot_prove_itself_is_refused_with_a_clear_line(
     till = make_till(tls=tls)
     till.connect(guarded.address)
     wait(lambda: "sync.certificate" in (till.uplink.status().trouble or ""), "the refusal")
+
+
+def test_a_revoked_device_is_heard_no_more_as_soon_as_the_broker_rereads(
+    make_till, guarded, authority, back_office, wait
+) -> None:
+    office = back_office(guarded.address, tls=_tls(authority, "backoffice"))
+    tills = {
+        name: make_till(name, device=name, tls=_tls(authority, f"device-s1.{name}")) for name in ("d1", "d2")
+    }
+    for till in tills.values():
+        till.connect(guarded.address)
+
+    def count(name: str) -> int:
+        return sum(device.entries for device in office.stats().devices if device.device == name)
+
+    wait(lambda: count("d1") == count("d2") == 1)
+    assert authority.revoke(D1) == 1
+    assert authority.devices() == (D2,)
+    authority.write_mosquitto(guarded.port, address="127.0.0.1")
+    guarded.reread()
+    wait(lambda: tills["d1"].write() or "Not authorized" in (tills["d1"].uplink.status().trouble or ""))
+    booked = count("d1")
+    for till in tills.values():
+        till.write()
+    wait(lambda: count("d2") == 2)
+    assert count("d1") == booked
+
+
+def test_a_device_that_never_had_a_certificate_cannot_be_revoked(authority) -> None:
+    with pytest.raises(AccessError, match="s1/d9 has no certificate"):
+        authority.revoke(Peer("s1", "d9"))
 
 
 def test_a_certificate_file_that_is_not_there_is_a_clear_line(make_till, wait) -> None:
