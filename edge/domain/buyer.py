@@ -18,7 +18,7 @@ _Text = Annotated[str, Meta(min_length=1, max_length=200)]
 Salt = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 
 
-class ZeroTax(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ZeroTax(msgspec.Struct, frozen=True, kw_only=True):
     """Why a price bears no VAT: the category (UNTDID 5305), its reason (BT-120) and VATEX code (BT-121).
 
     E exempt, AE the buyer owes the tax (reverse charge), O outside the scope of VAT, Z a rate of zero (no reason).
@@ -29,7 +29,7 @@ class ZeroTax(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     code: Annotated[str, Meta(pattern="^(VATEX-[A-Z0-9-]{2,40})?$")] = ""
 
 
-class Buyer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Buyer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """EN 16931 BG-7. `reference` is what the buyer wants to find on the invoice (BT-10)."""
 
     name: _Text
@@ -49,3 +49,14 @@ class BuyerRecord(msgspec.Struct, frozen=True, kw_only=True):
     def commitment(self) -> str:
         """What an invoice in the chain says of the buyer: SHA-256, hex."""
         return hashlib.sha256(bytes.fromhex(self.salt) + msgspec.json.encode(self.buyer)).hexdigest()
+
+
+class Invoicing(msgspec.Struct, frozen=True, kw_only=True):
+    """How an account is billed: `collective` sessions end on a statement, and the back office bills them together.
+
+    `zero_tax` says why prices without tax have none for this account, such as reverse charge.
+    """
+
+    collective: bool = False
+    buyer: BuyerRecord | None = None
+    zero_tax: ZeroTax | None = None

@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from edge.domain.buyer import Invoicing
+
 #: A 4-byte UID that starts with 08 is drawn anew at each tap (ISO/IEC 14443-3, 6.5.4): never an identity.
 _RANDOM_UID_FIRST_BYTE = 0x08
 
@@ -35,6 +37,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     group: str = ""
     blocked: bool = False
+    invoicing: Invoicing = Invoicing()
 
 
 def canonical_uid(uid: bytes) -> str:

@@ -5,23 +5,36 @@ account = "A-1001"
 uid = "04A1B2C3D4E5F6"
 limit_minor = 6000      # for one session
 sun = true              # an NTAG 424 DNA that has to prove itself; without it the UID is enough
+invoice = "collective"  # one invoice a month, made by the back office; "session" (default): one for each session
+buyer = { name = "Acme GmbH", address = "Weg 1, 10115 Berlin", country = "DE", vat_id = "DE123456789" }
+zero_tax = { category = "AE" }  # why prices without VAT have none: the buyer owes it
 """
 
 from __future__ import annotations
 
+import secrets
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from edge import strict
+from edge.domain.buyer import Buyer, BuyerRecord, Invoicing, ZeroTax
 from edge.domain.identity import IdToken, Member, is_random_uid, sun_token, uid_token
 from edge.errors import ConfigError
 from edge.ports import MemberList
 
 _Uid = Annotated[str, Meta(pattern=r"^([0-9A-Fa-f]{8}|[0-9A-Fa-f]{14}|[0-9A-Fa-f]{20})$")]
+
+
+class _Buyer(Buyer, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """As a person writes it: a key that nobody knows is a mistake."""
+
+
+class _ZeroTax(ZeroTax, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """As a person writes it."""
 
 
 class _Listed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,6 +44,9 @@ class _Listed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     limit_minor: Annotated[int, Meta(ge=1, le=100_000_000)]
     group: Annotated[str, Meta(max_length=60)] = ""
     blocked: bool = False
+    invoice: Literal["session", "collective"] = "session"
+    buyer: _Buyer | None = None
+    zero_tax: _ZeroTax | None = None
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,6 +89,7 @@ class FileMembers:
                 currency=currency,
                 group=member.group,
                 blocked=member.blocked,
+                invoicing=_invoicing(member),
             )
         if problems:
             raise ConfigError(tuple(problems), hint="correct the list of members")
@@ -80,6 +97,20 @@ class FileMembers:
 
     def find(self, token: IdToken) -> Member | None:
         return self._by_token.get(token.value)
+
+
+def _invoicing(member: _Listed) -> Invoicing:
+    """A buyer's salt is drawn anew at each start: a guess has to be tried against each invoice's own."""
+    buyer, zero = member.buyer, member.zero_tax
+    return Invoicing(
+        collective=member.invoice == "collective",
+        buyer=None
+        if buyer is None
+        else BuyerRecord(
+            buyer=msgspec.convert(msgspec.to_builtins(buyer), Buyer), salt=secrets.token_hex(16)
+        ),
+        zero_tax=None if zero is None else msgspec.convert(msgspec.to_builtins(zero), ZeroTax),
+    )
 
 
 class JoinedMembers:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from edge.domain.buyer import BuyerRecord, Invoicing, ZeroTax
 from edge.errors import SyncError
 from edge.sync.contract.topics import ROOT, Peer
 
@@ -104,7 +105,12 @@ class PublishPlans(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", ta
 
 
 class ListedMember(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A card that may charge, or may not. Without an account it is only blocked."""
+    """A card that may charge, or may not. Without an account it is only blocked.
+
+    `invoice`: each session gets its own, or the account one a month (then a session gets a statement). `buyer` is who
+    is named on it, with the salt of the commitment that the journal has instead; `zero_tax` why prices without tax
+    have none.
+    """
 
     token: Token
     account: Account | None = None
@@ -112,6 +118,14 @@ class ListedMember(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     currency: Currency = "EUR"
     blocked: bool = False
     group: Annotated[str, Meta(max_length=64)] = ""
+    invoice: Literal["session", "collective"] = "session"
+    buyer: BuyerRecord | None = None
+    zero_tax: ZeroTax | None = None
+
+    @property
+    def invoicing(self) -> Invoicing:
+        """How the account is billed."""
+        return Invoicing(collective=self.invoice == "collective", buyer=self.buyer, zero_tax=self.zero_tax)
 
 
 class MemberList(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="member_list"):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge.domain.buyer import Invoicing
 from edge.domain.identity import IdToken, Member
 from edge.store.connection import open_reader, open_writer, translated
 from edge.sync.contract.orders import ListedMember, MemberChanges, MemberPart, Reply
@@ -36,19 +37,19 @@ CREATE TABLE IF NOT EXISTS part (
 ) STRICT;
 CREATE TABLE IF NOT EXISTS member (
     version INTEGER NOT NULL, token TEXT NOT NULL, account TEXT, limit_minor INTEGER NOT NULL,
-    currency TEXT NOT NULL, member_group TEXT NOT NULL, blocked INTEGER NOT NULL,
+    currency TEXT NOT NULL, member_group TEXT NOT NULL, blocked INTEGER NOT NULL, invoicing TEXT,
     PRIMARY KEY (version, token)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS change (
     token TEXT PRIMARY KEY, removed INTEGER NOT NULL, account TEXT, limit_minor INTEGER NOT NULL,
-    currency TEXT NOT NULL, member_group TEXT NOT NULL, blocked INTEGER NOT NULL
+    currency TEXT NOT NULL, member_group TEXT NOT NULL, blocked INTEGER NOT NULL, invoicing TEXT
 ) STRICT, WITHOUT ROWID;
 """
 
 #: Commands whose answers are kept: the back office sends each until it has heard its answer, so a few dozen matter.
 _COMMANDS_KEPT = 1000
 
-_COLUMNS = "account, limit_minor, currency, member_group, blocked"
+_COLUMNS = "account, limit_minor, currency, member_group, blocked, invoicing"
 
 
 class Lists:
@@ -135,7 +136,7 @@ class Lists:
             raise OrderOld(f"members {version}: {active} is in force")
         with self._transaction():
             self._db.executemany(
-                f"INSERT OR REPLACE INTO member (version, token, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  (names are ours)
+                f"INSERT OR REPLACE INTO member (version, token, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  (names are ours)
                 ((version, *_row(member)) for member in part.members),
             )
             self._db.execute("INSERT OR IGNORE INTO part (version, part) VALUES (?, ?)", (version, part.part))
@@ -154,11 +155,11 @@ class Lists:
         with self._transaction():
             self._db.execute("DELETE FROM change")
             self._db.executemany(
-                f"INSERT INTO change (token, removed, {_COLUMNS}) VALUES (?, 0, ?, ?, ?, ?, ?)",  # noqa: S608  (names are ours)
+                f"INSERT INTO change (token, removed, {_COLUMNS}) VALUES (?, 0, ?, ?, ?, ?, ?, ?)",  # noqa: S608  (names are ours)
                 (_row(member) for member in changes.put),
             )
             self._db.executemany(
-                f"INSERT OR REPLACE INTO change (token, removed, {_COLUMNS}) VALUES (?, 1, NULL, 1, '', '', 0)",  # noqa: S608  (names are ours)
+                f"INSERT OR REPLACE INTO change (token, removed, {_COLUMNS}) VALUES (?, 1, NULL, 1, '', '', 0, NULL)",  # noqa: S608  (names are ours)
                 ((token,) for token in changes.remove),
             )
             self._activate("changes", version, changes.base)
@@ -179,7 +180,7 @@ class Lists:
                 ).fetchone()
         if row is None or row[0]:
             return None
-        _, account, limit_minor, currency, group, blocked = row
+        _, account, limit_minor, currency, group, blocked, invoicing = row
         return Member(
             account=account or "",
             token=token.value,
@@ -187,6 +188,7 @@ class Lists:
             currency=currency,
             group=group,
             blocked=bool(blocked) or account is None,
+            invoicing=Invoicing() if invoicing is None else msgspec.json.decode(invoicing, type=Invoicing),
         )
 
     def in_force(self) -> int:
@@ -235,7 +237,7 @@ def _reply(kept: bytes | None) -> Reply | None:
     return None if kept is None else msgspec.json.decode(kept, type=Reply)
 
 
-def _row(member: ListedMember) -> tuple[str, str | None, int, str, str, int]:
+def _row(member: ListedMember) -> tuple[str, str | None, int, str, str, int, str | None]:
     return (
         member.token,
         member.account,
@@ -243,4 +245,5 @@ def _row(member: ListedMember) -> tuple[str, str | None, int, str, str, int]:
         member.currency,
         member.group,
         int(member.blocked),
+        None if member.invoicing == Invoicing() else msgspec.json.encode(member.invoicing).decode(),
     )
