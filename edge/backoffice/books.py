@@ -21,7 +21,7 @@ from edge.backoffice.arrival import Message, Placed, Unplaced, read, split
 from edge.backoffice.projection import project
 from edge.backoffice.schema import open_books
 from edge.domain.ledger.envelope import GENESIS
-from edge.domain.ledger.facts import LedgerOpened
+from edge.domain.ledger.facts import Fact, LedgerCarried, LedgerKeySucceeded, LedgerOpened
 from edge.store.connection import translated
 from edge.sync.contract.messages import NAMED_MAX, Ack, Need, Refusal, State
 from edge.sync.contract.topics import Peer
@@ -307,15 +307,18 @@ class _Intake:
         fact = entry.fact
         assert fact is not None
         assert entry.time is not None
-        if isinstance(fact, LedgerOpened):
+        if isinstance(fact, LedgerOpened | LedgerKeySucceeded):
             self._db.execute(
                 "UPDATE line SET key_id = ?, public_key = ? WHERE line_id = ?",
                 (fact.key_id, fact.public_key, line.line_id),
             )
             return None
+        said = self._carried(fact) if isinstance(fact, LedgerCarried) else (fact, entry.time)
+        if said is None:
+            return None
         self._db.execute("SAVEPOINT fact")
         try:
-            project(self._db, self._device_id, fact, entry.time)
+            project(self._db, self._device_id, *said)
         except (sqlite3.IntegrityError, OverflowError) as e:
             self._db.execute("ROLLBACK TO fact")
             self._db.execute("RELEASE fact")
@@ -327,6 +330,18 @@ class _Intake:
             return problem
         self._db.execute("RELEASE fact")
         return None
+
+    def _carried(self, fact: LedgerCarried) -> tuple[Fact, str] | None:
+        """What an entry said that its own epoch had no place for; None where it was booked there after all."""
+        inner = read(fact.raw.encode())
+        if not isinstance(inner, Placed) or inner.fact is None or inner.time is None:
+            return None
+        booked = self._db.execute(
+            "SELECT 1 FROM entry JOIN line USING (line_id) "
+            "WHERE device_id = ? AND epoch = ? AND seq = ? AND hash = ? AND seq <= upto",
+            (self._device_id, inner.epoch, inner.seq, inner.hash),
+        ).fetchone()
+        return None if booked else (inner.fact, inner.time)
 
     def _refuse(self, line: Line, entry: Placed, reason: str) -> None:
         line.refused = Refusal(seq=entry.seq, reason=reason)

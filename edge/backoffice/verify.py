@@ -13,9 +13,14 @@ from pathlib import Path
 import msgspec
 
 from edge.backoffice.schema import read_books
-from edge.domain.ledger.envelope import GENESIS, digest, open_envelope, read_fact
-from edge.domain.ledger.facts import LedgerCheckpoint, LedgerOpened
-from edge.domain.ledger.signature import checkpoint_message, key_id_of, verifies
+from edge.domain.ledger.envelope import GENESIS, Envelope, digest, open_envelope, read_fact
+from edge.domain.ledger.facts import LedgerCheckpoint, LedgerKeySucceeded, LedgerOpened
+from edge.domain.ledger.signature import (
+    checkpoint_message,
+    key_id_of,
+    succession_message,
+    verifies,
+)
 from edge.errors import LedgerError
 from edge.store.connection import translated
 
@@ -57,6 +62,7 @@ def verify(path: Path) -> Findings:
             for line in lines:
                 problems += list(_line(db, line, count))
             problems += list(_numbers(db))
+            problems += list(_twice(db))
             problems += list(_accounts(db))
             problems += list(_quarantine(db))
     finally:
@@ -101,6 +107,9 @@ def _line(db: sqlite3.Connection, line: tuple[str, str, int, str, int, str], cou
             case LedgerOpened():
                 key = fact.public_key
                 yield from _opening(where, fact, site, device)
+            case LedgerKeySucceeded():
+                yield from _succession(where, fact, envelope, key)
+                key = fact.public_key
             case LedgerCheckpoint():
                 count.checkpoints += 1
                 yield from _checkpoint(where, fact, epoch, seq, previous, key)
@@ -124,6 +133,14 @@ def _opening(where: str, fact: LedgerOpened, site: str, device: str) -> Iterator
         yield f"{where}: the key's name {fact.key_id} is not that of its public key"
 
 
+def _succession(where: str, fact: LedgerKeySucceeded, envelope: Envelope, key: str) -> Iterator[str]:
+    message = succession_message(
+        epoch=envelope.epoch, seq=int(envelope.seq), key_id=envelope.keyid, public_key=fact.public_key
+    )
+    if not verifies(key, fact.signature, message):
+        yield f"{where}: the key that entry {envelope.seq} names is not signed by the one before it"
+
+
 def _checkpoint(
     where: str, fact: LedgerCheckpoint, epoch: str, seq: int, previous: str, key: str
 ) -> Iterator[str]:
@@ -143,6 +160,17 @@ def _numbers(db: sqlite3.Connection) -> Iterator[str]:
     for site, device, series, first, last, count in rows:
         if first != 1 or last != count:
             yield f"{site}/{device} series {series}: {count} invoices for the numbers {first} to {last}"
+
+
+def _twice(db: sqlite3.Connection) -> Iterator[str]:
+    """A session that a restored device ended once more, and that nobody has credited yet (I4)."""
+    rows = db.execute(
+        "SELECT site, device, session_id, group_concat(number, ', ') FROM invoice i JOIN device USING (device_id) "
+        "WHERE corrects IS NULL AND NOT EXISTS (SELECT 1 FROM invoice c WHERE c.device_id = i.device_id "
+        "AND c.corrects = i.number) GROUP BY device_id, session_id HAVING count(*) > 1"
+    ).fetchall()
+    for site, device, session_id, numbers in rows:
+        yield f"{site}/{device} session {session_id}: is invoiced more than once: {numbers}"
 
 
 def _accounts(db: sqlite3.Connection) -> Iterator[str]:
