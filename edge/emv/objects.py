@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from edge.emv import tlv
 from edge.emv.errors import CardDataInvalid
 from edge.emv.tlv import Tlv
 
+#: What the card is, and what it proves that with: it has to say the same wherever it says it.
+_PROVEN: Final = frozenset(
+    ("57", "5A", "82", "8F", "90", "92", "93", "94", "9F32", "9F46", "9F47", "9F48", "9F4A", "9F4B", "9F69")
+)
+
 
 class Objects:
-    """A card's primitive data objects. Never shown or sent as a whole: it holds card data."""
+    """A card's primitive data objects. Never shown or sent as a whole: it holds card data.
 
-    __slots__ = ("_values",)
+    `strict`: an object that comes twice with different values is an error. Else only where the card's proof depends on
+    it, and what comes last counts: transcripts are of cards that terminals have taken.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_strict", "_values")
+
+    def __init__(self, *, strict: bool = True) -> None:
+        self._strict = strict
         self._values: dict[str, bytes] = {}
 
     def __repr__(self) -> str:
@@ -40,8 +51,10 @@ class Objects:
 
     def add(self, tag: str, value: bytes) -> None:
         """Raises CardDataInvalid where the card gave another value before."""
-        if self._values.setdefault(tag, value) != value:
+        known = self._values.get(tag, value)
+        if known != value and (self._strict or tag in _PROVEN):
             raise CardDataInvalid(f"the card gave {tag} twice, with different values")
+        self._values[tag] = value
 
     def add_all(self, objects: Iterable[Tlv]) -> None:
         """Every primitive object at any depth. Raises CardDataInvalid."""

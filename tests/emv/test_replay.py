@@ -216,6 +216,27 @@ def test_the_application_with_a_cryptogram_counts_then_the_last_one(judge, recor
     assert judge(mastercard[:3] + visa[:3]).aid == "A0000000031010"
 
 
+def test_a_directory_that_is_read_again_is_none_of_the_applications(judge, recorded):
+    exchanges = recorded(3)
+    directory = bytes.fromhex("00A404000E") + b"1PAY.SYS.DDF01" + b"\0", bytes.fromhex("6F03880101 9000")
+    entry = bytes.fromhex("00B2010C00"), bytes.fromhex("70049F360100 9000")
+    assert judge([*exchanges, directory, entry]).oda.result == "valid"
+
+
+@pytest.mark.parametrize(("tag", "result"), [("9F6C", "valid"), ("57", "invalid")])
+def test_what_is_not_proven_may_come_twice_in_a_transcript(judge, recorded, make, tag, result):
+    card = make(3, more={tag: b"\x01\x00"})
+    exchanges = [(command, card.apdu(command)) for command, _ in recorded(3)]
+    assert judge(exchanges).oda.result == result
+
+
+def test_a_contact_card_that_was_not_asked_for_its_proof(judge, recorded, make, tap):
+    exchanges = recorded(3, without={"9F4B"})
+    cryptogram = tlv.encode("80", bytes((0x80, 0, 1)) + bytes(8)) + b"\x90\0"
+    found = judge([*exchanges, (bytes.fromhex("80AE800000"), cryptogram)])
+    assert proof(found) == ("DDA", "not_performed", "the transcript has no INTERNAL AUTHENTICATE")
+
+
 def test_the_card_may_name_the_kernel(judge, recorded):
     entry = tlv.encode("4F", bytes.fromhex("A000000003")) + tlv.encode("9F2A", b"\x02")
     directory = tlv.encode("6F", tlv.encode("BF0C", tlv.encode("61", entry))) + b"\x90\0"

@@ -82,7 +82,7 @@ def static_data(
             if record is None:
                 raise NotAuthentic(f"record {number} of file {sfi}, which is signed, was not read")
             parts.append(_vouched(record, sfi, number))
-    if tag_list is not None:
+    if tag_list:
         if tag_list != b"\x82":
             raise NotAuthentic("the list of signed objects (9F4A) names others than the AIP (82)")
         parts.append(aip)

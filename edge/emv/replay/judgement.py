@@ -78,7 +78,7 @@ class _Case:
         self.spoken = spoken
         self.keys = keys
         self.kernel = spoken.kernel or kernel_of(spoken.aid)
-        self.objects = Objects()
+        self.objects = Objects(strict=False)
         self.entries: tuple[Entry, ...] = ()
         self.missing: tuple[int, int] | None = None
 
@@ -208,7 +208,7 @@ def _offered(case: _Case) -> Method:
     if aip & AIP_CDA and case.kernel != 3:
         return "CDA"
     if aip & AIP_DDA:
-        return "fDDA" if case.kernel == 3 else "DDA"
+        return "fDDA" if case.kernel == 3 and not case.spoken.cryptograms else "DDA"
     return "SDA" if aip & AIP_SDA else "none"
 
 

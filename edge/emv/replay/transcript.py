@@ -115,18 +115,20 @@ def applications(transcript: Transcript) -> list[Spoken]:
     """What was said to each application that could be selected, in order."""
     spoken: list[Spoken] = []
     kernels: dict[bytes, int] = {}
+    now: Spoken | None = None
     for each in transcript.exchanges:
         command = each.command
         if command.ins == apdu.SELECT and command.p1 == 0x04:
-            _selected(each, spoken, kernels)
-        elif spoken:
-            _told(each, spoken[-1])
+            if each.ok:  # else what was selected before still is
+                now = _selected(each, kernels)
+                spoken += [now] if now is not None else []
+        elif now is not None:
+            _told(each, now)
     return spoken
 
 
-def _selected(each: Exchange, spoken: list[Spoken], kernels: dict[bytes, int]) -> None:
-    if not each.ok:
-        return
+def _selected(each: Exchange, kernels: dict[bytes, int]) -> Spoken | None:
+    """An application; None for a directory, which may name kernels."""
     name = each.command.data
     try:
         objects = tlv.parse(each.answer.data)
@@ -137,11 +139,11 @@ def _selected(each: Exchange, spoken: list[Spoken], kernels: dict[bytes, int]) -
             adf, kernel = tlv.find((entry,), "4F"), kernel_named(tlv.find((entry,), "9F2A"))
             if adf and kernel is not None:
                 kernels[adf] = kernel
-        return
+        return None
     aid = tlv.find(objects, "84") or name
     named = [kernel for adf, kernel in kernels.items() if aid.startswith(adf)]
     kernel = named[-1] if named else kernel_named(tlv.find(objects, "9F2A"))
-    spoken.append(Spoken(aid=aid, fci=each.answer.data, kernel=kernel))
+    return Spoken(aid=aid, fci=each.answer.data, kernel=kernel)
 
 
 def _told(each: Exchange, to: Spoken) -> None:
