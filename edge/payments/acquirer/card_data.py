@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final
 
+from edge.emv.kernel.outcome import CardNumber, OnlineRequest
 from edge.emv.pan import PAN_MAX, PAN_MIN
 
 #: From the tap to the request pass a commit and at most one wait for the connection.
@@ -18,39 +19,42 @@ _TRACK_2_MAX: Final = 37
 _ICC_BYTES_MAX: Final = 255
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CardData:
-    """The kernel's outcome for an online request. Shows itself without card data, and cannot be written anywhere.
+    """The kernel's outcome for an online request. Its number shows itself truncated, and nothing can serialize it.
 
-    `track_2`: the equivalent of tag 57 with `=` between its parts; None where the card gave only its number.
-    `expiry`: YYMM. `sequence_no`: tag 5F34, 0 to 99. `icc`: the value of DE55. `entry_mode`: DE22.
+    `sequence_no`: tag 5F34, 0 to 99. `icc`: the value of DE55. `entry_mode`: DE22.
     """
 
-    pan: str
-    expiry: str | None
+    number: CardNumber
     icc: bytes
-    track_2: str | None = None
     sequence_no: int | None = None
     entry_mode: str = "072"  # contactless chip; the charger has no PIN entry
 
     def __post_init__(self) -> None:
-        if not (self.pan.isascii() and self.pan.isdigit() and PAN_MIN <= len(self.pan) <= PAN_MAX):
+        pan, _, track_2 = self.number.reveal()
+        if not (pan.isascii() and pan.isdigit() and PAN_MIN <= len(pan) <= PAN_MAX):
             raise ValueError("not a card number")
-        if self.track_2 is not None and not self.track_2.startswith(self.pan + "="):
-            raise ValueError("the track is of another card")
-        if len(self.track_2 or "") > _TRACK_2_MAX or len(self.icc) > _ICC_BYTES_MAX:
+        if len((track_2 or "").upper().rstrip("F")) > _TRACK_2_MAX or len(self.icc) > _ICC_BYTES_MAX:
             raise ValueError("more card data than a message takes")
 
     def __repr__(self) -> str:
-        return "CardData(hidden)"
+        return f"CardData({self.number!r})"
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("card data is not written down")
+    @classmethod
+    def of(cls, request: OnlineRequest) -> CardData:
+        """What a kernel asks the issuer."""
+        return cls(number=request.card.number, icc=request.de55, sequence_no=request.card.sequence)
 
-
-def track_2(equivalent: bytes) -> str:
-    """Tag 57 as DE35 has it: digits, `=` for the separator `D`, without the padding `F`."""
-    return equivalent.hex().upper().rstrip("F").replace("D", "=")
+    def fields(self) -> dict[int, str]:
+        """The elements of a request that only the card can fill. Wherever this goes, it goes nowhere else."""
+        pan, expiry, track_2 = self.number.reveal()
+        fields = {2: pan, 14: expiry, 22: self.entry_mode, 55: self.icc.hex().upper()}
+        if self.sequence_no is not None:
+            fields[23] = f"{self.sequence_no:03}"
+        if track_2 is not None:
+            fields[35] = track_2.upper().rstrip("F").replace("D", "=")
+        return fields
 
 
 class Offers:

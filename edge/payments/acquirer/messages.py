@@ -98,18 +98,7 @@ class Messages:
 
     def preauthorization(self, handle: Handle, card: CardData) -> Request:
         """0100 with the card's number, track and DE55: the only message that has them."""
-        fields = self._step(handle, handle.authorization) | {
-            2: card.pan,
-            22: card.entry_mode,
-            55: card.icc.hex().upper(),
-        }
-        if card.expiry is not None:
-            fields[14] = card.expiry
-        if card.sequence_no is not None:
-            fields[23] = f"{card.sequence_no:03}"
-        if card.track_2 is not None:
-            fields[35] = card.track_2
-        return Request("0100", fields)
+        return Request("0100", self._step(handle, handle.authorization) | card.fields())
 
     def increment(self, handle: Handle, step: Step) -> Request:
         """0100 for a hold that is to grow by the step's amount: names the first one, has no card data."""

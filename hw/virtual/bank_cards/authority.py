@@ -21,6 +21,10 @@ VISA: Final = bytes.fromhex("A000000003")
 MASTERCARD: Final = bytes.fromhex("A000000004")
 KEY_INDEX: Final = 0xF5
 
+#: Signed data formats: dynamic data; fDDA of a request that goes online (Book C-3, annex C).
+DYNAMIC: Final = 0x05
+FAST_ONLINE: Final = 0x95
+
 #: Header, trailer and padding of what is recovered; SHA-1, the only hash of Book 2; RSA.
 _HEADER: Final = 0x6A
 _TRAILER: Final = 0xBC
@@ -58,10 +62,10 @@ class CardKey:
         shown = encode("9F47", bytes((EXPONENT,))) + encode("9F48", self.remainder)
         return shown + encode("9F46", self.certificate)
 
-    def sign_dynamic(self, dynamic: bytes, terminal: bytes) -> bytes:
+    def sign_dynamic(self, dynamic: bytes, terminal: bytes, *, form: int = DYNAMIC) -> bytes:
         """Signed dynamic application data (9F4B): Book 2, table 15. `terminal`: what only the hash covers."""
         room = self.key.size - len(dynamic) - 25
-        body = bytes((0x05, _SHA1, len(dynamic))) + dynamic + bytes((_PADDING,)) * room
+        body = bytes((form, _SHA1, len(dynamic))) + dynamic + bytes((_PADDING,)) * room
         return self.key.sign(_framed(body, terminal))
 
 

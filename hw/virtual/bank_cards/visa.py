@@ -7,6 +7,7 @@ from typing import Final
 from edge.emv.tlv import encode
 from hw.virtual.bank_cards import cryptogram
 from hw.virtual.bank_cards.application import AAC, ARQC, NOT_ALLOWED, TC, PaymentApplication, Personal
+from hw.virtual.bank_cards.authority import DYNAMIC, FAST_ONLINE
 from hw.virtual.cards import OK
 
 #: 9F66 04, 9F02 06, 9F03 06, 9F1A 02, 95 05, 5F2A 02, 9A 03, 9C 01, 9F37 04.
@@ -72,7 +73,7 @@ class VisaLike(PaymentApplication):
             shown += encode("94", _AFL)
         shown += self._cryptogram(kind)
         if signed:
-            shown += encode("9F4B", self._signature(ctq))
+            shown += encode("9F4B", self._signature(kind, ctq))
         shown += encode("9F6C", ctq) + encode("9F6E", self._form_factor())
         return encode("77", shown) + OK
 
@@ -102,16 +103,20 @@ class VisaLike(PaymentApplication):
             + encode("9F36", self._counter())
         )
 
-    def _signature(self, ctq: bytes) -> bytes:
-        """fDDA, version 01; the card's own random number and its CTQ stand in 9F69 and are signed as well."""
+    def _signature(self, kind: int, ctq: bytes) -> bytes:
+        """fDDA, version 01; the card's own random number and its CTQ stand in 9F69 and are signed as well.
+
+        The dynamic number is the counter; a request that goes online is signed in a format of its own.
+        """
         related = b"\x01" + self._personal.draw.randbytes(4) + ctq
         record = self._key.objects() + encode("9F69", related)
         if self._personal.holder.par is not None:
             record += encode("9F24", self._personal.holder.par.encode())
         self._records[1, 3] = record
-        dynamic = b"\x08" + self._personal.draw.randbytes(8)
+        dynamic = b"\x02" + self._counter()
         terminal = b"".join(self._told[tag] for tag in _SIGNED_TERMINAL_DATA)
-        return self._sign(self._key.sign_dynamic(dynamic, terminal + related))
+        form = FAST_ONLINE if kind == ARQC else DYNAMIC
+        return self._sign(self._key.sign_dynamic(dynamic, terminal + related, form=form))
 
     def _form_factor(self) -> bytes:
         """9F6E: a card, or a phone."""

@@ -174,7 +174,7 @@ def check_fast_dda(reader, bank):
     o, t = reader.objects, reader.terminal
     _, key = card_key(reader, bank)
     data = recovered(o["9F4B"], key)
-    assert data[1:3] == b"\x05\x01"
+    assert data[1:7] == (b"\x95" if o["9F27"] == b"\x80" else b"\x05") + b"\x01\x03\x02" + o["9F36"]
     assert o["9F69"][0] == 1
     assert o["9F69"][5:7] == o["9F6C"]
     signed = data[1:-21] + t["9F37"] + t["9F02"] + t["5F2A"] + o["9F69"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,7 @@ import pytest
 from edge.domain.identity import IdToken
 from edge.domain.instant import Instant
 from edge.domain.payment import OpenPayment
+from edge.emv.kernel.outcome import CardNumber
 from edge.payments.acquirer import messages
 from edge.payments.acquirer.card_data import CardData
 from edge.payments.acquirer.errors import AcquirerGarbled, AcquirerUnreachable
@@ -25,13 +27,13 @@ TOKEN = IdToken(kind="terminal", value="f" * 64, key_id="k1")
 START = datetime(2026, 11, 22, 23, 59, 50, tzinfo=UTC)
 
 
-def card(pan=PAN, **changes):
-    known = {
-        "expiry": "2912",
-        "icc": bytes.fromhex("9F2608") + bytes(8),
-        "track_2": f"{pan}=29122010000012300000",
-    }
-    return CardData(pan=pan, **(known | {"sequence_no": 1} | changes))
+def run(scenario):
+    return asyncio.run(scenario)
+
+
+def card(pan=PAN):
+    number = CardNumber(pan, expiry="2912", track_2=f"{pan}D29122010000012300000F")
+    return CardData(number=number, icc=bytes.fromhex("9F2608") + bytes(8), sequence_no=1)
 
 
 def options(**changes):

@@ -13,11 +13,7 @@ from edge.payments.acquirer.errors import AcquirerUnreachable
 from edge.ports import ExtendingMethod, PaymentMethod, RefundingMethod
 from hw.virtual.acquirer_host import Fault
 
-from .conftest import PAN, World, options
-
-
-def run(scenario):
-    return asyncio.run(scenario)
+from .conftest import PAN, World, options, run
 
 
 def test_it_is_every_kind_of_way_to_pay(world):
