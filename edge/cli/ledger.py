@@ -13,6 +13,7 @@ import click
 from msgspec.structs import replace
 
 from edge.cli.call import NO, Call, command
+from edge.cli.ledger_changes import new_epoch, prune, restore, rotate_key
 from edge.cli.place import database
 from edge.errors import CallError, LedgerError, TillError
 
@@ -152,6 +153,10 @@ def backup(call: Call, target: Path) -> None:
     )
     if report.problems:
         raise click.exceptions.Exit(NO)
+
+
+for _change in (restore, new_epoch, rotate_key, prune):
+    ledger.add_command(_change)
 
 
 def _csv(entry: Entry) -> bytes:

@@ -14,6 +14,7 @@ _COMMANDS = {
     "backoffice": "backoffice",
     "commission": "commission",
     "config": "config",
+    "decommission": "decommission",
     "demo": "demo",
     "doctor": "doctor",
     "emv": "emv",
@@ -21,7 +22,9 @@ _COMMANDS = {
     "ledger": "ledger",
     "meter": "meter",
     "ocmf": "ocmf",
+    "open-contactors": "open_contactors",
     "price": "price",
+    "privacy": "privacy",
     "provision": "provision",
     "run": "run",
     "session": "session",
@@ -41,7 +44,7 @@ class _Commands(click.Group):
         module = _COMMANDS.get(name)
         if module is None:
             return None
-        command = getattr(importlib.import_module(f"edge.cli.{module}"), name)
+        command = getattr(importlib.import_module(f"edge.cli.{module}"), name.replace("-", "_"))
         assert isinstance(command, click.Command)
         _take_shared(command)
         return command

@@ -44,6 +44,20 @@ def show(call: Call, session_id: str) -> None:
     call.say(found, "\n".join([*lines, "journal", *events]))
 
 
+@session.command("stop")
+@click.argument("session_id")
+@command
+def stop(call: Call, session_id: str) -> None:
+    """End a running session, as if the driver had; the running till does it. The start of its id is enough."""
+    from edge.runtime.control import ask, socket_of
+    from edge.store.reading import Reading
+
+    with Reading(database(call)) as db:
+        found = db.session(session_id)
+    done = ask(socket_of(database(call)), "session.stop", {"session_id": found["session_id"]})
+    call.say(done, f"session {done['session_id']} is being stopped")
+
+
 def _table(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return "no sessions yet"
