@@ -94,8 +94,8 @@ class Checker:
         except LedgerError as e:
             self._say(f"{where}: {e.message}")
             fact = None
-        if isinstance(fact, facts.LedgerOpened):
-            self._epochs.add(envelope.epoch)
+        self._epoch = envelope.epoch
+        self._epochs.add(envelope.epoch)
         if fact is not None and not isinstance(fact, facts.LedgerCheckpoint):
             self._fact(where, envelope, fact)
         self._unsigned = None

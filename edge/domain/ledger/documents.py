@@ -155,7 +155,7 @@ class Documents:
             if document.sequence != expected:
                 self._say(f"{where}: {kind} {number} should be number {expected} of its series")
             self._series[series] = document.sequence
-        self._sealed[number] = _fingerprint(document)
+            self._sealed[number] = _fingerprint(document)
         if number != f"{series}-{document.sequence:06d}":
             self._say(f"{where}: {kind} {number} is not numbered by its series")
         if not series.endswith(f"-{epoch}"):
