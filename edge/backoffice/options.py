@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from edge.backoffice.accounts import Billing
 from edge.sync.options import Address, FilePath, Protocol, TlsOptions
 
 
@@ -28,3 +29,5 @@ class BackofficeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     #: what one device may send of its journal a second, on average over ten; a backlog drains at a few hundred
     device_messages_s: Annotated[int, Meta(ge=10, le=1_000_000)] = 2000
     device_bytes_s: Annotated[int, Meta(ge=100_000, le=1_000_000_000)] = 33_554_432
+    #: how accounts are billed (edge.backoffice.accounts.Billing)
+    billing: Billing | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
+from edge.cli.backoffice_accounts import account
 from edge.cli.backoffice_devices import access, device
 from edge.cli.backoffice_lists import member, plans, tariff
 from edge.cli.backoffice_orders import COMMANDS
@@ -209,5 +210,5 @@ def receipts(
 
 for order in COMMANDS:
     device.add_command(order)
-for admin in (access, device, member, plans, tariff):
+for admin in (access, account, device, member, plans, tariff):
     backoffice.add_command(admin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 import msgspec
@@ -31,10 +32,23 @@ def member() -> None:
 @click.option("--limit-minor", type=click.IntRange(1, 100_000_000), required=True, help="for one session")
 @click.option("--currency", default="EUR", show_default=True)
 @click.option("--group", default="")
+@click.option(
+    "--invoice",
+    type=click.Choice(["session", "collective"]),
+    default="session",
+    show_default=True,
+    help="one for each session, or one a month",
+)
+@click.option(
+    "--buyer",
+    "buyer_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="JSON of who is named on invoices",
+)
 @db_option
 @config_option
 @command
-def add(
+def add(  # noqa: PLR0913, PLR0917  (one per option)
     call: Call,
     site: str,
     token: str,
@@ -42,14 +56,25 @@ def add(
     limit_minor: int,
     currency: str,
     group: str,
+    invoice: Literal["session", "collective"],
+    buyer_file: Path | None,
     db_here: Path | None,
     config_here: Path | None,
 ) -> None:
     """Add or change a member, and tell the devices."""
+    from edge.cli.buyer import read_buyer
     from edge.sync.contract.orders import ListedMember
 
     listed = checked(
-        ListedMember(token=token, account=account, limit_minor=limit_minor, currency=currency, group=group)
+        ListedMember(
+            token=token,
+            account=account,
+            limit_minor=limit_minor,
+            currency=currency,
+            group=group,
+            invoice=invoice,
+            buyer=None if buyer_file is None else read_buyer(buyer_file),
+        )
     )
     with open_orders(call, db_here, config_here) as orders:
         orders.put_members(site, [listed])
@@ -127,7 +152,8 @@ def members(call: Call, site: str, db_here: Path | None, config_here: Path | Non
     with open_orders(call, db_here, config_here) as orders:
         found = orders.members(site)
     rows = [msgspec.structs.asdict(m) for m in found]
-    call.say(found, table(rows, ("token", "account", "limit_minor", "currency", "group", "blocked")))
+    columns = ("token", "account", "limit_minor", "currency", "group", "blocked", "invoice")
+    call.say(found, table(rows, columns))
 
 
 @click.group("tariff")

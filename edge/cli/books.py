@@ -16,6 +16,7 @@ from edge.cli.call import Call
 from edge.errors import CallError, ConfigError, InputError
 
 if TYPE_CHECKING:
+    from edge.backoffice.accounts import Billing
     from edge.backoffice.orders import Orders
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -70,6 +71,17 @@ def database(call: Call, db_here: Path | None, config_here: Path | None) -> Path
     if not isinstance(db_name, str):
         raise DatabaseUnknown("which database?")
     return Path(db_name)
+
+
+def billing(call: Call, config_here: Path | None) -> Billing:
+    """How accounts are billed: the section [billing] of the configuration, where there is one. Raises ConfigError."""
+    from edge.backoffice.accounts import Billing
+
+    path = config_here or call.config or (CONFIG_DEFAULT if CONFIG_DEFAULT.exists() else None)
+    try:
+        return msgspec.convert({} if path is None else _read(path).get("billing", {}), Billing)
+    except msgspec.ValidationError as e:
+        raise ConfigError((f"{path}: billing: {e}",), hint="edge/sync/README.md describes [billing]") from e
 
 
 @contextmanager

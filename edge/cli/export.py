@@ -63,7 +63,7 @@ def export(
         if number is not None:
             sale = _sale(db, wanted, db.invoice(number))
             target = out / file_name(wanted, sale) if out is not None and out.is_dir() else out
-            _write(render(wanted, sale, language=lang), target)
+            write(render(wanted, sale, language=lang), target)
             return
         days = first.date() if first else None, last.date() if last else None
         failed = _export_all(db, wanted, days, lang, out, as_json=call.json)
@@ -111,7 +111,7 @@ def _export_all(
                 click.echo(scrub(encode({"error": e.as_json()}) if as_json else str(e)), err=True)
                 continue
             written += 1
-            _write(document, None if out is None else out / file_name(wanted, sale))
+            write(document, None if out is None else out / file_name(wanted, sale))
     return failed
 
 
@@ -141,7 +141,7 @@ def _sale(db: Reading, wanted: Format, invoice: Invoice) -> Sale:
     )
 
 
-def _write(document: bytes, target: Path | None) -> None:
+def write(document: bytes, target: Path | None) -> None:
     """To standard output, or whole to a file: nobody ever sees half of a document."""
     if target is None:
         click.echo(document, nl=False)

@@ -13,13 +13,7 @@ from edge.cli.place import config_file, database
 from edge.errors import CallError
 
 if TYPE_CHECKING:
-    from edge.domain.buyer import BuyerRecord
     from edge.store.credits import CreditOrder
-
-
-class _BuyerUnreadable(CallError):
-    code = "call.buyer"
-    hint = 'JSON such as {"name": "Acme GmbH", "address": "Weg 1, 10115 Berlin", "country": "DE", "vat_id": "DE..."}'
 
 
 @click.group()
@@ -86,6 +80,7 @@ def credit(
     """Take an invoice back, whole or in part, with a credit note; the money goes back the way it came."""
     import msgspec
 
+    from edge.cli.buyer import read_buyer
     from edge.store.credits import CreditOrder
 
     if buyer_file is not None and not reissue:
@@ -95,7 +90,7 @@ def credit(
         "reason": reason,
         "amount": amount,
         "reissue": reissue,
-        "buyer": None if buyer_file is None else _buyer(buyer_file),
+        "buyer": None if buyer_file is None else read_buyer(buyer_file),
     }
     try:
         order = msgspec.convert(values, CreditOrder)
@@ -110,23 +105,6 @@ def credit(
     if done["new_invoice"] is not None:
         text += f", new invoice {done['new_invoice']}"
     call.say(done, text)
-
-
-def _buyer(path: Path) -> BuyerRecord:
-    """The buyer in a file, with a fresh salt."""
-    import secrets
-
-    import msgspec
-
-    from edge.domain.buyer import Buyer, BuyerRecord
-
-    try:
-        buyer = msgspec.json.decode(path.read_bytes(), type=Buyer)
-    except OSError as e:
-        raise _BuyerUnreadable(f"{path}: {e.strerror}") from e
-    except msgspec.DecodeError as e:
-        raise _BuyerUnreadable(f"{path}: {e}") from e
-    return BuyerRecord(buyer=buyer, salt=secrets.token_hex(16))
 
 
 def _credit(call: Call, order: CreditOrder) -> dict[str, Any]:

@@ -139,6 +139,12 @@ def together(sessions: Iterable[BilledSession], fees: Iterable[BilledFee]) -> Fi
     )
 
 
+def has_untaxed(figures: Figures) -> bool:
+    """Whether some price in it bears no tax."""
+    given = (*figures.lines, *figures.allowances, *figures.charges)
+    return any(not any(rate.percent for rate in of.taxes) for of in given)
+
+
 def taken_back(invoice: CollectiveInvoice, given: Credit) -> Collective:
     """The content of a credit note: the whole again, or a part that names no session."""
     if given.whole:
