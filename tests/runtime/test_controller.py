@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import threading
 
@@ -244,6 +245,35 @@ def test_a_meter_that_is_missing_at_the_start_may_come_later(play):
         assert rig.controller.shown.reason == "meter_silent"
         rig.meter.broken = False
         await rig.until(rig.shows("idle"), "not ready again")
+
+    play(story)
+
+
+def test_a_price_that_changes_is_shown_before_it_is_sold_and_what_runs_keeps_its_own(play):
+    async def story(rig):
+        document = json.loads(rig.shelf.on_sale.tariff.document)
+        first = rig.shelf.on_sale.tariff.hash
+
+        def put(name):
+            tariff = freeze(json.dumps({**document, "id": name}).encode())
+            rig.shelf.put(dataclasses.replace(rig.shelf.on_sale, tariff=tariff))
+            return tariff.hash
+
+        await rig.until(rig.shows("idle"), "not ready")
+        put("second")
+        await rig.tap()
+        await rig.until(lambda: rig.controller.shown.notice is not None, "no word")
+        assert rig.controller.shown.notice.code == "price_changed"
+        assert rig.controller.state.session is None
+        third = put("third")
+        await rig.until(lambda: rig.controller._offers.tag._shown == third, "not drawn")
+        await rig.clock.sleep(5)
+        await rig.charge()
+        put("fourth")
+        await rig.clock.sleep(5)
+        assert rig.controller.state.session.tariff_hash == third != first
+        await rig.controller.request_stop("remote")
+        await rig.until(rig.shows("paid"), "not paid")
 
     play(story)
 

@@ -15,11 +15,12 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.domain.identity import IdToken
-from edge.errors import CallError
+from edge.errors import CallError, StoreError
 from edge.store.keys import LedgerKey, load_or_make
 from edge.sync.contract.orders import (
     BlockEvse,
     Body,
+    Configure,
     ListedMember,
     MemberChanges,
     MemberList,
@@ -33,7 +34,9 @@ from edge.sync.contract.orders import (
 )
 from edge.sync.contract.signed import SignatureRefused, open_signed, sign
 from edge.sync.contract.topics import Peer
-from edge.sync.downlink import Downlink, Lists
+from edge.sync.downlink import SETTINGS, Downlink, Lists
+from edge.sync.link import Arrived
+from edge.sync.uplink.beside import Beside
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 ME = Peer("s1", "d1")
@@ -343,3 +346,96 @@ def test_orders_reach_a_device_over_a_broker_and_answers_come_back(
     device.downlink.stop(20)
     office.disconnect()
     office.loop_stop()
+
+
+def test_an_answered_command_keeps_its_answer_when_newer_ones_came(device) -> None:
+    first = device.order(command(1))
+    for version in range(2, 50):
+        assert device.order(command(version)).ok
+    assert device.order(command(1)) == first, "its answer was lost on the way"
+    assert len(device.done) == 49
+
+
+def test_a_command_that_newer_ones_overtook_is_answered_and_not_carried_out(device) -> None:
+    assert device.order(command(2)).ok
+    assert device.order(command(1)).error.code == "order.old"
+    assert len(device.done) == 1
+
+
+def test_an_order_that_cannot_be_remembered_waits_for_room_on_the_disk(device, monkeypatch, wait) -> None:
+    full = [StoreError("no space")] * 2
+    begin = device.downlink.lists.begin
+
+    def begins(slot, seen) -> None:
+        if full:
+            raise full.pop()
+        begin(slot, seen)
+
+    monkeypatch.setattr(device.downlink.lists, "begin", begins)
+    monkeypatch.setattr("edge.sync.downlink.service._STORE_RETRY_S", 0.01)
+    device.downlink.start()
+    order = command(1)
+    assert device.downlink.offer(topic_of(order), sign(msgspec.json.encode(order), device.key))
+    wait(lambda: device.replies, "the answer")
+    assert [reply.ok for reply in device.replies] == [True]
+    assert len(device.done) == 1
+    device.downlink.stop(20)
+    assert device.crashes == []
+
+
+def test_what_nobody_expected_is_told_to_the_till(tmp_path, key, wait) -> None:
+    device = Device(tmp_path, key)
+    device.fails = RuntimeError("unforeseen")
+    device.downlink.start()
+    order = command(1)
+    device.downlink.offer(topic_of(order), sign(msgspec.json.encode(order), key))
+    wait(lambda: device.crashes, "the crash")
+    assert str(device.crashes[0]) == "unforeseen"
+    device.downlink.stop(20)
+
+
+def test_settings_add_up_and_are_kept(device) -> None:
+    assert device.order(command(1, Configure(values={"a": 1, "b": 2}))).ok
+    assert device.order(command(2, Configure(values={"b": None}))).ok
+    assert device.done[-1] == Configure(values={"a": 1, "b": None})
+    assert msgspec.json.decode(device.downlink.lists.document(SETTINGS)) == {"a": 1, "b": None}
+    device.fails = CallError("out of range")
+    assert not device.order(command(3, Configure(values={"a": 9}))).ok
+    assert msgspec.json.decode(device.downlink.lists.document(SETTINGS))["a"] == 1
+
+
+def test_a_flood_of_orders_waits_at_the_broker() -> None:
+    took: list[str] = []
+
+    class Taker:
+        def topics(self) -> list[str]:
+            return []
+
+        def offer(self, topic: str, _payload: bytes) -> bool:
+            took.append(topic)
+            return True
+
+        def answered(self, payload: bytes) -> None:
+            took.append(payload.decode())
+
+    class Wire:
+        full = False
+
+        def __init__(self) -> None:
+            self.pubacks = 0
+
+        def acknowledge(self, _arrived: Arrived) -> None:
+            self.pubacks += 1
+
+    wire, beside = Wire(), Beside(ME, Taker())
+    now = 100.0
+    for n in range(1500):
+        beside.take(wire, Arrived(f"t{n}", b"", n, 1, False))
+        beside.pass_on(wire, now)
+    assert 1000 < len(took) < 1200
+    beside.take(wire, Arrived(ME.topic("authorization"), b"answer", 0, 1, False))
+    assert took[-1] == "answer", "who waits at the charger is not held up"
+    before = len(took)
+    beside.pass_on(wire, now + 1.0)
+    assert 10 < len(took) - before < 30
+    assert wire.pubacks == len(took)

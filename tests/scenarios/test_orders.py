@@ -1,0 +1,211 @@
+"""What the back office orders, all the way to the driver: the whole daemon, a real broker, the real receiver."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sqlite3
+import urllib.request
+
+from edge.backoffice.export import export
+from edge.backoffice.orders import Orders, orders_key
+from edge.cli.demo.stage import DEVICE, EVSE, SITE
+from edge.domain.identity import uid_token
+from edge.sync.contract.orders import (
+    BlockEvse,
+    Configure,
+    Credit,
+    ListedMember,
+    PublishTariff,
+    RemoteStop,
+    SendLogs,
+    UnblockEvse,
+)
+from edge.sync.contract.topics import peer
+from hw.virtual.world import CARDS
+
+ME = peer(SITE, DEVICE)
+
+
+class Office:
+    """The back office's own hand on its books, and what the driver sees of it."""
+
+    def __init__(self, show) -> None:
+        self.show, self.stage = show, show.stage
+        self.orders = Orders(self.stage.backoffice_database, orders_key(self.stage.backoffice_database))
+
+    async def hire(self) -> None:
+        """The till learns whose orders it obeys."""
+        config = self.stage.folder / "config.toml"
+        key = orders_key(self.stage.backoffice_database).public_hex
+        config.write_text(config.read_text().replace("[mqtt]\n", f'[mqtt]\norders_keys = ["{key}"]\n'))
+        await self.again()
+
+    async def again(self) -> None:
+        await self.stage.till.stop()
+        environment = {"CHARGETILL_BOOT_ID": "boot-1", **self.stage.world.environment}
+        await self.stage.till.start(until="till.ready", environment=environment)
+
+    async def command(self, body, **how):
+        return await self.answered(self.orders.command(ME, body, **how))
+
+    async def answered(self, version: int):
+        await self.show.until(lambda: self.orders.reply(ME, version) is not None, "no answer")
+        return self.orders.reply(ME, version)
+
+    async def view(self) -> dict:
+        def get() -> dict:
+            with urllib.request.urlopen(f"{self.stage.screen}state", timeout=20) as answer:
+                return json.load(answer)["panels"][0]["view"]
+
+        return await asyncio.to_thread(get)
+
+    async def shows(self, **wanted) -> dict:
+        view: dict = {}
+        for _ in range(600):
+            try:
+                view = await self.view()
+            except OSError:
+                view = {}
+            if view and all(view.get(name) == value for name, value in wanted.items()):
+                return view
+            await asyncio.sleep(0.1)
+        raise AssertionError((wanted, view))
+
+    async def costs(self, amount: str) -> None:
+        for _ in range(600):
+            if amount in json.dumps((await self.view())["price"]):
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError(await self.view())
+
+    def list(self, card: str, **fields) -> None:
+        key = bytes.fromhex((self.stage.folder / "operator.key").read_text().strip())
+        token = uid_token(CARDS[card], key=key, key_id="demo").value
+        self.orders.put_members(SITE, [ListedMember(token=token, limit_minor=2000, **fields)])
+        self.orders.publish_members(SITE)
+
+    async def listed(self, where: str) -> None:
+        """Wait until the till's list says so."""
+
+        def there() -> bool:
+            db = sqlite3.connect(f"file:{self.stage.folder / 'till.lists.db'}?mode=ro", uri=True)
+            try:
+                return bool(db.execute(f"SELECT 1 FROM {where}").fetchone())
+            except sqlite3.Error:
+                return False
+            finally:
+                db.close()
+
+        await self.show.until(there, f"the list has no {where}")
+
+
+def priced(price: float) -> str:
+    return json.dumps(
+        {
+            "country_code": "DE",
+            "party_id": "CHT",
+            "id": f"T-{price}",
+            "currency": "EUR",
+            "elements": [
+                {"price_components": [{"type": "ENERGY", "price": price, "vat": 19, "step_size": 1}]}
+            ],
+            "last_updated": "2026-01-01T00:00:00Z",
+        }
+    )
+
+
+def test_a_published_price_and_a_listed_card_count_at_once_and_without_the_back_office(show, agree) -> None:
+    async def story() -> None:
+        async with show(speed=60) as it:
+            office = Office(it)
+            await office.hire()
+            await it.ready()
+            office.list("stranger", account="A-77")
+            office.orders.publish(SITE, PublishTariff(document=priced(1.23)))
+            await office.costs("1.46")  # 1.23 and 19 % VAT
+            await office.listed("member")
+            await it.stage.proxy.cut()
+            await office.again()
+            await office.costs("1.46")
+            await it.session("stranger")
+            session = (await office.view())["stop_code"]
+            assert session is not None
+            await it.do(unplug=True)
+            await office.shows(kind="paid")
+            await it.stage.proxy.open()
+            office.list("stranger", account="A-77", blocked=True)
+            found = await it.settle()
+            agree(found)
+            (row,) = [json.loads(x) for x in export(it.stage.backoffice_database, "sessions", "ndjson")]
+            assert (row["account"], row["method"]) == ("A-77", "account")
+            assert row["payable_minor"] > 0
+            await office.listed("change WHERE blocked")
+            await it.do(plug="car that takes 11 kW")  # it wants to charge, not to see its receipt
+            await it.ready()
+            await it.do(tap="stranger")
+            await it.do(tap="card A")
+            await office.shows(kind="charging")
+            await it.do(unplug=True)
+            await it.settle()
+            rows = [json.loads(x) for x in export(it.stage.backoffice_database, "sessions", "ndjson")]
+            assert [r["account"] for r in rows] == ["A-77", "A-1001"]
+
+    asyncio.run(story())
+
+
+def test_a_session_is_started_stopped_and_settled_from_afar(show, agree) -> None:
+    async def story() -> None:
+        async with show(speed=60) as it:
+            office = Office(it)
+            await office.hire()
+            await it.ready()
+            version, permission = office.orders.start(
+                ME, evse_id=EVSE, account="A-9", limit_minor=900, currency="EUR", good_for_s=31_536_000
+            )
+            started = (await office.answered(version)).result
+            await office.shows(kind="plug_in")
+            assert (await office.command(RemoteStop(session_id="another"))).error.code == "order.session"
+            again, _ = office.orders.start(
+                ME, evse_id=EVSE, account="A-9", limit_minor=900, currency="EUR", good_for_s=31_536_000
+            )
+            assert (await office.answered(again)).error.code == "order.not_started"
+            await it.do(plug="car that takes 11 kW")
+            await it.charging(gained_wh=200)
+            assert (await office.command(RemoteStop(session_id=started["session_id"]))).ok
+            assert (await office.shows(kind="paid"))["reason"] == "remote"
+            agree(await it.settle())
+            (row,) = [json.loads(x) for x in export(it.stage.backoffice_database, "settlements", "ndjson")]
+            assert (row["authorization_id"], row["account"]) == (permission, "A-9")
+            assert row["captured_minor"] > 0
+            assert row["invoice_number"]
+
+    asyncio.run(story())
+
+
+def test_an_evse_that_the_operator_blocks_stays_blocked_until_it_is_told_otherwise(show, agree) -> None:
+    async def story() -> None:
+        async with show(speed=60) as it:
+            office = Office(it)
+            await office.hire()
+            await it.session("card A")
+            assert (await office.command(BlockEvse(evse_id="E9", reason="x"))).error.code == "order.evse"
+            assert (await office.command(BlockEvse(evse_id=EVSE, reason="works", stop_session=True))).ok
+            await office.shows(kind="paid", reason="remote")
+            await it.do(unplug=True)
+            await office.again()
+            await office.shows(kind="out_of_order", reason="blocked_by_operator")
+            refused = await office.command(Configure(values={"session.stale_s": 1}))
+            assert refused.error.code == "order.setting"
+            done = await office.command(Configure(values={"tariff.hold_minor": 1234}))
+            assert done.result["hold_minor"] == 1234
+            lines = (await office.command(SendLogs(lines=5))).result["lines"]
+            assert len(lines) == 5
+            assert any(re.search(r"order\.done|evse\.", line) for line in lines)
+            assert (await office.command(UnblockEvse(evse_id=EVSE))).ok
+            await office.shows(kind="idle")
+            assert (await office.command(Credit(invoice_number="nonsense", reason="x"))).error is not None
+            agree(await it.settle())
+
+    asyncio.run(story())
