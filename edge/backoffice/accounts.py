@@ -395,9 +395,8 @@ def _billed(stated: _Stated) -> BilledSession:
 
 def _zero_tax(due: _Due) -> ZeroTax | None:
     """Why prices without VAT have none: as the sessions said, or for fees alone as the member list says."""
-    said = {
-        msgspec.json.encode(s.statement.draft.zero_tax): s.statement.draft.zero_tax for s in due.statements
-    }
+    drafts = [s.statement.draft for s in due.statements]
+    said = {msgspec.json.encode(d.zero_tax): d.zero_tax for d in drafts if has_untaxed(d.figures)}
     if len(said) > 1:
         raise TaxUnclear(f"the sessions of {due.account} give {len(said)} reasons for having no VAT")
     if said:

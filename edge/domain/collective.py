@@ -141,8 +141,9 @@ def together(sessions: Iterable[BilledSession], fees: Iterable[BilledFee]) -> Fi
 
 def has_untaxed(figures: Figures) -> bool:
     """Whether some price in it bears no tax."""
-    given = (*figures.lines, *figures.allowances, *figures.charges)
-    return any(not any(rate.percent for rate in of.taxes) for of in given)
+    taxes = [line.taxes for line in figures.lines]
+    taxes += [a.taxes for a in (*figures.allowances, *figures.charges)]
+    return any(not any(rate.percent for rate in rates) for rates in taxes)
 
 
 def taken_back(invoice: CollectiveInvoice, given: Credit) -> Collective:
