@@ -28,6 +28,9 @@ from edge.entrances import BackOffice, Entrances
 from edge.errors import ConfigError, HardwareError, LedgerError, TillError
 from edge.kiosk import Board, KioskOptions
 from edge.kiosk import serve as serve_kiosk
+from edge.metrics.measure import Sources
+from edge.metrics.options import MetricsOptions
+from edge.metrics.server import serve as serve_metrics
 from edge.office import Office, health
 from edge.payments.members import JoinedMembers
 from edge.ports import Evse
@@ -165,6 +168,8 @@ class Till:
             options = cast("KioskOptions", config.kiosk)
             actions = ScreenActions(self._controllers, self._entrances.arrivals)
             work.append(("kiosk", serve_kiosk(self._board, options, actions=actions)))
+        if config.metrics is not None:
+            work.append(("metrics", serve_metrics(cast("MetricsOptions", config.metrics), self._sources())))
         work.append(("clock", self._watch_clock(store)))
         if self._office is not None:
             work.append(("office", self._office.watch()))
@@ -276,6 +281,10 @@ class Till:
         if reason is None and self._entrances is not None:
             return self._entrances.refusal()
         return reason
+
+    def _sources(self) -> Sources:
+        database, clock, evses = self._config.database, self._clock, self._controllers
+        return Sources(version=version(), database=database, evses=evses, clock=clock, connected=self._online)
 
     def _online(self) -> bool | None:
         return self._office.online if self._office is not None else None

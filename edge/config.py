@@ -83,6 +83,7 @@ class Config:
     sun_keys_file: Path | None
     mqtt: msgspec.Struct | None
     kiosk: msgspec.Struct | None
+    metrics: msgspec.Struct | None
     ledger: LedgerSection
     privacy: PrivacySection
     log: LogSection
@@ -95,11 +96,14 @@ class Config:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kinds:
-    """The Options of what this module does not know: of a driver by kind and name, of the uplink, of the screen."""
+    """The Options of what this module does not know: of a driver by kind and name, of the uplink, of the screen,
+    of the figures for Prometheus.
+    """
 
     driver: Callable[[Kind, str], type[msgspec.Struct]]
     mqtt: type[msgspec.Struct]
     kiosk: type[msgspec.Struct]
+    metrics: type[msgspec.Struct]
     is_virtual: Callable[[msgspec.Struct], bool]
 
 
@@ -126,6 +130,7 @@ class _Reader:
         self._problems += problems
         mqtt = self._options(self._kinds.mqtt, "mqtt")
         kiosk = self._options(self._kinds.kiosk, "kiosk")
+        metrics = self._options(self._kinds.metrics, "metrics")
         readers = tuple(
             self._driver("reader", t, f"reader[{n}]")
             for n, t in enumerate(_tables(self._table.get("reader")))
@@ -143,7 +148,7 @@ class _Reader:
             self._check_terminals(file, [t for t in terminals if t is not None])
         if self._problems or file is None:
             raise ConfigError(tuple(f"{self._path}: {p}" for p in self._problems))
-        return self._config(file, mqtt, kiosk, readers, terminals, evses)
+        return self._config(file, (mqtt, kiosk, metrics), readers, terminals, evses)
 
     def _options(self, kind: type[msgspec.Struct], section: str) -> msgspec.Struct | None:
         if section not in self._table:
@@ -238,12 +243,12 @@ class _Reader:
     def _config(
         self,
         file: File,
-        mqtt: msgspec.Struct | None,
-        kiosk: msgspec.Struct | None,
+        parts: tuple[msgspec.Struct | None, msgspec.Struct | None, msgspec.Struct | None],
         readers: tuple[Driver | None, ...],
         terminals: list[TerminalConfig | None],
         evses: list[tuple[Driver | None, Driver | None]],
     ) -> Config:
+        mqtt, kiosk, metrics = parts
         folder = self._path.resolve().parent
         pairs = []
         for section, (meter, charge_point) in zip(file.evse, evses, strict=True):
@@ -269,6 +274,7 @@ class _Reader:
             sun_keys_file=None if file.membership.sun_keys is None else folder / file.membership.sun_keys,
             mqtt=mqtt,
             kiosk=kiosk,
+            metrics=metrics,
             ledger=file.ledger,
             privacy=file.privacy,
             log=file.log,

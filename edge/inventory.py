@@ -16,6 +16,7 @@ from edge.domain.tariffs import FrozenTariff, freeze, require_lawful
 from edge.emv.sun import SunKeys
 from edge.errors import CallError, ConfigError
 from edge.kiosk import KioskOptions
+from edge.metrics.options import MetricsOptions
 from edge.payments.members import FileMembers
 from edge.ports import Clock
 from edge.runtime.clock import SystemClock
@@ -42,6 +43,7 @@ def kinds() -> configuration.Kinds:
         driver=registry.options_type,
         mqtt=UplinkOptions,
         kiosk=KioskOptions,
+        metrics=MetricsOptions,
         is_virtual=lambda options: bool(getattr(options, "virtual", False)),
     )
 

@@ -174,6 +174,7 @@ class File(Table, frozen=True, kw_only=True):
     membership: Membership
     mqtt: dict[str, Any] | None = None
     kiosk: dict[str, Any] | None = None
+    metrics: dict[str, Any] | None = None
     ledger: LedgerSection = LedgerSection()
     privacy: PrivacySection = PrivacySection()
     log: LogSection = LogSection()

@@ -176,14 +176,14 @@ class _Page(FPDF):
             self._font(8, _COLORS[f.result], bold=True)
             self.cell(18, _LINE_MM, sheet.RESULTS[f.result])
             self._font(8)
-            self.multi_cell(56, 4.2, f.what, new_x=XPos.RIGHT, new_y=YPos.TOP, max_line_height=4.2)
+            self.multi_cell(56, 4.2, f.what, align="L", new_x=XPos.RIGHT, new_y=YPos.TOP, max_line_height=4.2)
             below = [self.get_y() + 4.2 * self._lines(f.what, 56)]
             self.set_xy(_MARGIN_MM + 78, top + 1)
-            self.multi_cell(_WIDTH_MM - 78, 4.2, f.found, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+            self.multi_cell(_WIDTH_MM - 78, 4.2, f.found, align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
             if f.todo:
                 self.set_x(_MARGIN_MM + 78)
                 self._font(7, _SOFT)
-                self.multi_cell(_WIDTH_MM - 78, 3.8, f.todo, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+                self.multi_cell(_WIDTH_MM - 78, 3.8, f.todo, align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
             below.append(self.get_y())
             self.set_xy(_MARGIN_MM, max(below) + 1)
 

@@ -223,6 +223,14 @@ class Reading:
         )
         return {**one, **self._ledger(epochs), "totals": totals, "open_holds": holds, "epochs": epochs}
 
+    def outcomes(self) -> dict[str, tuple[int, int]]:
+        """Of the sessions that ended: how many, and their energy in Wh, by outcome."""
+        rows = self._rows(
+            "SELECT outcome, COUNT(*) AS sessions, COALESCE(SUM(energy_wh), 0) AS energy_wh FROM session "
+            "WHERE status = 'ended' AND outcome IS NOT NULL GROUP BY outcome ORDER BY outcome"
+        )
+        return {row["outcome"]: (row["sessions"], row["energy_wh"]) for row in rows}
+
     def _ledger(self, epochs: list[Row]) -> Row:
         """Where the journal stands: its newest epoch, key and anchor, what waits, and the space that it takes."""
         current = self._rows("SELECT epoch, key_id, closed FROM epoch ORDER BY ordinal DESC LIMIT 1")

@@ -1,0 +1,4 @@
+"""The till's figures for Prometheus: on this machine only, and only when asked for (`[metrics] listen`).
+
+No card, account, session or invoice number is among them.
+"""
