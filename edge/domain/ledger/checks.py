@@ -138,10 +138,11 @@ class Checker:
         if self._unsigned is not None and not isinstance(fact, facts.LedgerCheckpoint):
             self._say(f"{where}: invoice {self._unsigned} is not signed")
         self._unsigned = None
+        if not isinstance(fact, facts.LedgerOpened):
+            self._keys.names(where, envelope)
         if fact is not None:
             self._rolls.add(envelope, fact)
             self._fact(where, envelope, fact)
-        self._keys.names(where, envelope)
 
     def copies(self, documents: Iterable[tuple[str, bytes]]) -> None:
         """Check the documents that are kept beside the journal (number and JSON) against the sealed ones.
