@@ -13,7 +13,9 @@ from edge.cli.place import config_file, database
 from edge.errors import CallError
 
 if TYPE_CHECKING:
+    from edge.domain.instant import Instant
     from edge.store.credits import CreditOrder
+    from edge.store.store import Store
 
 
 @click.group()
@@ -108,42 +110,36 @@ def credit(
 
 
 def _credit(call: Call, order: CreditOrder) -> dict[str, Any]:
-    """In this process: no till runs on the database."""
-    import asyncio
+    """Through the running till, else on its database: the ways to pay that need devices are asked at its next start."""
+    import msgspec
 
-    from edge import inventory
-    from edge.payments.account import AccountPayment, Caution
-    from edge.payments.members import FileMembers
-    from edge.runtime.credits import Refunds, told
-    from edge.runtime.credits import credit as take_back
-    from edge.store.keys import load_or_make
-    from edge.store.store import Owner, Store
+    from edge.cli.daemon import change
 
-    config = inventory.load(config_file(call))
-    clock = inventory.make_clock(config)
-    path = call.db or config.database
+    def offline(store: Store, _now: Instant) -> dict[str, Any]:
+        import asyncio
 
-    async def nobody(_token: object) -> int:
-        return 0
+        from edge import inventory
+        from edge.payments.account import AccountPayment, Caution
+        from edge.payments.members import FileMembers
+        from edge.runtime.credits import Refunds, told
+        from edge.runtime.credits import credit as take_back
 
-    async def carried_out() -> dict[str, Any]:
-        store = Store.open(
-            path,
-            key=load_or_make(config.key),
-            owner=Owner(site=config.device.site, device=config.device.name),
-            prefix=config.invoice.prefix,
-            now=clock.now(),
-        )
-        try:
+        clock = inventory.make_clock(inventory.load(config_file(call)))
+
+        async def nobody(_token: object) -> int:
+            return 0
+
+        async def carried_out() -> dict[str, Any]:
             credited = await take_back(store, clock, order)
             account = AccountPayment(FileMembers({}), caution=Caution(), recent=nobody)
-            # the other ways to pay need their devices: the till asks them when it starts
             await Refunds(store, {"account": account}, clock).settle(final=False)
-        finally:
-            store.close()
-        return told(credited)
+            return told(credited)
 
-    return asyncio.run(carried_out())
+        return asyncio.run(carried_out())
+
+    done = change(call, "invoice.credit", msgspec.to_builtins(order), offline=offline)
+    assert isinstance(done, dict)
+    return done
 
 
 invoice.add_command(export)

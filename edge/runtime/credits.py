@@ -17,10 +17,11 @@ from edge.domain import refund as refunds
 from edge.domain.money import from_minor
 from edge.domain.payment import Method
 from edge.emv.scrub import scrub
-from edge.errors import HardwareError, TillError
+from edge.errors import HardwareError, InputError, TillError
 from edge.ports import Clock, PaymentMethod, RefundingMethod
 from edge.store.credits import Credited, CreditOrder, open_refunds, take_back
 from edge.store.store import Store
+from edge.sync.contract.orders import Credit
 
 #: A way to pay that is out of order is asked again after this, then half as often each time, up to the second figure.
 _RETRY_S = 10.0
@@ -65,13 +66,24 @@ def told(credited: Credited) -> dict[str, Any]:
 
 
 class CreditDesk:
-    """Where a running till takes orders for credit notes, from the command line and from the back office."""
+    """Where a running till takes orders for credit notes: `ordered` from the command line, `from_office` from afar."""
 
     def __init__(self, store: Store, clock: Clock, refunds: Refunds) -> None:
         self._store, self._clock, self._refunds = store, clock, refunds
 
-    async def credit(self, order: CreditOrder) -> dict[str, Any]:
-        """Seal it, and begin with its refund. Raises as `credit` does."""
+    async def ordered(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The handler of `invoice.credit`; the arguments are a CreditOrder's. Raises as `credit` does."""
+        try:
+            order = msgspec.convert(dict(arguments), CreditOrder)
+        except msgspec.ValidationError as e:
+            raise InputError(str(e)) from e
+        return await self._carry_out(order)
+
+    async def from_office(self, body: Credit) -> dict[str, Any]:
+        """What the back office ordered: the whole of what is left."""
+        return await self._carry_out(CreditOrder(number=body.invoice_number, reason=body.reason))
+
+    async def _carry_out(self, order: CreditOrder) -> dict[str, Any]:
         credited = await credit(self._store, self._clock, order)
         self._refunds.wake()
         return told(credited)
