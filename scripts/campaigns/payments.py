@@ -40,7 +40,7 @@ from edge.domain.payment import (
     Reversed,
     Status,
 )
-from edge.domain.terminal import BankCard
+from edge.domain.terminal import BankCard, OpenReceipts
 from edge.errors import HardwareError
 from edge.payments.desk import Options, TerminalDesk
 from edge.payments.desk.folio import read, receipt_no

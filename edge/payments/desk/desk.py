@@ -319,6 +319,7 @@ class TerminalDesk:
             answer = await self._holds.end_of_day()
         finally:
             self._closing = False
+            self._next_try_s = 0.0  # what it has on its books now is asked at once
         if isinstance(answer, Done):
             self._day_began = self._clock.now()
             log.event("terminal.day_ended", amount_minor=answer.amount_minor)

@@ -171,8 +171,11 @@ def compare(
             clear[ref] = verdict
             unmatched -= {receipt_no(verdict)}
     nobodys = unmatched if found.complete else unmatched | frozenset(orphans)
-    if any(ref not in clear for ref in lost):
-        nobodys &= frozenset(orphans)  # one of the others may be the one that is in doubt
+    for ref in lost:
+        if ref not in clear:  # one of the others may be the one that is in doubt
+            folio = folios[ref]
+            beside = folio.beside if isinstance(folio, Reserving) else ()
+            nobodys &= frozenset(orphans) | frozenset(beside)
     return Findings(folios=clear, orphans=nobodys)
 
 
@@ -218,11 +221,13 @@ def _noted(folio: Reserving, found: OpenReceipts, last: Done | None) -> Folio | 
 
 
 def _held(folio: Reserving, number: int, last: Done | None) -> Held:
-    """The hold, with the amount that two of three name: who asked, the result, and the last step."""
+    """The hold, with the amount that two of three name: who asked, the result, and the last step. More than was asked
+    for is never believed.
+    """
     again = last.amount_minor if last is not None and last.receipt_no == number else None
     named = [each for each in (folio.requested_minor, folio.said_minor, again) if each is not None]
     most = max(named, key=named.count)
-    sure = len(named) == 1 or named.count(most) > 1
+    sure = most <= folio.requested_minor and (len(named) == 1 or named.count(most) > 1)
     return Held(receipt_no=number, hold_minor=most if sure else None)
 
 

@@ -157,6 +157,12 @@ class Holds:
             if isinstance(folio, Ended) and folio.assumed:
                 log.warning("payment.assumed", ref=ref, how=folio.how)
             await self._write(ref, folio)
+        if found.complete:
+            missing = [
+                r for r, f in folios.items() if isinstance(f, Held) and f.receipt_no not in found.numbers
+            ]
+            if missing:
+                log.warning("payment.hold_missing", refs=missing)
         if findings.orphans - self.orphans:
             log.error("terminal.orphans", receipts=sorted(findings.orphans))
         self.orphans = findings.orphans
@@ -216,10 +222,10 @@ class Holds:
         match answer:
             case Done(receipt_no=int() as number):
                 self._mark = mark(answer)
-                hold_minor = amount_minor if answer.amount_minor is None else answer.amount_minor
-                self._folios[ref] = Held(
-                    receipt_no=number, hold_minor=hold_minor
-                )  # the journal has the number
+                held_minor = amount_minor if answer.amount_minor is None else answer.amount_minor
+                sure = held_minor <= amount_minor
+                hold = Held(receipt_no=number, hold_minor=held_minor if sure else None)
+                self._folios[ref] = hold  # the journal has the number
             case Done() | Doubt():
                 self._uncertain()
             case No(reason=reason):
@@ -338,7 +344,7 @@ class Holds:
 
     async def _certain(self) -> None:
         """The terminal's books are known before it gets a money command. Raises HardwareError."""
-        if not self.reconciled:
+        if not self.reconciled or (self._mark is None and self._may_tell):
             await self.reconcile()
 
     async def _before(self, ref: str) -> None:

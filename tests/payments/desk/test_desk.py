@@ -9,6 +9,7 @@ import pytest
 from edge.domain.payment import Authorized, Captured, Declined, Expired, InDoubt, Reversed
 from edge.domain.terminal import BankCard, Done, MemberCard, NoCard
 from edge.errors import HardwareError
+from edge.payments.desk import Options
 from hw.virtual.terminal_script import (
     READ_CARD,
     RELEASE,
@@ -479,3 +480,81 @@ def test_the_terminals_display_shows_the_price_while_it_waits():
         return shop.terminal.display
 
     assert play(scenario) == ("0,49 EUR/kWh", "Betrag 50,00 EUR")
+
+
+# --- what proves nothing any more
+
+
+def test_a_capture_of_somebody_else_is_not_taken_for_the_reservation_in_doubt():
+    async def scenario(shop):
+        for ref in "ab":
+            await shop.hold(ref)
+        refusals = [Fault("refuse", on=LAST, code=0x83)] * 22
+        shop.terminal.script(*refusals, Fault("lost_command", on=RESERVE))
+        assert isinstance(await shop.hold("c"), InDoubt)
+        while shop.terminal.fault_for(LAST):
+            pass
+        assert await shop.capture("a", HOLD) == Captured(ref="a", amount_minor=HOLD)
+        assert isinstance(await shop.ask("c"), InDoubt)
+        await shop.reverse("b")
+        return await shop.ask("c")
+
+    assert play(scenario, lists_all=False) == Declined(ref="c", reason="cancelled")
+
+
+def test_a_no_that_was_not_written_down_everywhere_stays_a_no():
+    async def scenario(shop):
+        for ref in "ab":
+            await shop.hold(ref)
+        shop.intent("c")
+        shop.terminal.present(bank_card(declines=51))
+        assert await shop.ask("c") == Declined(ref="c", reason="insufficient_funds")
+        await shop.capture("a", HOLD)
+        await shop.restart()  # the machine's commit is missing
+        return await shop.ask("c")
+
+    assert play(scenario, lists_all=False) == Declined(ref="c", reason="insufficient_funds")
+
+
+@pytest.mark.parametrize("lists_all", [True, False])
+def test_the_day_is_handed_in_only_when_nothing_is_held(lists_all):
+    async def scenario(shop):
+        await shop.hold("a")
+        await shop.hold("b")
+        await asyncio.sleep(2 * 3600)
+        assert (shop.desk.end_of_day_due, shop.desk.draining) == (True, True)
+        assert await shop.hold("c") == Declined(ref="c", reason="terminal_busy")
+        await shop.capture("a", 100)
+        await asyncio.sleep(600)
+        await shop.restart()
+        await asyncio.sleep(2 * 3600)
+        days = len(shop.days)
+        await shop.capture("b", 50)
+        await asyncio.sleep(600)
+        assert (len(shop.days), shop.desk.draining, shop.desk.ready) == (days + 1, False, True)
+        return shop.effects()
+
+    options = Options(end_of_day_h=12, drain_h=13)
+    effects = play(scenario, lists_all=lists_all, options=options)
+    assert effects == [
+        ("end_of_day", 0),  # when it was last is not known: at once
+        ("reserve", HOLD),
+        ("reserve", HOLD),
+        ("capture", 100),
+        ("capture", 50),
+        ("end_of_day", 150),
+    ]
+
+
+def test_a_hold_that_is_nobodys_keeps_the_day_open_until_an_operator_decides():
+    async def scenario(shop):
+        await shop.close()
+        number = shop.foreign()
+        await shop.open()
+        await asyncio.sleep(3600)
+        await shop.desk.release(number)
+        await asyncio.sleep(600)
+        return [what for what, _ in shop.effects()]
+
+    day = ["end_of_day"]
+    assert play(scenario, options=Options(end_of_day_h=12)) == [*day, "reserve", "reverse", *day]
