@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from edge.config import Config, TerminalConfig
 from edge.domain.identity import IdToken
@@ -134,7 +134,7 @@ class Entrances:
             self._journal,
             currency=currency,
             clock=self._clock,
-            wanted=lambda: any(c.sells for c in self._controllers if _serves(terminal, c.evse_id)),
+            wanted=lambda: any(c.wants_cards for c in self._controllers if _serves(terminal, c.evse_id)),
             options=DeskOptions(end_of_day_h=section.end_of_day_h or None, drain_h=section.drain_h),
         )
 
@@ -161,7 +161,9 @@ class Entrances:
         return await self._store.tx(lambda tx: tx.sessions_since(token, since))
 
     async def _exposed(self, token: IdToken) -> Exposed:
-        """What is at risk. The list is as old as the last word from the back office: it would have changed it."""
+        """What is at risk. The list is as old as the last word from the back office, which would have changed it; the
+        device's own file is as old as it is.
+        """
         now = self._clock.now().utc
 
         def asked(tx: Tx) -> tuple[payments.Exposure, datetime | None]:
@@ -170,12 +172,20 @@ class Entrances:
             return found, payments.last_heard(tx.connection)
 
         found, heard = await self._store.tx(asked)
+        known = [at for at in (heard, self._written()) if at is not None]
         return Exposed(
             device_minor=found.device_minor,
             day_minor=found.day_minor,
             card_minor=found.card_minor,
-            list_age_s=None if heard is None else max(0, int((now - heard).total_seconds())),
+            list_age_s=max(0, int((now - max(known)).total_seconds())) if known else None,
         )
+
+    def _written(self) -> datetime | None:
+        """When the device's own list was written."""
+        try:
+            return datetime.fromtimestamp(self._config.members_file.stat().st_mtime, UTC)
+        except OSError:
+            return None
 
     async def _raise_counter(self, token: IdToken, counter: int) -> bool:
         at = self._clock.now()

@@ -60,9 +60,11 @@ class Office:
         self._uplink: Uplink | None = None
         self._downlink: Downlink | None = None
         self._commands: Commands | None = None
+        self._answers = False
         if config.mqtt is None:
             return
         options = cast("UplinkOptions", config.mqtt)
+        self._answers = bool(options.orders_keys)  # without one nothing that comes down is believed
         lists = _lists(config.database.with_suffix(".lists.db"))
         self._commands = Commands(premises, keep_blocked=_keeper(lists), credit=credit)
         self._commands.recover(lists.document, settings=SETTINGS, blocked=_BLOCKED)
@@ -102,7 +104,7 @@ class Office:
     @property
     def upstream(self) -> Upstream | None:
         """Whom to ask who may charge; None where nobody can answer."""
-        return None if self._downlink is None else self._downlink.authorizations
+        return self._downlink.authorizations if self._downlink is not None and self._answers else None
 
     def open(self, controllers: Sequence[EvseController]) -> None:
         """Begin to send, and to obey."""

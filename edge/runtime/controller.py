@@ -24,7 +24,7 @@ from edge.domain.session import events as ev
 from edge.domain.session.machine import step
 from edge.domain.session.screen import view
 from edge.domain.session.settling import is_due
-from edge.domain.session.state import AwaitingClock, EvseState, Settling, find
+from edge.domain.session.state import AwaitingClock, Charging, EvseState, Settling, find
 from edge.domain.session.terms import Terms
 from edge.domain.view import Notice, View
 from edge.errors import HardwareError
@@ -144,9 +144,12 @@ class EvseController:
         await self.post(ev.StopRequested(at=self._clock.now(), reason=reason))
 
     @property
-    def sells(self) -> bool:
-        """True while a driver may start a session here."""
-        return self.state.session is None and self.shown is not None and self.shown.kind != "out_of_order"
+    def wants_cards(self) -> bool:
+        """True while a card may start a session here, or end the one that runs."""
+        session = self.state.session
+        if session is not None:
+            return isinstance(session.state, Charging)
+        return self.shown is not None and self.shown.kind in ("idle", "paid", "ended")
 
     def tell(self, code: str) -> None:
         """A passing word on this EVSE's screen."""

@@ -67,6 +67,8 @@ class VirtualTerminal:
         self.display: tuple[str, ...] = ()
         self.connections = 0
         self._wanted = asyncio.Event()
+        #: a card was taken, or a fault has begun
+        self._moved = asyncio.Event()
         self._cards: deque[Presented] = deque(maxlen=8)
         self._presented = asyncio.Event()
         self._faults: list[Fault] = []
@@ -119,6 +121,22 @@ class VirtualTerminal:
         self._cards.append(card)
         self._presented.set()
 
+    async def taken(self) -> None:
+        """Returns once every card that is held to it was asked for."""
+        while self._cards:
+            self._moved.clear()
+            await self._moved.wait()
+
+    def take_back(self) -> None:
+        """Nobody stands before it any more."""
+        self._cards.clear()
+
+    async def broken(self) -> None:
+        """Returns once every scripted fault has happened."""
+        while self._faults:
+            self._moved.clear()
+            await self._moved.wait()
+
     def script(self, *faults: Fault) -> None:
         """What is to go wrong, each once, in this order for each command."""
         self._faults.extend(faults)
@@ -127,6 +145,7 @@ class VirtualTerminal:
         """The fault that this command runs into; it is over with that."""
         for i, fault in enumerate(self._faults):
             if fault.on is None or fault.on == command:
+                self._moved.set()
                 return self._faults.pop(i)
         return None
 
@@ -139,6 +158,7 @@ class VirtualTerminal:
                     return self.always
                 self._presented.clear()
                 await self._presented.wait()
+            self._moved.set()
             return self._cards.popleft()
         finally:
             self._wanted.clear()
@@ -154,6 +174,20 @@ class VirtualTerminal:
         if self.lists_all and len(open_) > 1:
             data += bmp(0x06, tlv.encode("23", b"".join(tlv.encode("08", bcd(n, 2)) for n in open_)))
         return data
+
+    async def switch_off(self) -> None:
+        """No power. The books stay; `switch_on` brings it back at its address."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self._off, self.registration = True, None
+        self.hang_up()
+        await asyncio.sleep(0)
+
+    async def switch_on(self) -> None:
+        """Power is back."""
+        self._off = False
+        await self._listen()
 
     async def reboot(self, seconds: float) -> None:
         """Off, and back after so many seconds with the books as they were."""

@@ -1,12 +1,16 @@
-"""A charger without hardware: meter, wallbox and reader that speak their real protocols, and a car and cards to use.
+"""A charger without hardware: meter, wallbox, reader and payment terminal that speak their real protocols, and a car
+and cards to use.
 
 Everything binds to 127.0.0.1. `cut_power` takes the mains away from all of it at once, as a power cut does.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, Protocol, Self, assert_never
 
@@ -22,6 +26,16 @@ from hw.virtual.ntag424 import Ntag424
 from hw.virtual.outlet import Car, Outlet
 from hw.virtual.pcscd import SOCKET_VARIABLE, Pcscd
 from hw.virtual.signed_meters import VirtualBsm, VirtualEm580, VirtualWm3m4
+from hw.virtual.terminal import VirtualTerminal
+from hw.virtual.terminal_script import (
+    RELEASE,
+    RESERVE,
+    REVERSE,
+    Fault,
+    Presented,
+    bank_card,
+    phone_wallet,
+)
 from hw.virtual.vpcd import VpcdField
 
 METER_UNIT: Final = 1
@@ -41,6 +55,30 @@ CARDS: Final[dict[str, bytes]] = {
     "card C": bytes.fromhex("04C3D4E5F6A1B2"),
     "stranger": bytes.fromhex("04D4E5F6A1B2C3"),
 }
+
+#: What is held to the payment terminal instead of the reader.
+PAYING: Final[dict[str, Callable[[], Presented]]] = {
+    "bank card": bank_card,
+    "phone wallet": phone_wallet,
+    "declined card": partial(bank_card, declines=0x05),
+}
+
+#: What may go wrong with the payment terminal, in words.
+TerminalFault = Literal[
+    "loses the reply to a reservation",
+    "loses the reply to a capture",
+    "declines a capture",
+    "reboots in a reversal",
+]
+_FAULTS: Final[dict[TerminalFault, Fault]] = {
+    "loses the reply to a reservation": Fault("lost_reply", on=RESERVE),
+    "loses the reply to a capture": Fault("lost_reply", on=RELEASE),
+    "declines a capture": Fault("decline", on=RELEASE),
+    "reboots in a reversal": Fault("reboot_after", on=REVERSE),
+}
+
+#: A card is taken as soon as the till lets the terminal read one; nobody stands there for longer than this.
+_TAKEN_MAX_S: Final = 10.0
 
 #: A card that proves itself anew at each tap, whose UID is hidden; and the keys of this world's operator.
 SUN_UID: Final = bytes.fromhex("04E5F6A1B2C3D4")
@@ -85,6 +123,7 @@ class World:
         self.field = field
         self.reader: dict[str, str] = {}
         self.environment: dict[str, str] = {}
+        self.terminal = VirtualTerminal()
         self._clock = clock
         self._draw = random.Random()  # noqa: S311  (a phone's UID, not a secret)
         self._sun_card = Ntag424(SUN_UID, SUN_KEYS, draw=self._draw, random_id=True)
@@ -117,6 +156,7 @@ class World:
             world = cls(clock, VpcdField(pcscd.connect), meter_link, meter)
             world.reader = {"driver": "pcsc", "reader": "Virtual PCD 00 00"}
             world.environment = {SOCKET_VARIABLE: pcscd.address}
+        world.terminal = await VirtualTerminal.start()
         await world._tcp.start()
         await world._rtu.start()
         await world._gateway.start()
@@ -178,8 +218,23 @@ class World:
         return _REGISTER_WH + self.outlet.energy_wh()
 
     async def tap(self, name: str) -> None:
-        """Hold a card to the reader until it has been noticed, then take it away."""
-        await self.field.tap(self._card(name))
+        """Hold a card to the reader, or one that pays to the terminal, until it has been noticed, then take it away.
+
+        Raises TimeoutError when nobody notices it.
+        """
+        if name not in PAYING:
+            await self.field.tap(self._card(name))
+            return
+        self.terminal.present(PAYING[name]())
+        try:
+            async with asyncio.timeout(_TAKEN_MAX_S):
+                await self.terminal.taken()
+        finally:
+            self.terminal.take_back()
+
+    def break_terminal(self, fault: TerminalFault) -> None:
+        """The next command of that kind goes wrong."""
+        self.terminal.script(_FAULTS[fault])
 
     def _card(self, name: str) -> VirtualCard:
         match name:
@@ -211,16 +266,19 @@ class World:
         self._meter.silent = True
         if isinstance(self._meter.unit, VirtualEm580 | VirtualWm3m4 | VirtualBsm):
             self._meter.unit.cut_power()
+        await self.terminal.switch_off()
         await self.field.remove()
 
-    def restore_power(self) -> None:
+    async def restore_power(self) -> None:
         """Mains back: the meter kept its register, the wallbox starts as it left the factory."""
         self.wallbox = VirtualWallbox(self.outlet, self._clock.now_ns)
         self._wallboxes[WALLBOX_UNIT] = self.wallbox
         self._meter.silent = False
+        await self.terminal.switch_on()
 
     async def close(self) -> None:
         await self.field.close()
+        await self.terminal.stop()
         await self._tcp.stop()
         await self._rtu.stop()
         await self._gateway.stop()

@@ -15,6 +15,7 @@ from edge.domain.ledger.checks import Checker
 from edge.errors import StoreError
 from edge.store.connection import open_reader
 from edge.store.reading import Reading
+from hw.virtual.terminal_books import Books
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +69,7 @@ def collect(stage: Stage) -> dict[str, Any]:
         ),
         _energy(sessions, drawn_wh, world.step_wh),
         _money(invoices, stats),
+        _terminal(invoices, world.terminal.books),
         *_wanted(stage, sessions, invoices),
     ]
     return {
@@ -81,6 +83,10 @@ def collect(stage: Stage) -> dict[str, Any]:
             "entries": len(entries),
         },
         "back_office": {"entries": len(received), "invoices": [invoice_json(i) for i in copies]},
+        "terminal": {
+            "captured_minor": world.terminal.books.captured_minor,
+            "open_holds": len(world.terminal.books.open),
+        },
         "meter": {"begin_wh": world.register_begin_wh, "end_wh": world.register_wh, "delivered_wh": drawn_wh},
     }
 
@@ -106,6 +112,16 @@ def _money(invoices: list[Invoice], stats: dict[str, Any]) -> Check:
         name="captured equals invoiced",
         ok=captured == invoiced,
         found=f"{captured} and {invoiced} minor units",
+    )
+
+
+def _terminal(invoices: list[Invoice], books: Books) -> Check:
+    """What the payment terminal took is what the invoices say, and it holds nothing any more (I2)."""
+    paid_minor = sum(i.draft.paid.captured_minor for i in invoices if i.draft.paid.method == "terminal")
+    return Check(
+        name="the terminal's books are the till's",
+        ok=books.captured_minor == paid_minor and not books.open,
+        found=f"{books.captured_minor} and {paid_minor} minor units, {len(books.open)} holds open",
     )
 
 

@@ -62,6 +62,23 @@ class Player:
         elif scene.meter_silent_for_s is not None:
             world.silence_meter(silent=True)
             self._start(self._after(scene.meter_silent_for_s, self._meter_back))
+        elif scene.terminal is not None:
+            world.break_terminal(scene.terminal)
+        elif scene.cut_power_in_capture_for_s is not None:
+            await self._cut_in_capture(scene.cut_power_in_capture_for_s)
+
+    async def _cut_in_capture(self, seconds: int) -> None:
+        """The car leaves; the terminal takes the money, and the power goes before the till hears of it."""
+        world = self.stage.world
+        world.break_terminal("loses the reply to a capture")
+        world.unplug()
+        try:
+            async with asyncio.timeout(_SETTLE_MAX_S):
+                await world.terminal.broken()
+        except TimeoutError as e:
+            raise DemoFailed("the till captured nothing", hint="does a card pay in this story?") from e
+        await self.stage.cut_power()
+        await self._started(seconds, self.stage.restore_power)
 
     async def _tap(self, card: str) -> None:
         try:

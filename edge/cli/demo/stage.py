@@ -241,7 +241,7 @@ class Stage:
         await self.world.cut_power()
 
     async def restore_power(self) -> None:
-        self.world.restore_power()
+        await self.world.restore_power()
         await self.boot()
 
     async def close(self) -> None:
@@ -308,6 +308,7 @@ plans = "plans.json"
 sun_keys = "sun.keys"
 
 [session]
+answer_timeout_s = 600
 plug_timeout_s = 120
 stale_s = 60
 
@@ -323,6 +324,10 @@ port = {self.screen_port}
 [[reader]]
 {reader}
 virtual = true
+
+[[terminal]]
+driver = "zvt"
+port = "{self.world.terminal.address}"
 
 [[evse]]
 id = "{EVSE}"

@@ -30,7 +30,7 @@ from msgspec import Meta
 from edge import strict
 from edge.domain.plan import load_plan
 from edge.errors import CallError
-from hw.virtual.world import MeterKind
+from hw.virtual.world import MeterKind, TerminalFault
 
 #: A story lasts a day at most (virtual seconds), so that no typing error makes a demo run for ever.
 _AT_MAX_S = 86_400
@@ -50,7 +50,20 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One thing that happens `at_s` virtual seconds after the charger is ready; exactly one of the others is set."""
 
     at_s: _Seconds
-    tap: Literal["card A", "card B", "card C", "sun card", "stranger", "phone"] | None = None
+    tap: (
+        Literal[
+            "card A",
+            "card B",
+            "card C",
+            "sun card",
+            "stranger",
+            "phone",
+            "bank card",
+            "phone wallet",
+            "declined card",
+        ]
+        | None
+    ) = None
     plug: str | Literal[True] | None = None
     unplug: Literal[True] | None = None
     suspend: bool | None = None
@@ -59,6 +72,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     kill_daemon_for_s: _Seconds | None = None
     stop_daemon_for_s: _Seconds | None = None
     meter_silent_for_s: _Seconds | None = None
+    terminal: TerminalFault | None = None
+    cut_power_in_capture_for_s: _Seconds | None = None
 
     def __post_init__(self) -> None:
         happens = [n for n in self.__struct_fields__ if n != "at_s" and getattr(self, n) is not None]
@@ -180,7 +195,7 @@ def tariff(story: Story) -> dict[str, Any]:
 
 
 BUILT_IN = Story(
-    name="A member charges, an offline session, and a power cut in the middle of one",
+    name="Members, a bank card, a phone, and all that can go wrong with them",
     tariff="0.49/kWh, 0.35/session, VAT 19 %",
     when=(
         Scene(at_s=0, tap="stranger"),
@@ -197,6 +212,16 @@ BUILT_IN = Story(
         Scene(at_s=675, plug="car that takes 11 kW"),
         Scene(at_s=850, cut_power_for_s=120),
         Scene(at_s=1150, unplug=True),
+        # the terminal: declined, a lost reply that proves to be a yes, a phone, a power cut in the capture
+        Scene(at_s=1240, tap="declined card"),
+        Scene(at_s=1360, terminal="loses the reply to a reservation"),
+        Scene(at_s=1365, plug="car that takes 11 kW"),
+        Scene(at_s=1380, tap="bank card"),
+        Scene(at_s=1700, tap="bank card"),
+        Scene(at_s=1760, unplug=True),
+        Scene(at_s=1840, plug="car that takes 11 kW"),
+        Scene(at_s=1860, tap="phone wallet"),
+        Scene(at_s=2160, cut_power_in_capture_for_s=120),
     ),
-    then=Then(sessions=3, invoices=3),
+    then=Then(sessions=6, invoices=5),
 )

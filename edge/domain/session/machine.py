@@ -32,9 +32,6 @@ from edge.domain.session.state import (
 )
 from edge.domain.session.terms import Terms
 
-#: A way to pay that has not answered for so long is asked to give the hold back.
-_ANSWER_MAX_S = 120
-
 #: An end reading that has not come by then never does: the meter's own tries are over (edge/runtime/metering.py).
 _END_MAX_S = 180
 
@@ -224,7 +221,7 @@ def _timed(state: EvseState, session: Session, at: Instant, terms: Terms) -> Ste
             return charging.watched(state, session, at, terms)
         case Resuming(since=since) if at.seconds_since(since) >= rules.resume_wait_s:
             return closing.stop(state, session, at, "power_cut", terms)
-        case Authorizing(since=since) if at.seconds_since(since) >= _ANSWER_MAX_S:
+        case Authorizing(since=since) if at.seconds_since(since) >= rules.answer_timeout_s:
             return settling.give_back(state, session, at, outcome="failed", reason="no_answer")
         case Stopping(since=since) if at.seconds_since(since) >= _END_MAX_S:
             return closing.ended(state, ev.EndRead(at=at, value=None, identity=None), terms)

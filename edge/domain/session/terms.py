@@ -19,6 +19,8 @@ from edge.domain.view import PriceLine
 class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits in seconds, with why each is what it is. The section `[session]` of the configuration."""
 
+    #: From the tap to the answer of whoever holds the money: a PIN, a network and a look into the books fit in.
+    answer_timeout_s: Annotated[int, msgspec.Meta(ge=30, le=600)] = 120
     #: From the accepted card to the cable; a hold that nobody uses is given back after it.
     plug_timeout_s: Annotated[int, msgspec.Meta(ge=30, le=1800)] = 300
     #: From the cable to the confirmed begin reading, before the session is given up.
