@@ -88,6 +88,33 @@ def test_the_acquirer_gets_the_chip_data_in_order_and_no_card_number(tap, make, 
     assert make(kernel).pan not in outcome.de55.hex()
 
 
+def test_the_chip_data_are_the_terminals_own_where_the_card_says_otherwise(tap, make):
+    card = make(2)
+    plain = card.generate
+
+    def lies(data, command):
+        said = tlv.parse(plain(data, command))[0].value
+        return tlv.encode("77", said + tlv.encode("9F02", bytes.fromhex("000000000001")))
+
+    card.generate = lies
+    card.aip = bytes.fromhex("1880")  # no combined signature that would notice
+    assert chip(tap(card)[0])["9F02"].hex() == "000000004000"
+
+
+def test_third_party_data_come_from_the_selection(tap, make):
+    card = make(2)
+    plain = card.select
+    shown = tlv.encode("BF0C", tlv.encode("9F6E", bytes.fromhex("02760000303000")))
+
+    def select(name, command):
+        if name.startswith(b"2PAY"):
+            return plain(name, command)
+        return tlv.encode("6F", tlv.parse(plain(name, command))[0].value + shown)
+
+    card.select = select
+    assert chip(tap(card)[0])["9F6E"].hex() == "02760000303000"
+
+
 @pytest.mark.parametrize("kernel", [2, 3])
 def test_the_card_declines(tap, make, kernel):
     outcome, exchanges = tap(make(kernel, decides="AAC"))

@@ -31,7 +31,10 @@ _LABEL_MAX: Final = 16
 
 
 class Taken(msgspec.Struct, kw_only=True):
-    """The application that was selected, and what is known of it. `values` is what it is told, by tag."""
+    """The application that was selected, and what is known of it.
+
+    `values` is what it is told, by tag; `shown` what its selection showed for the acquirer.
+    """
 
     chosen: Candidate
     terminal: Terminal
@@ -41,6 +44,7 @@ class Taken(msgspec.Struct, kw_only=True):
     label: str
     pdol: tuple[dol.Wanted, ...]
     values: dict[str, bytes]
+    shown: dict[str, bytes]
     objects: Objects
     entries: tuple[Entry, ...] = ()
     records: dict[tuple[int, int], bytes] = {}
@@ -61,6 +65,7 @@ def take(fci: bytes, chosen: Candidate, terminal: Terminal, purchase: Purchase, 
         raise CardDataInvalid("an application that answers its selection with another name")
     objects = Objects()
     objects.add("84", aid)
+    third_party = tlv.find(template, "9F6E")
     return Taken(
         chosen=chosen,
         terminal=terminal,
@@ -70,6 +75,7 @@ def take(fci: bytes, chosen: Candidate, terminal: Terminal, purchase: Purchase, 
         label=_text(tlv.find(template, "50") or b"", _LABEL_MAX),
         pdol=dol.parse(tlv.find(template, "9F38") or b""),
         values=told(terminal, purchase, chosen.application),
+        shown={} if third_party is None else {"9F6E": third_party},
         objects=objects,
         records={},
     )

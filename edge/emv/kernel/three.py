@@ -63,7 +63,7 @@ def run(taken: Taken) -> Generator[bytes, bytes, Outcome | SelectNext]:
     if decided is None:
         raise CardDataInvalid("a cryptogram of no known kind")
     if decided == "AAC":
-        return Declined(why="declined", card=None)
+        return Declined(why="declined", card=card_of(taken))
     if objects.get("94"):
         yield from read_records(taken)
     return _concluded(taken, decided)
@@ -105,7 +105,7 @@ def _concluded(taken: Taken, decided: CryptogramType) -> Outcome:
         return TryAnotherInterface(why="verification") if switch else Declined(why="verification", card=card)
     if decided == "TC" and wants_online(taken.terminal, taken.purchase, taken.chosen.application):
         return Declined(why="not_accepted", detail="an offline approval that was not asked for", card=card)
-    values = taken.objects.values() | taken.values
+    values = taken.shown | taken.objects.values() | taken.values
     values.setdefault("9F27", _INFORMATION[decided])
     kind = Approved if decided == "TC" else OnlineRequest
     return kind(card=card, oda=proof, verified=verified, de55=de55.build(values))

@@ -199,6 +199,6 @@ def _yes(
 ) -> Outcome:
     for tag in ("9F26", "9F27", "9F36", "9F10"):
         said.need(tag)
-    field = de55.build(taken.objects.values() | taken.values | said.values())
+    field = de55.build(taken.shown | taken.objects.values() | said.values() | taken.values)
     kind = Approved if decided == "TC" else OnlineRequest
     return kind(card=card_of(taken), oda=proof, verified="device" if holder.by_device else "none", de55=field)
