@@ -268,6 +268,7 @@ ENTRY = {"rid": "A000000004", "index": "F1", "modulus": TEST_CA_F1.hex(), "expon
 def test_a_key_file():
     other = ENTRY | {"index": 0xEF, "exponent": 65_537, "expires": "2027-12-31"}
     first, second = load(json.dumps([ENTRY, other]).encode())
+    assert load(json.dumps([ENTRY | {"expires": "2028-02"}]).encode())[0].expires == date(2028, 2, 29)
     assert (first.name, first.key, first.expires) == ("A000000004 F1", key(TEST_CA_F1), None)
     assert (second.index, second.key.exponent, second.expires) == (0xEF, 65_537, date(2027, 12, 31))
 
@@ -286,6 +287,7 @@ def test_a_key_file():
         ({"exponent": "05"}, "key 1: exponent must be 03 or 010001"),
         ({"exponent": True}, "key 1: exponent"),
         ({"expires": "1227"}, "key 1: expires must be a date"),
+        ({"expires": "2027-13"}, "key 1: expires must be a date"),
         ({"expires": 20271231}, "key 1: expires must be a date"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Iterable
 from datetime import date
 from typing import Any, Final
@@ -21,6 +22,9 @@ EXPONENTS: Final = (3, 65_537)
 
 #: All schemes together have fewer, test keys included.
 KEYS_MAX: Final = 1_000
+
+#: A year and a month, such as 2027-12: the key counts up to the month's last day.
+_MONTH_CHARACTERS: Final = 7
 
 #: The longest exponent, with leading zeros.
 _DIGITS_MAX: Final = 8
@@ -90,8 +94,8 @@ class CaKeys:
 def load(document: bytes) -> tuple[CaKey, ...]:
     """The keys of a JSON list of {"rid", "index", "modulus", "exponent", "expires"?}. Raises CaKeysInvalid.
 
-    Bytes are in hex; an index or exponent may also be a JSON number; `expires` is a date such as 2027-12-31. A key may
-    be there twice, but not differently.
+    Bytes are in hex; an index or exponent may also be a JSON number; `expires` is a date such as 2027-12-31 or a
+    month such as 2027-12. A key may be there twice, but not differently.
     """
     try:
         entries = msgspec.json.decode(document)
@@ -150,6 +154,9 @@ def _date(text: object, place: str) -> date | None:
     if text is None:
         return None
     try:
+        if isinstance(text, str) and len(text) == _MONTH_CHARACTERS:
+            first = date.fromisoformat(f"{text}-01")
+            return first.replace(day=monthrange(first.year, first.month)[1])
         return date.fromisoformat(text if isinstance(text, str) else "none")
     except ValueError:
         raise CaKeysInvalid(f"{place}: expires must be a date such as 2027-12-31") from None
