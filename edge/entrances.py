@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from edge.config import Config, TerminalConfig
 from edge.domain.identity import IdToken
+from edge.domain.instant import Instant
+from edge.domain.ledger.facts import TerminalDayEnded
 from edge.domain.payment import Method
 from edge.domain.risk import Exposed, Policy
 from edge.emv.sun import SunKeys
@@ -66,7 +69,7 @@ class Entrances:
         self._controllers: Sequence[EvseController] = ()
         self._account = self._make_account()
         self._journal = StoredPayments(store, clock)
-        self._desks = [(t, self._make_desk(t, currency)) for t in config.terminals]
+        self._desks = [(t, self._make_desk(n, t, currency)) for n, t in enumerate(config.terminals)]
         self._entrances: list[Taps | Counter] = []
         self.arrivals: list[Arrivals] = []
 
@@ -89,6 +92,11 @@ class Entrances:
         if desk is not None and desk.reason in (None, "terminal_busy"):
             found.add("terminal")
         return frozenset(found)
+
+    @property
+    def desks(self) -> Mapping[int, TerminalDesk]:
+        """The terminals' desks by their place in the configuration, from 0."""
+        return {number: desk for number, (_, desk) in enumerate(self._desks)}
 
     def refusal(self) -> str | None:
         """Why nobody can start a session, as a code, or None: every reader and terminal is out of order."""
@@ -127,8 +135,9 @@ class Entrances:
     def _desk(self, evse_id: str) -> TerminalDesk | None:
         return next((desk for terminal, desk in self._desks if _serves(terminal, evse_id)), None)
 
-    def _make_desk(self, terminal: TerminalConfig, currency: str) -> TerminalDesk:
+    def _make_desk(self, number: int, terminal: TerminalConfig, currency: str) -> TerminalDesk:
         driver, section = terminal.driver, terminal.section
+        ended_at = self._store.submit(lambda tx: payments.day_ended(tx.connection, number)).result()
         return TerminalDesk(
             registry.create_terminal(driver.name, driver.options, clock=self._clock),
             self._journal,
@@ -136,7 +145,12 @@ class Entrances:
             clock=self._clock,
             wanted=lambda: any(c.wants_cards for c in self._controllers if _serves(terminal, c.evse_id)),
             options=DeskOptions(end_of_day_h=section.end_of_day_h or None, drain_h=section.drain_h),
+            day_began=None if ended_at is None else Instant(ended_at, "", 0),
+            day_ended=partial(self._day_ended, number),
         )
+
+    async def _day_ended(self, number: int, at: Instant) -> None:
+        await self._store.tx(lambda tx: tx.append(TerminalDayEnded(terminal=number), at))
 
     def _make_account(self) -> AccountPayment:
         said, risk = self._config.membership, self._config.risk

@@ -97,3 +97,9 @@ def last_heard(db: sqlite3.Connection) -> datetime | None:
     """When the back office last acknowledged something, by the wall clock of then."""
     (at,) = db.execute("SELECT MAX(at) FROM watermark").fetchone()
     return None if at is None else datetime.fromisoformat(at)
+
+
+def day_ended(db: sqlite3.Connection, terminal: int) -> datetime | None:
+    """When a terminal last handed its captures in, by the wall clock of then."""
+    row = db.execute("SELECT ended_at FROM terminal_day WHERE terminal = ?", (terminal,)).fetchone()
+    return None if row is None else datetime.fromisoformat(row[0])

@@ -27,6 +27,12 @@ def project(db: sqlite3.Connection, fact: facts.Fact, at: Instant) -> None:
             )
         case facts.SignedFact():
             _signed(db, fact)
+        case facts.TerminalDayEnded():
+            db.execute(
+                "INSERT INTO terminal_day (terminal, ended_at) VALUES (?, ?) "
+                "ON CONFLICT (terminal) DO UPDATE SET ended_at = excluded.ended_at",
+                (fact.terminal, at.utc.isoformat()),
+            )
         case facts.RefundFact():
             _refund(db, fact)
         case facts.PaymentFact():

@@ -100,6 +100,7 @@ def _first(db: Database) -> None:
         not_null={"session_id", "method", "currency", "status", "requested_minor"},
     )
     db.table("payment").create_index(["session_id"])
+    db.table("terminal_day").create({"terminal": int, "ended_at": str}, pk="terminal", not_null={"ended_at"})
     db.table("series").create({"series": str, "last": int}, pk="series", not_null={"last"})
     db.table("invoice").create(
         {

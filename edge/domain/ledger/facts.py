@@ -442,6 +442,13 @@ class SignedRecordLost(SignedFact, frozen=True, kw_only=True):
     reason: str
 
 
+class TerminalDayEnded(Fact, frozen=True, kw_only=True):
+    """A payment terminal has handed its captures in; `terminal` is its place in the configuration, from 0."""
+
+    TYPE: ClassVar[str] = "chargetill.terminal.day_ended.v1"
+    terminal: int
+
+
 class MeterHalted(Fact, frozen=True, kw_only=True):
     """The validated reading gave up: nothing is sold on this EVSE until the meter is right again."""
 
@@ -497,6 +504,7 @@ _ALL: tuple[type[Fact], ...] = (
     RefundDeclined,
     RefundDue,
     MeterHalted,
+    TerminalDayEnded,
     SignedBegun,
     SignedRecordKept,
     SignedRecordLost,
