@@ -5,6 +5,7 @@ A message that does not come out byte for byte when it is written again was not 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -37,20 +38,25 @@ _ICC_BYTES_MAX: Final = 255
 #: Digits only, whatever their number (ISO 8583:1987, attribute `n`).
 _NUMERIC: Final = frozenset((*range(2, 8), *range(9, 20), *range(22, 27), 32, 33, 49, 50, 51, 70, 90))
 
+_TRACK_2: Final = "35"
+_ICC: Final = 55
+_HEX: Final = re.compile(r"(?:[0-9A-F]{2})+")
+
 
 class Codec:
     """Messages as bytes, without their length prefix. Card numbers pass through and are kept nowhere."""
 
     def __init__(self, wire: Wire) -> None:
         self._spec = _spec(wire)
+        self._packed = wire.numbers == "bcd"
         self._header = bytes.fromhex(wire.header)
 
     def encode(self, mti: str, fields: Mapping[int, str]) -> bytes:
         """A message. Raises AcquirerGarbled for a value that does not fit its element."""
         document = {"t": mti} | {str(number): value for number, value in fields.items()}
-        for number, value in fields.items():
-            if number in _NUMERIC and not (value.isascii() and value.isdigit()):
-                raise AcquirerGarbled(f"DE{number} has to be digits")
+        if self._packed and _TRACK_2 in document:
+            document[_TRACK_2] = document[_TRACK_2].replace("=", "D")
+        _check(fields)
         try:
             raw, _ = iso8583.encode(document, self._spec)
         except iso8583.EncodeError as e:
@@ -74,12 +80,21 @@ class Codec:
             raise AcquirerGarbled("a message that is not written as ISO 8583 says")
         mti = document["t"]
         fields = {int(name): value for name, value in document.items() if name not in {"t", "p", "1", "h"}}
+        if self._packed and _TRACK_2 in document:
+            fields[int(_TRACK_2)] = document[_TRACK_2].replace("D", "=")
         if not (mti.isdigit() and mti.startswith("0")):
             raise AcquirerGarbled("no message type of ISO 8583:1987")
-        for number, value in fields.items():
-            if number in _NUMERIC and not value.isdigit():
-                raise AcquirerGarbled(f"DE{number} has to be digits")
+        _check(fields)
         return mti, fields
+
+
+def _check(fields: Mapping[int, str]) -> None:
+    """What pyiso8583 takes for text of the right length. Raises AcquirerGarbled."""
+    for number, value in fields.items():
+        if number in _NUMERIC and not (value.isascii() and value.isdigit()):
+            raise AcquirerGarbled(f"DE{number} has to be digits")
+        if number == _ICC and _HEX.fullmatch(value) is None:
+            raise AcquirerGarbled(f"DE{number} has to be bytes in hex")
 
 
 def _without_data(reason: str) -> str:
@@ -88,27 +103,42 @@ def _without_data(reason: str) -> str:
 
 
 def _spec(wire: Wire) -> dict[str, dict[str, Any]]:
+    """What pyiso8583 has to know of each part."""
+    packed = wire.numbers == "bcd"
     bitmap = (
         {"data_enc": "b", "max_len": 8} if wire.bitmap == "binary" else {"data_enc": "ascii", "max_len": 16}
     )
     fixed: dict[str, Any] = {"len_enc": "ascii", "len_type": 0}
     spec: dict[str, dict[str, Any]] = {
         "h": fixed | {"data_enc": "ascii", "max_len": 0},
-        "t": fixed | {"data_enc": "ascii", "max_len": 4},
+        "t": fixed | ({"data_enc": "b", "max_len": 2} if packed else {"data_enc": "ascii", "max_len": 4}),
         "p": fixed | bitmap,
         "1": fixed | bitmap,
     }
-    for number, (length_digits, max_len) in _TEXT.items():
-        spec[str(number)] = {
-            "data_enc": "ascii", "len_enc": "ascii", "len_type": length_digits, "max_len": max_len,
-        }  # fmt: skip
-    binary = wire.icc == "binary"
-    spec["55"] = {
+    for number, (digits, max_len) in _TEXT.items():
+        element = _length(digits, packed=packed) | {"data_enc": "ascii", "max_len": max_len}
+        if packed and (number in _NUMERIC or str(number) == _TRACK_2):
+            element |= {"data_enc": "b", "len_count": "nibbles"} | _padding(wire, variable=digits > 0)
+        spec[str(number)] = element
+    binary = packed or wire.icc == "binary"
+    spec["55"] = _length(3, packed=packed) | {
         "data_enc": "b" if binary else "ascii",
-        "len_enc": "ascii",
-        "len_type": 3,
         "max_len": _ICC_BYTES_MAX if binary else 2 * _ICC_BYTES_MAX,
     }
     for number in _MACS:
         spec[str(number)] = fixed | {"data_enc": "b", "max_len": _MAC_BYTES}
     return {name: {"desc": f"DE{name}"} | each for name, each in spec.items()}
+
+
+def _length(digits: int, *, packed: bool) -> dict[str, Any]:
+    """How a length of so many digits stands before its element: a byte each, or two to a byte."""
+    return (
+        {"len_enc": "bcd", "len_type": (digits + 1) // 2}
+        if packed
+        else {"len_enc": "ascii", "len_type": digits}
+    )
+
+
+def _padding(wire: Wire, *, variable: bool) -> dict[str, str]:
+    """Elements of fixed length are numbers, which zeros before them do not change."""
+    return {"right_pad": "F"} if variable and wire.odd == "right" else {"left_pad": "0"}

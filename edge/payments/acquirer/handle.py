@@ -11,22 +11,26 @@ import msgspec
 from msgspec import Meta
 
 from edge.emv.scrub import has_card_data
-from edge.errors import TillError
+from edge.payments.acquirer.errors import AcquirerFailed
 
 #: ISO 8583: six digits each; 0 is not used.
 STAN_MAX: Final = 999_999
 
 #: A payment is not given back in more parts than this; it bounds the note.
-REFUNDS_MAX: Final = 16
+REFUNDS_MAX: Final = 8
+
+#: A host's name for a hold is a number of a few dozen digits; a note is written to the journal and sent upstream.
+_NAME_MAX: Final = 99
 
 Stan = Annotated[int, Meta(ge=1, le=STAN_MAX)]
 Rrn = Annotated[str, Meta(pattern=r"^[0-9]{12}$")]
 
 
-class HandleBroken(TillError):
+class HandleBroken(AcquirerFailed):
     """The journal has a note that this link did not write."""
 
     code: ClassVar[str] = "acquirer.note"
+    retryable: ClassVar[bool] = False
     hint = "the payment belongs to another version of the till, or to another way to pay"
 
 
@@ -98,8 +102,8 @@ def stans(note: str) -> frozenset[int]:
 
 
 def harmless(text: str | None) -> str | None:
-    """What a host calls something, fit for the journal: None where it holds a card number."""
-    return None if not text or has_card_data(text) else text
+    """What a host calls something, fit for the journal: None where it is too long, or holds a card number."""
+    return None if not text or len(text) > _NAME_MAX or has_card_data(text) else text
 
 
 #: ISO 4217: the numbers that DE49 has, for the currencies in which energy is sold at chargers.

@@ -243,15 +243,27 @@ class _Frames:
     def frame(self, message: bytes) -> bytes:
         length = len(message) + self._extra
         width = self._wire.length_bytes
-        prefix = b"%0*d" % (width, length) if self._wire.length_text else length.to_bytes(width, "big")
+        match self._wire.length:
+            case "binary":
+                prefix = length.to_bytes(width, "big")
+            case "text":
+                prefix = b"%0*d" % (width, length)
+            case "bcd":
+                prefix = bytes.fromhex(f"{length:0{2 * width}}")
+        if len(prefix) != width:
+            raise AcquirerGarbled(f"a message of {length} bytes does not fit into its length")
         return prefix + message
 
     async def read(self, reader: asyncio.StreamReader) -> bytes:
         """One message. Raises EOFError, AcquirerGarbled."""
         prefix = await reader.readexactly(self._wire.length_bytes)
-        if self._wire.length_text and not prefix.isdigit():
-            raise AcquirerGarbled("a length that is no number")
-        length = int(prefix) if self._wire.length_text else int.from_bytes(prefix, "big")
+        if self._wire.length == "binary":
+            length = int.from_bytes(prefix, "big")
+        else:
+            digits = prefix if self._wire.length == "text" else prefix.hex().encode()
+            if not digits.isdigit():
+                raise AcquirerGarbled("a length that is no number")
+            length = int(digits)
         length -= self._extra
         if not 0 < length <= MESSAGE_MAX:
             raise AcquirerGarbled(f"a message of {length} bytes")

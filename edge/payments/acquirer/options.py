@@ -22,19 +22,23 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where hosts differ: text is ASCII throughout, lengths and bitmaps are not.
+    """Where hosts differ: text is ASCII throughout, all else is not.
 
-    `length_bytes`: of the prefix before each message. `length_text`: that prefix is decimal digits, not binary.
-    `length_counts_itself`: it counts its own bytes. `header`: fixed bytes in hex after the prefix (a TPDU) that
-    we send; as many are skipped in what comes back.
+    `length_bytes`: of the prefix before each message; `length`: what they are (digits as text, digits packed two to
+    a byte, or binary); `length_counts_itself`. `header`: fixed bytes in hex after the prefix (a TPDU) that we send;
+    as many are skipped in what comes back. `numbers`: of message type, numeric elements, track 2 and lengths of
+    elements; `odd`: on which side a packed element of variable, odd length is filled up, with 0 or with F. `icc`:
+    DE55; always binary where numbers are packed.
     """
 
     length_bytes: Literal[2, 4] = 2
-    length_text: bool = False
+    length: Literal["binary", "text", "bcd"] = "binary"
     length_counts_itself: bool = False
     header: Annotated[str, Meta(pattern=r"^([0-9A-Fa-f]{2}){0,32}$")] = ""
     bitmap: Literal["binary", "hex"] = "binary"
     icc: Literal["binary", "hex"] = "binary"
+    numbers: Literal["text", "bcd"] = "text"
+    odd: Literal["left", "right"] = "left"
 
 
 class AcquirerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

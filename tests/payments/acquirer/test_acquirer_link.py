@@ -199,7 +199,8 @@ def test_a_host_that_talks_nonsense_is_hung_up_on_and_tried_again(noise):
     ("wire", "prefix"),
     [
         (Wire(length_bytes=4), lambda n: n.to_bytes(4, "big")),
-        (Wire(length_bytes=4, length_text=True), lambda n: b"%04d" % n),
+        (Wire(length_bytes=4, length="text"), lambda n: b"%04d" % n),
+        (Wire(length="bcd"), lambda n: bytes.fromhex(f"{n:04}")),
         (Wire(length_bytes=2, length_counts_itself=True), lambda n: (n + 2).to_bytes(2, "big")),
         (Wire(header="6000010000"), lambda n: (n).to_bytes(2, "big")),
     ],
