@@ -167,7 +167,8 @@ def _publisher(far: Mosquitto, messages: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _till(folder: Path, port: int, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, str(_HERE.parent / "campaigns" / "sync.py"), "--till", str(folder), *options]
+    till = _HERE.parent / "campaigns" / "parts" / "sync_till.py"
+    command = [sys.executable, str(till), str(folder), *options]
     process = subprocess.Popen([*command, f"127.0.0.1:{port}"], stdout=subprocess.PIPE)
     try:
         yield process

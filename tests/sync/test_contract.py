@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import re
 import sqlite3
 from datetime import UTC, datetime
 
 import jsonschema
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.errors import TillError
 from edge.sync.contract import document
+from edge.sync.contract.authorization import AuthorizationRequest, Granted, Refused, read_answer
 from edge.sync.contract.messages import Ack, MessageInvalid, Need, State, read_ack, read_state
+from edge.sync.contract.orders import RemoteStop, read_order
+from edge.sync.contract.signed import open_signed
 from edge.sync.contract.topics import NameInvalid, Peer, of_topic, peer
 
 ADVICE = "run `python -m edge.sync.contract.document` and look at what changed for receivers"
@@ -102,39 +108,110 @@ def test_names_cannot_reach_into_other_topics() -> None:
     assert of_topic("till/v2/s1/d1/tx") is None
 
 
-def test_a_receiver_written_from_the_readme_alone_gets_everything(till, broker, wait) -> None:
-    stored: dict[str, dict[int, tuple[str, str, bytes]]] = {}
-    ends: dict[str, tuple[int, str]] = {}
+README = (document.HERE.parent / "README.md").read_text()
 
-    def receive(client: Client, _data: object, message) -> None:
-        touched = set()
-        for line in message.payload.split(b"\n"):
-            event = json.loads(line)
-            epoch, seq = event["epoch"], int(event["seq"])
-            known = stored.setdefault(epoch, {})
-            known.setdefault(seq, (event["prevhash"], hashlib.sha256(line).hexdigest(), line))
-            upto, head = ends.get(epoch, (0, "0" * 64))
-            while upto + 1 in known and known[upto + 1][0] == head:
-                upto, head = upto + 1, known[upto + 1][1]
-            ends[epoch] = upto, head
-            touched.add(epoch)
-        _, _, site, device, _ = message.topic.split("/")
-        for epoch in touched:
-            upto, head = ends[epoch]
-            ack = json.dumps({"epoch": epoch, "upto": upto, "head": head})
-            client.publish(f"till/v1/{site}/{device}/ack", ack, qos=1)
+
+class Stranger:
+    """A receiver by the README alone: paho, json, hashlib, and the rule that stands there in Python."""
+
+    def __init__(self, port: int) -> None:
+        self.lines: dict[tuple[str, str], dict] = {}
+        rule: dict = {"json": json, "sha256": hashlib.sha256}
+        (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+        exec(code, rule)
+        self.rule = rule["receive"]
+        self.client = Client(CallbackAPIVersion.VERSION2, client_id="stranger", manual_ack=True)
+        self.client.on_connect = lambda client, *_: client.subscribe(
+            [("till/v1/+/+/tx", 1), ("till/v1/+/+/state", 1)]
+        )
+        self.client.on_message = self.heard
+        self.client.reconnect_delay_set(1, 1)
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+
+    def line(self, device: str, epoch: str) -> dict:
+        return self.lines.setdefault((device, epoch), {"upto": 0, "head": "0" * 64, "entries": {}})
+
+    def heard(self, client: Client, _data: object, message) -> None:
+        _, _, site, device, channel = message.topic.split("/")
+        acks = []
+        if channel == "tx":
+            by_epoch: dict[str, list[bytes]] = {}
+            for raw in message.payload.split(b"\n"):
+                by_epoch.setdefault(json.loads(raw)["epoch"], []).append(raw)
+            acks = [self.rule(self.line(device, epoch), raws) for epoch, raws in by_epoch.items()]
+        elif (position := json.loads(message.payload).get("position")) is not None:
+            line = self.line(device, position["epoch"])
+            acks = [{"epoch": position["epoch"], "upto": line["upto"], "head": line["head"]}]
+            if message.retain and position["seq"] > line["upto"]:
+                acks[0]["need"] = {"from": line["upto"] + 1}
+        for ack in acks:
+            client.publish(f"till/v1/{site}/{device}/ack", json.dumps(ack), qos=1)
         client.ack(message.mid, message.qos)
 
-    stranger = Client(CallbackAPIVersion.VERSION2, client_id="stranger", manual_ack=True)
-    stranger.on_connect = lambda client, *_: client.subscribe("till/v1/+/+/tx", qos=1)
-    stranger.on_message = receive
-    stranger.connect("127.0.0.1", broker.port)
-    stranger.loop_start()
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+def test_a_receiver_written_from_the_readme_alone_gets_everything(make_till, broker, wait) -> None:
+    till, other = make_till("one", device="d1"), make_till("two", device="d2")
     till.write(500)
     till.connect(broker.address)
+    other.connect(broker.address)
+    stranger = Stranger(broker.port)
     wait(lambda: till.uplink.status().acknowledged == 501)
+    broker.kill()
+    till.write(20)
+    broker.restart()
+    till.new_epoch()
     till.write()
-    wait(lambda: till.uplink.status().acknowledged == 502)
-    assert ends[till.store.head.epoch] == (502, till.store.head.hash)
-    stranger.disconnect()
-    stranger.loop_stop()
+    other.write(30)
+    wait(lambda: till.uplink.status().waiting == other.uplink.status().waiting == 0)
+    assert till.rolled_back == other.rolled_back == []
+    ends = {key: (line["upto"], line["head"]) for key, line in stranger.lines.items()}
+    assert ends["d1", till.store.head.epoch] == (till.store.head.seq, till.store.head.hash)
+    assert ends["d2", other.store.head.epoch] == (31, other.store.head.hash)
+    assert sorted(upto for upto, _ in ends.values()) == [2, 31, 521]
+    stranger.close()
+
+
+def _signed_by_the_readme(payload: dict, key: Ed25519PrivateKey) -> bytes:
+    """`BASE64URL({"alg":"EdDSA","kid":...}).BASE64URL(payload).BASE64URL(signature)`"""
+
+    def part(raw: bytes) -> bytes:
+        return base64.urlsafe_b64encode(raw).rstrip(b"=")
+
+    public = key.public_key().public_bytes_raw()
+    header = {"alg": "EdDSA", "kid": hashlib.sha256(public).hexdigest()[:16]}
+    signed = part(json.dumps(header).encode()) + b"." + part(json.dumps(payload).encode())
+    return signed + b"." + part(key.sign(signed))
+
+
+def test_an_order_and_a_permission_written_from_the_readme_alone_are_believed() -> None:
+    key = Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes_raw().hex()
+    keys = {hashlib.sha256(bytes.fromhex(public)).hexdigest()[:16]: public}
+    examples = [json.loads(x) for x in re.findall(r"```json\n(.*?)```", README, re.DOTALL) if "stream" in x]
+    order = read_order(open_signed(_signed_by_the_readme(examples[0], key), keys))
+    assert (order.version, order.order) == (7, RemoteStop(session_id="..."))
+    (answers,) = [x for x in re.findall(r"```json\n(.*?)```", README, re.DOTALL) if '"granted"' in x]
+    decoder, found = json.JSONDecoder(), []
+    while answers.strip():
+        value, end = decoder.raw_decode(answers.strip())
+        found.append(read_answer(open_signed(_signed_by_the_readme(value, key), keys)).decision)
+        answers = answers.strip()[end:]
+    assert found == [
+        Granted(authorization_id="A1b2c3", account="a-17", limit_minor=3000, currency="EUR"),
+        Refused(reason="card_blocked"),
+    ]
+
+
+def test_every_command_and_setting_of_the_readme_is_one_and_the_other_way_round() -> None:
+    schemas = json.loads(document.SCHEMAS.read_text())
+    tags = {
+        d["properties"]["do"]["enum"][0] for d in schemas["$defs"].values() if "do" in d.get("properties", {})
+    }
+    assert {tag for tag in tags if f"`{tag}`" not in README} == set()
+    for field in msgspec.structs.fields(AuthorizationRequest):
+        assert f'"{field.encode_name}"' in README

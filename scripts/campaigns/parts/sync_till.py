@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The till of the campaign `sync`: writes as fast as it may, obeys, asks, and is killed.
 
-    sync_till.py FOLDER --key HEX [--quiet] BROKER...
+    sync_till.py FOLDER [--key HEX] [--quiet] BROKER...
 
 On standard output: the number of the newest entry after each commit, and each answer to a question.
 """
@@ -39,7 +39,7 @@ from edge.sync.uplink import Uplink
 _PEER = peer("s1", "d1")
 
 
-def till(folder: Path, brokers: list[str], *, quiet: bool, key: str) -> None:
+def till(folder: Path, brokers: list[str], *, quiet: bool, keys: tuple[str, ...]) -> None:
     """The process that is killed: writes, obeys, asks, and says on stdout what was committed and permitted."""
     store = Store.open(
         folder / "till.db",
@@ -62,7 +62,7 @@ def till(folder: Path, brokers: list[str], *, quiet: bool, key: str) -> None:
             downlink := Downlink(
                 Lists(folder / "lists.db"),
                 peer=_PEER,
-                keys=(key,),
+                keys=keys,
                 now=lambda: datetime.now(UTC),
                 execute=lambda order: _obey(store, order),
                 post=lambda channel, payload, *, good_for_s=None: uplink.post(
@@ -146,11 +146,11 @@ def main() -> None:
     """Until SIGTERM, or SIGKILL."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--key", required=True)
+    parser.add_argument("--key", action="append", default=[], help="whose orders are obeyed")
     parser.add_argument("--quiet", action="store_true")
     parser.add_argument("brokers", nargs="+")
     given = parser.parse_args()
-    till(given.folder, given.brokers, quiet=given.quiet, key=given.key)
+    till(given.folder, given.brokers, quiet=given.quiet, keys=tuple(given.key))
 
 
 if __name__ == "__main__":
