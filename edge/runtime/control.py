@@ -142,12 +142,12 @@ class ControlServer:
 
     async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Answer:
         try:
-            _admit(writer.get_extra_info("socket"))
             try:
                 async with asyncio.timeout(_REQUEST_TIMEOUT_S):
                     line = await reader.readuntil(b"\n")
             except (asyncio.LimitOverrunError, asyncio.IncompleteReadError) as e:
                 raise CommandUnknown("the request is no line, or too long") from e
+            _admit(writer.get_extra_info("socket"))  # after reading: who has not been heard cannot hear a no
             return _Answer(result=await self._do(line))
         except TillError as e:
             return _Answer(
@@ -177,19 +177,24 @@ def _admit(peer: socket.socket) -> None:
 def ask(path: Path, command: str, arguments: Mapping[str, Any], *, timeout_s: float = 60.0) -> Any:
     """What the daemon at `path` answers. Blocking.
 
-    Raises DaemonAbsent when none listens, DaemonSilent when it does not answer in time, CommandFailed when it says no.
+    Raises DaemonAbsent when none listens, DaemonSilent when it was asked and does not answer, CommandFailed when it
+    says no.
     """
     request = msgspec.json.encode(_Request(do=command, with_=dict(arguments))) + b"\n"
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as there, _short(path) as name:
-            there.settimeout(timeout_s)
-            there.connect(name)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as there:
+        there.settimeout(timeout_s)
+        try:
+            with _short(path) as name:
+                there.connect(name)
+        except OSError as e:
+            raise DaemonAbsent(f"{path}: {e.strerror}") from e
+        try:
             there.sendall(request)
             line = _line(there)
-    except TimeoutError as e:
-        raise DaemonSilent(f"no answer within {timeout_s:.0f} s") from e
-    except OSError as e:
-        raise DaemonAbsent(f"{path}: {e.strerror}") from e
+        except TimeoutError as e:
+            raise DaemonSilent(f"no answer within {timeout_s:.0f} s") from e
+        except OSError as e:
+            raise DaemonSilent(f"the daemon ended while it answered: {e.strerror}") from e
     try:
         answer = msgspec.json.decode(line, type=_Answer)
     except msgspec.DecodeError as e:
