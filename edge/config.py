@@ -29,6 +29,7 @@ from edge.sections import (
     LogSection,
     Membership,
     PrivacySection,
+    ReceiptSection,
     RiskSection,
     SellerSection,
     Site,
@@ -84,6 +85,7 @@ class Config:
     mqtt: msgspec.Struct | None
     kiosk: msgspec.Struct | None
     metrics: msgspec.Struct | None
+    receipt: ReceiptSection | None
     ledger: LedgerSection
     privacy: PrivacySection
     log: LogSection
@@ -275,6 +277,7 @@ class _Reader:
             mqtt=mqtt,
             kiosk=kiosk,
             metrics=metrics,
+            receipt=file.receipt,
             ledger=file.ledger,
             privacy=file.privacy,
             log=file.log,

@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
+from edge.domain.buyer import ZeroTax
+from edge.domain.invoice import Coordinates
 from edge.domain.session.terms import Rules
 
 #: Names that stand in MQTT topics and in an ACL.
@@ -43,9 +45,20 @@ class SellerSection(Table, frozen=True, kw_only=True):
     tax_id: Text
 
 
+class CoordinatesTable(Coordinates, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Degrees as text with five to seven decimals: `{ latitude = "52.520008", longitude = "13.404954" }`."""
+
+
+class ZeroTaxTable(ZeroTax, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Such as `{ category = "E", reason = "Small business, section 19 UStG", code = "VATEX-..." }`."""
+
+
 class Site(Table, frozen=True, kw_only=True):
+    """Where the charger stands. OCPI wants the coordinates in every CDR."""
+
     address: Text
     time_zone: Text
+    coordinates: CoordinatesTable | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -70,9 +83,29 @@ class TariffSection(Table, frozen=True, kw_only=True):
 
 
 class InvoiceSection(Table, frozen=True, kw_only=True):
-    """How numbers begin. With `CT-{year}` each year of issue has series of its own, which begin at 1."""
+    """How numbers begin. With `CT-{year}` each year of issue has series of its own, which begin at 1.
+
+    `zero_tax` says why prices without VAT have none, where the member list does not: exempt (E), reverse charge (AE),
+    outside the scope of VAT (O) or a rate of zero (Z).
+    """
 
     prefix: Annotated[str, Meta(pattern=r"^[A-Z0-9]{1,8}(-\{year\})?$")] = "CT"
+    zero_tax: ZeroTaxTable | None = None
+
+
+class ReceiptSection(Table, frozen=True, kw_only=True):
+    """The QR code on the screen is `url` and a token that only the screen shows.
+
+    The back office answers there (`chargetill backoffice receipts`); with `local` the till itself does so too, on
+    `listen`, for `keep_days` after an invoice. On a site's network `listen` is an address that phones can reach.
+    """
+
+    url: Annotated[str, Meta(pattern=r"^https?://[A-Za-z0-9._:\[\]-]{1,200}(/[A-Za-z0-9._~-]{1,60}){0,4}/$")]
+    local: bool = False
+    listen: Annotated[str, Meta(pattern=r"^(\[[0-9A-Fa-f:.]{2,45}\]|[0-9.]{7,15}):[0-9]{1,5}$")] = (
+        "127.0.0.1:8092"
+    )
+    keep_days: Annotated[int, Meta(ge=1, le=3660)] = 90
 
 
 class Membership(Table, frozen=True, kw_only=True):
@@ -175,6 +208,7 @@ class File(Table, frozen=True, kw_only=True):
     mqtt: dict[str, Any] | None = None
     kiosk: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None
+    receipt: ReceiptSection | None = None
     ledger: LedgerSection = LedgerSection()
     privacy: PrivacySection = PrivacySection()
     log: LogSection = LogSection()
