@@ -183,7 +183,8 @@ def config_text(answers: Answers, layout: Layout, evses: list[dict[str, Any]]) -
     if answers.kiosk is not None:
         table["kiosk"] = answers.kiosk
     table["log"] = {"format": "journald"}
-    table["reader"] = answers.reader
+    if answers.reader:
+        table["reader"] = answers.reader
     table["evse"] = evses
     head = f"# Written by `chargetill provision` on {datetime.now(UTC):%Y-%m-%d}; README.md has every key.\n"
     return head + toml_text.document(table, _COMMENTS)

@@ -73,6 +73,17 @@ def test_the_configuration_explains_itself(tmp_path, named, call):
     tomllib.loads(text)
 
 
+def test_a_till_without_a_reader_or_a_back_office_is_one_too(tmp_path, named, call):
+    edit(named, '[[reader]]\ndriver = "nfc"\npath = "tty:AMA0:pn532"', "")
+    edit(named, '[mqtt]\nbrokers = ["127.0.0.1:8883"]', "")
+    done = provisioned(call, tmp_path, named, "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["enrollment"] is None
+    config = tmp_path / "etc/config.toml"
+    config.write_text(config.read_text() + '[[reader]]\ndriver = "nfc"\n')
+    assert len(check(config).readers) == 1, "a reader can be added at the end by hand"
+
+
 def test_a_configuration_is_not_overwritten(tmp_path, named, call):
     provisioned(call, tmp_path, named)
     config = tmp_path / "etc/config.toml"
