@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from importlib import metadata
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
@@ -34,9 +34,11 @@ from edge.metrics.server import serve as serve_metrics
 from edge.office import Office, health
 from edge.payments.members import JoinedMembers
 from edge.ports import Evse
+from edge.runtime import operator
 from edge.runtime.arrivals import ScreenActions
 from edge.runtime.commands import Premises
 from edge.runtime.controller import EvseController, Options, World
+from edge.runtime.credits import CreditDesk, Refunds
 from edge.runtime.offers import Offers, Sale
 from edge.runtime.plans import PlanBook
 from edge.runtime.settings import Settings
@@ -47,6 +49,7 @@ from edge.store.keys import load_or_make
 from edge.store.store import Owner, Store, StoreClosed, StoreInUse
 from edge.store.transaction import Tx
 from edge.sync.contract.messages import StateFields
+from edge.sync.contract.orders import Credit
 from hw import registry
 from hw.bus.pool import BusPool
 
@@ -76,6 +79,8 @@ class Till:
         self._controllers: list[EvseController] = []
         self._entrances: Entrances | None = None
         self._books: Bookkeeping | None = None
+        self._credits: CreditDesk | None = None
+        self._refunds: Refunds | None = None
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
@@ -124,7 +129,14 @@ class Till:
                 self._controller(number, store, shelf, states.get(evse.section.id))
                 for number, evse in enumerate(config.evses)
             ]
-            self._books.open(self._controllers)
+            self._credits = self._make_credits(store, self._entrances)
+            self._books.open(
+                self._controllers,
+                more={
+                    **operator.handlers(self._entrances.desks),
+                    "invoice.credit": self._credits.ordered,
+                },
+            )
             office.open(self._controllers)
             stack.callback(office.close)
             await self._run_all(store)
@@ -175,6 +187,8 @@ class Till:
             work.append(("office", self._office.watch()))
         if self._books is not None:
             work += self._books.work()
+        if self._refunds is not None:
+            work.append(("refunds", self._refunds.run()))
         work.append(("watchdog", watch(self._controllers, store)))
         return work
 
@@ -251,6 +265,11 @@ class Till:
             back_office=back_office,
         )
 
+    def _make_credits(self, store: Store, entrances: Entrances) -> CreditDesk:
+        payments = entrances.payments(self._config.evses[0].section.id)
+        self._refunds = Refunds(store, payments, self._clock)
+        return CreditDesk(store, self._clock, self._refunds)
+
     def _make_office(self, store: Store, shelf: Shelf, books: Bookkeeping) -> Office:
         config = self._config
         premises = Premises(
@@ -264,7 +283,18 @@ class Till:
             kinds=frozenset(evse.section.kind for evse in config.evses),
             polls_s=tuple(evse.section.poll_s for evse in config.evses),
         )
-        return Office(config, premises, state=self._state_fields, on_rolled_back=books.rolled_back)
+        return Office(
+            config,
+            premises,
+            state=self._state_fields,
+            on_rolled_back=books.rolled_back,
+            credit=self._credited,
+        )
+
+    async def _credited(self, body: Credit) -> dict[str, Any]:
+        """What the back office orders to be taken back."""
+        assert self._credits is not None
+        return await self._credits.from_office(body)
 
     def _state_fields(self) -> StateFields:
         """Health for the back office; called on the uplink's thread, reads frozen facts only."""

@@ -30,6 +30,7 @@ _COMMANDS = {
     "session": "session",
     "sync": "sync",
     "tariff": "tariff",
+    "terminal": "terminal",
     "zvt": "zvt",
 }
 
