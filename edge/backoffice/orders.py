@@ -43,6 +43,9 @@ from edge.sync.contract.orders import (
 from edge.sync.contract.signed import Signer, sign
 from edge.sync.contract.topics import Peer, peer
 
+#: Of a part's members; signed it grows by a third, and has to fit into one message (ORDER_BYTES_MAX).
+_PART_BYTES_MAX = 700_000
+
 
 class MembersTooMany(CallError):
     code = "backoffice.members"
@@ -197,17 +200,18 @@ class Orders:
                 "SELECT count(*) FROM member WHERE site = ? AND changed", (site,)
             ).fetchone()
             version = self._next("members", site, None)
-            if base is None or changed > PART_MEMBERS_MAX:
+            changes = None if base is None or changed > PART_MEMBERS_MAX else self._changes(site, base)
+            if changes is None or len(msgspec.json.encode(changes)) > _PART_BYTES_MAX:
                 self._full(site, version)
             else:
-                self._keep(self._for_all("members", site, version, self._changes(site, base)))
+                self._keep(self._for_all("members", site, version, changes))
         return version
 
     def _full(self, site: str, version: int) -> None:
         self._db.execute("DELETE FROM member WHERE site = ? AND removed", (site,))
         self._db.execute("UPDATE member SET changed = 0 WHERE site = ?", (site,))
         members = self.members(site)
-        parts = [members[n : n + PART_MEMBERS_MAX] for n in range(0, len(members), PART_MEMBERS_MAX)] or [[]]
+        parts = list(_parts(members)) or [[]]
         if len(parts) > PARTS_MAX:
             raise MembersTooMany(f"{len(members)} members, {PART_MEMBERS_MAX * PARTS_MAX} fit into a list")
         self._clear(site)
@@ -321,6 +325,21 @@ class Orders:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+
+def _parts(members: Iterable[ListedMember]) -> Iterator[list[ListedMember]]:
+    """So many members each, and so many bytes: those that are named on invoices are larger."""
+    part: list[ListedMember] = []
+    size = 0
+    for member in members:
+        length = len(msgspec.json.encode(member)) + 1
+        if part and (len(part) >= PART_MEMBERS_MAX or size + length > _PART_BYTES_MAX):
+            yield part
+            part, size = [], 0
+        part.append(member)
+        size += length
+    if part:
+        yield part
 
 
 class Outgoing:

@@ -40,6 +40,9 @@ HANDSHAKE_TIMEOUT_S = 4.0
 #: What a broker takes at once when it does not say (MQTT 5, 3.2.2.3.3).
 UNLIMITED = 65_535
 
+#: The largest message of the contract (1 MiB) with its topic; the broker (MQTT 5) sends us nothing larger.
+PACKET_BYTES_MAX = 1_048_576 + 1024
+
 #: The kernel gives a connection up when what it sent stays unconfirmed for so long.
 SILENT_LINK_MS = 5000
 
@@ -186,6 +189,7 @@ class Link:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's has no annotation
             properties.SessionExpiryInterval = 0
             properties.ReceiveMaximum = self._identity.receive_max
+            properties.MaximumPacketSize = PACKET_BYTES_MAX
         try:
             if properties is not None:
                 self._client.connect(

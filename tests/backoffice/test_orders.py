@@ -15,10 +15,18 @@ from edge.backoffice.options import BackofficeOptions
 from edge.backoffice.orders import Orders, Outgoing
 from edge.backoffice.receiver import Receiver
 from edge.backoffice.schema import open_books
+from edge.domain.buyer import Buyer, BuyerRecord
 from edge.domain.instant import Instant
 from edge.store.store import Owner, Store
 from edge.sync.contract.messages import StateFields
-from edge.sync.contract.orders import ListedMember, PublishTariff, RemoteStop, Reply, read_order
+from edge.sync.contract.orders import (
+    ORDER_BYTES_MAX,
+    ListedMember,
+    PublishTariff,
+    RemoteStop,
+    Reply,
+    read_order,
+)
 from edge.sync.contract.signed import open_signed
 from edge.sync.contract.topics import Peer
 from edge.sync.downlink import Downlink, Lists
@@ -95,6 +103,17 @@ def test_members_go_out_whole_once_and_then_as_changes(orders, database, key) ->
     assert {m.account for m in changes.put} == {"A-7", "A-9000"}
     assert changes.remove == (f"{8:064x}",)
     assert len(orders.members("s1")) == 4500
+
+
+def test_members_that_are_named_on_invoices_fit_into_their_messages_too(orders, database) -> None:
+    buyer = Buyer(name="n" * 100, address="a" * 150, country="DE")
+    record = BuyerRecord(buyer=buyer, salt="ab" * 16)
+    orders.put_members("s1", [member(n, buyer=record) for n in range(4000)])
+    orders.publish_members("s1")
+    orders.put_members("s1", [member(n, buyer=record, blocked=True) for n in range(1900)])
+    orders.publish_members("s1")
+    for document in outgoing(database).retained(0, limit=100):
+        assert len(document.payload) <= ORDER_BYTES_MAX, document.topic
 
 
 def test_a_new_full_list_clears_the_old_one_at_the_broker(orders, database) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge.backoffice.access import AccessError, Authority, rules
+from edge.backoffice.options import BackofficeOptions
+from edge.backoffice.receiver import Receiver
 from edge.sync.contract.topics import Peer
 from edge.sync.options import TlsOptions
 from hw.virtual.broker import Mosquitto
@@ -158,6 +161,31 @@ def test_a_device_that_cannot_prove_itself_is_refused_with_a_clear_line(
     till = make_till(tls=tls)
     till.connect(guarded.address)
     wait(lambda: "sync.certificate" in (till.uplink.status().trouble or ""), "the refusal")
+
+
+@pytest.mark.parametrize("kind", ["expired", "foreign", "self-signed"])
+def test_a_back_office_that_cannot_prove_itself_or_trust_its_broker_says_so(
+    guarded, authority, tmp_path, wait, kind
+) -> None:
+    ca = f"{authority.folder}/ca.pem"
+    match kind:
+        case "expired":
+            authority.issue_backoffice(days=-2)
+            tls = _tls(authority, "backoffice")
+        case "self-signed":
+            own = Authority.open(tmp_path / "own").folder
+            tls = TlsOptions(ca=ca, cert=f"{own}/ca.pem", key=f"{own}/ca.key")
+        case _:
+            tls = TlsOptions(ca=f"{Authority.open(tmp_path / 'own').folder}/ca.pem")
+    options = BackofficeOptions(
+        db=str(tmp_path / "b.db"), brokers=(guarded.address,), tls=tls, retry_s=0.1, retry_max_s=0.5
+    )
+    receiver = Receiver(options)
+    thread = threading.Thread(target=receiver.run, daemon=True)
+    thread.start()
+    wait(lambda: "sync.certificate" in receiver._attachments[0].trouble, "the refusal")
+    receiver.stop()
+    thread.join(60)
 
 
 def test_a_revoked_device_is_heard_no_more_as_soon_as_the_broker_rereads(
