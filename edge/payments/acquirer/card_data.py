@@ -35,8 +35,8 @@ class CardData:
         pan, _, track_2 = self.number.reveal()
         if not (pan.isascii() and pan.isdigit() and PAN_MIN <= len(pan) <= PAN_MAX):
             raise ValueError("not a card number")
-        if len((track_2 or "").upper().rstrip("F")) > _TRACK_2_MAX or len(self.icc) > _ICC_BYTES_MAX:
-            raise ValueError("more card data than a message takes")
+        if len((track_2 or "").upper().rstrip("F")) > _TRACK_2_MAX or not 0 < len(self.icc) <= _ICC_BYTES_MAX:
+            raise ValueError("more card data than a message takes, or none")
 
     def __repr__(self) -> str:
         return f"CardData({self.number!r})"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from edge.errors import ConfigError
 from edge.payments.acquirer.card_data import CardData
 from edge.payments.acquirer.handle import NUMBERS, Handle, Step
 from edge.payments.acquirer.options import AcquirerOptions
@@ -84,8 +85,15 @@ class Messages:
     """Builds every request of one terminal."""
 
     def __init__(self, options: AcquirerOptions) -> None:
+        """Raises ConfigError for a time zone that nobody knows."""
         self._options = options
-        self._zone = ZoneInfo(options.time_zone)
+        try:
+            self._zone = ZoneInfo(options.time_zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as e:
+            raise ConfigError(
+                (f"acquirer.time_zone: {options.time_zone} is no time zone",),
+                hint="a name such as Europe/Berlin",
+            ) from e
         self._who = {
             32: options.acquirer_id,
             41: options.terminal_id.ljust(8),

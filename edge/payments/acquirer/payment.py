@@ -68,7 +68,7 @@ class AcquirerPayment:
             if known is not None:
                 return await self._settle_authorization(ref, known)
             if currency not in NUMBERS or not 0 < amount_minor <= _AMOUNT_MAX:
-                return Declined(ref=ref, reason="currency")
+                return Declined(ref=ref, reason="amount" if currency in NUMBERS else "currency")
             if card is None:
                 return Declined(ref=ref, reason="card_data_gone")
             if not await self._asking.ready():

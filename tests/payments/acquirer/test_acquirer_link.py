@@ -89,6 +89,61 @@ def test_each_loss_on_a_real_line_ends_in_an_end(kind):
     asyncio.run(scenario())
 
 
+async def settle(pay, ref, total_minor):
+    """From the tap to the end, asked again after every doubt. What was taken."""
+    answer = await hold(pay, ref)
+    while isinstance(answer, InDoubt):
+        await asyncio.sleep(0.05)
+        answer = await pay.preauthorize(ref, amount_minor=5000, currency="EUR", token=TOKEN)
+    if isinstance(answer, Declined):
+        return 0
+    while True:
+        with contextlib.suppress(AcquirerUnreachable):
+            if total_minor:
+                answer = await pay.capture(ref, amount_minor=total_minor, currency="EUR")
+            else:
+                answer = await pay.reverse(ref)
+            if isinstance(answer, Captured | Reversed):
+                return total_minor
+        await asyncio.sleep(0.05)
+
+
+def test_a_line_that_keeps_breaking_loses_and_doubles_nothing():
+    draw = random.Random(5)
+    kinds = (
+        "lost_request",
+        "lost_reply",
+        "silent",
+        "ignored",
+        "late_reply",
+        "late_request",
+        "duplicate_reply",
+        "garbage",
+    )
+
+    async def scenario():
+        async with await VirtualAcquirer.start() as acquirer:
+            faults = [
+                Fault(draw.choice(kinds), on=draw.choice(("0100", "0220", "0420", "0800")), seconds=0.2)
+                for _ in range(25)
+            ]
+            acquirer.host.script(*faults)
+            async with linked(acquirer, answer_s=0.3, echo_s=0.2) as (_, pay):
+                totals = [draw.choice((0, 1, 1234, 5000)) for _ in range(24)]
+                taken = []
+                for n in range(0, 24, 6):
+                    some = [settle(pay, f"r{m}", totals[m]) for m in range(n, n + 6)]
+                    taken += await asyncio.gather(*some)
+            books = acquirer.host.books
+            assert books.open == ()
+            assert books.captured_minor == sum(taken)
+            assert sum(taken) > 0
+            ends = [e.rrn for e in books.entries if e.what in {"capture", "reverse"}]
+            assert len(ends) == len(set(ends)) == len(books.holds())
+
+    asyncio.run(asyncio.wait_for(scenario(), 120))
+
+
 def test_many_payments_share_one_line_and_answers_find_their_questions():
     async def scenario():
         async with await VirtualAcquirer.start() as acquirer, linked(acquirer) as (link, pay):
@@ -265,6 +320,14 @@ def test_a_host_may_ask_for_an_echo_too():
     asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
+def _usage(*, ca):
+    names = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only",
+             "decipher_only")  # fmt: skip
+    return x509.KeyUsage(
+        digital_signature=not ca, key_cert_sign=ca, crl_sign=ca, **dict.fromkeys(names, False)
+    )
+
+
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory):
     """A CA, the host's certificate, and ours: PEM files."""
@@ -287,6 +350,12 @@ def pki(tmp_path_factory):
                 x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
                 critical=False,
             )
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key((by[1] if by else key).public_key()),
+                critical=False,
+            )
+            .add_extension(_usage(ca=by is None), critical=True)
             .sign(by[1] if by else key, hashes.SHA256())
         )
         (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -337,6 +406,12 @@ def test_a_host_that_cannot_prove_itself_gets_no_card(pki, trust):
             assert acquirer.host.books.holds() == ()
 
     asyncio.run(scenario())
+
+
+def test_a_time_zone_that_nobody_knows_is_said_at_the_start():
+    for zone in ("Europe/Bonn", "../etc/passwd"):
+        with pytest.raises(ConfigError, match=r"acquirer\.time_zone"):
+            AcquirerLink(options(time_zone=zone), clock=CLOCK)
 
 
 def test_plain_tcp_is_for_this_computer_only():
