@@ -302,6 +302,14 @@ def test_a_relay_resistance_exchange_has_to_be_the_signed_one(judge, make, tap):
     assert "relay" in judge([*exchanges[:3], other, *exchanges[3:]]).oda.reason
 
 
+def test_options_that_were_asked_for_in_another_length_than_the_card_said(judge, make, tap):
+    card = make(2)
+    exchanges = tap(card)[1]
+    said = exchanges[1][1]
+    shorter = said.replace(tlv.encode("9F38", card.pdol), tlv.encode("9F38", bytes.fromhex("9F1D089F1A04")))
+    assert judge([exchanges[0], (exchanges[1][0], shorter), *exchanges[2:]]).oda.result == "valid"
+
+
 def test_extended_lengths(judge, recorded):
     exchanges = recorded(2)
     long = [
