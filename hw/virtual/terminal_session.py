@@ -119,7 +119,7 @@ class Session:
             return
         config = message.number("config_byte")
         assert config is not None
-        text_blocks = _TEXT_BLOCKS in tlv.every(message.tlv, "0A")
+        text_blocks = _TEXT_BLOCKS in _permitted(message)
         self._terminal.registration = Registration(config=config, text_blocks=text_blocks)
         await self._wire.send(YES, more=True)
         identity = bmp(0x29, self._terminal.terminal_id) + bmp(0x49, self._terminal.currency)
@@ -337,6 +337,12 @@ class Session:
         finally:
             card.cancel()
             heard.cancel()
+
+
+def _permitted(message: Message) -> list[bytes]:
+    """The commands that a till takes (tag 26): each in a tag 0A, or, as some do it, one after another."""
+    plain = b"".join(tlv.every(message.tlv, "26"))
+    return [*tlv.every(message.tlv, "0A"), *(plain[i : i + 2] for i in range(0, len(plain), 2))]
 
 
 def _identity(card: Presented) -> bytes:

@@ -144,6 +144,10 @@ class _Parser:
     def _bmps_only(self) -> None:
         self._bmps(0)
 
+    def _after_status(self) -> None:
+        self.fields["status_code"] = self._byte(0, "the status")
+        self._bmps(1)
+
     def _after_password(self) -> None:
         self._password()
         self._bmps(_PASSWORD_BYTES)
@@ -174,8 +178,8 @@ class _Parser:
         self._bmps(2)
 
     def _completion(self) -> None:
-        """Three forms: BMPs; after a status enquiry a version, a status byte and a container; and the plain
-        text of a cVEND's system information.
+        """Four forms: BMPs; after a status enquiry a version, a status byte and a container, or these without the
+        version; and the plain text of a cVEND's system information.
         """
         data = self._data
         if data[:1] >= b"\xf0":
@@ -194,8 +198,10 @@ class _Parser:
             if len(rest) > 4:
                 self.fields["battery"], rest = rest[:4], rest[4:]
             self.fields["temperature"] = rest
+        elif len(data) == 1:
+            self._after_status()
         else:
-            self._bmps(0)
+            self._first_that_fits((self._bmps_only, self._after_status))
 
     def _abort(self) -> None:
         if self._command == ABORTED:

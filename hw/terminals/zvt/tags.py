@@ -243,3 +243,6 @@ PLAIN: Final = frozenset(("43", "4C", "1F0B", "1F0E", "1F0F", "1F14", "1F1F", "1
 
 #: Feig's configuration uses tags of the constructed form for plain values (cVEND manual, 08 13).
 VENDOR_PRIMITIVE: Final = frozenset(("FF40", "FF41", "FF42", "FF43", "FF44", "FF45", "FF46", "FF47"))
+
+#: Constructed by their number and by the specification; some tills fill them with plain bytes all the same.
+SOMETIMES_PLAIN: Final = frozenset(("26",))

@@ -135,10 +135,20 @@ def _objects(data: bytes, start: int, end: int, depth: int) -> tuple[Tlv, ...]:
         if value_end > end:
             raise ZvtError(f"tag {tag} says {length} bytes, {end - value_at} are left", offset=at)
         constructed = data[at] & _CONSTRUCTED and tag not in tags.VENDOR_PRIMITIVE
-        children = _objects(data, value_at, value_end, depth + 1) if constructed else None
+        children = _children(tag, data, value_at, value_end, depth + 1) if constructed else None
         objects.append(Tlv(tag=tag, value=data[value_at:value_end], children=children))
         at = value_end
     return tuple(objects)
+
+
+def _children(tag: str, data: bytes, at: int, end: int, depth: int) -> tuple[Tlv, ...] | None:
+    """What a constructed object holds; None where tills are known to put plain bytes there."""
+    try:
+        return _objects(data, at, end, depth)
+    except ZvtError:
+        if tag in tags.SOMETIMES_PLAIN:
+            return None
+        raise
 
 
 def _tag_end(data: bytes, at: int, end: int) -> int:

@@ -101,11 +101,13 @@ def packed(data: bytes, what: str, at: int, *, receipt: bool = False) -> int | N
 
 
 def _pan(data: bytes, what: str, at: int) -> str:
-    """A card number with at most the first six and last four digits; E is a digit that the terminal hid."""
-    digits = data.hex().upper().rstrip("F").replace("E", HIDDEN)
+    """A card number with at most the first six and last four digits; E is a digit that the terminal hid. Behind a D
+    some terminals send the rest of track 2.
+    """
+    digits, separator, _ = data.hex().upper().rstrip("F").replace("E", HIDDEN).partition("D")
     if not set(digits) <= set("0123456789" + HIDDEN):
         raise ZvtError(f"{what} is no card number", offset=at)
-    return truncate(digits)
+    return truncate(digits) + (HIDDEN_WHOLE if separator else "")
 
 
 def _totals(data: bytes, what: str, at: int) -> dict[str, int]:
