@@ -12,25 +12,29 @@ PARTIAL: Final = "10"
 #: The host has had this message before, under the same numbers.
 DUPLICATE: Final = "94"
 
-#: Reasons for a driver, by code; everything else is a plain `declined`.
+#: Reasons that the screen has words for, by code.
 _REASONS: Final = {
-    "14": "card_invalid",
+    "14": "card_not_accepted",
+    "30": "failed",  # a format error: the operator has to look, the driver cannot help it
     "33": "card_expired",
     "36": "card_blocked",
     "41": "card_blocked",
     "43": "card_blocked",
     "51": "insufficient_funds",
     "54": "card_expired",
-    "61": "limit_reached",
+    "55": "pin_required",
+    "61": "amount_refused",
     "62": "card_blocked",
-    "65": "limit_reached",
-    "91": "issuer_unavailable",
-    "92": "issuer_unavailable",
-    "96": "acquirer_unavailable",
-    "30": "acquirer_format",
+    "65": "amount_refused",
+    "91": "no_connection",
+    "92": "no_connection",
+    "96": "no_connection",
 }
+
+#: A plain no of the issuer, and every code without a word of its own.
+_OTHER: Final = "card_declined"
 
 
 def reason(code: str) -> str:
     """Why not, as the screen and the journal have it."""
-    return _REASONS.get(code, "declined")
+    return _REASONS.get(code, _OTHER)

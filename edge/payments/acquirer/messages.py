@@ -13,7 +13,6 @@ from edge.payments.acquirer.handle import NUMBERS, Handle, Step
 from edge.payments.acquirer.options import AcquirerOptions
 
 SIGN_ON: Final = "001"
-SIGN_OFF: Final = "002"
 ECHO: Final = "301"
 
 #: DE3: goods and services; credit (refund).
@@ -101,7 +100,7 @@ class Messages:
         }
 
     def network(self, what: str, *, stan: int, at_s: int) -> Request:
-        """0800: sign-on, sign-off, echo."""
+        """0800: sign-on, echo."""
         return Request("0800", {7: _transmitted(at_s), 11: f"{stan:06}", 41: self._who[41], 70: what})
 
     def preauthorization(self, handle: Handle, card: CardData) -> Request:

@@ -61,16 +61,16 @@ class AcquirerPayment:
     async def preauthorize(
         self, ref: str, *, amount_minor: int, currency: str, token: IdToken
     ) -> Authorized | Declined | InDoubt:
-        """Ask once. Declined `no_connection` and `card_data_gone`: nothing was asked."""
+        """Ask once. Declined `no_connection`, and `cancelled` where the card's data is gone: nothing was asked."""
         async with self._one_at_a_time(ref):
             card = self._offers.take(ref, token.value)
             known = await self._known(ref)
             if known is not None:
                 return await self._settle_authorization(ref, known)
             if currency not in NUMBERS or not 0 < amount_minor <= _AMOUNT_MAX:
-                return Declined(ref=ref, reason="amount" if currency in NUMBERS else "currency")
+                return Declined(ref=ref, reason="amount_refused" if currency in NUMBERS else "currency")
             if card is None:
-                return Declined(ref=ref, reason="card_data_gone")
+                return Declined(ref=ref, reason="cancelled")
             if not await self._asking.ready():
                 return Declined(ref=ref, reason="no_connection")
             step = await self._asking.step(amount_minor)
@@ -99,7 +99,7 @@ class AcquirerPayment:
             if known.reversal is not None:
                 return Declined(ref=ref, reason="reversing")
             if currency != known.currency or not 0 < amount_minor <= known.hold_minor:
-                return Declined(ref=ref, reason="amount")
+                return Declined(ref=ref, reason="amount_refused")
             repeated = known.completion is not None
             step = known.completion
             if step is None:
@@ -137,7 +137,7 @@ class AcquirerPayment:
             if known is None or known.hold_minor is None or known.completion or known.reversal:
                 return Declined(ref=ref, reason="no_hold")
             if currency != known.currency or not 0 < amount_minor <= _AMOUNT_MAX:
-                return Declined(ref=ref, reason="amount")
+                return Declined(ref=ref, reason="amount_refused")
             if known.extension is not None:
                 return await self._take_back(ref, known, known.extension)
             if amount_minor <= known.hold_minor:
@@ -160,7 +160,7 @@ class AcquirerPayment:
                 given_minor = sum(g.step.amount_minor for g in known.refunds)
                 left_minor = known.completion.amount_minor - given_minor
                 if currency != known.currency or not 0 < amount_minor <= left_minor:
-                    return Declined(ref=ref, reason="amount")
+                    return Declined(ref=ref, reason="amount_refused")
                 if len(known.refunds) >= REFUNDS_MAX:
                     return Declined(ref=ref, reason="too_many_refunds")
                 await self._asking.reachable()

@@ -87,8 +87,8 @@ class Till:
             case Declined() if what == "extend":
                 self._next(ref, plan)
             case Declined(reason=reason) if what == "capture":
-                assert reason not in {"amount", "no_hold", "reversing"}
-                if reason == "declined":  # given up: the driver's luck
+                assert reason not in {"amount_refused", "no_hold", "reversing"}
+                if reason == "card_declined":  # given up: the driver's luck
                     self.doing[ref] = ("reverse", 0)
             case Declined() if what == "reverse":
                 pass

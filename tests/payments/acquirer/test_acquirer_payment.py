@@ -162,8 +162,8 @@ def test_a_refused_completion_may_be_asked_for_again_or_given_up(world):
 
     async def scenario():
         await world.preauthorize()
-        assert await world.capture(700) == Declined(ref="r", reason="issuer_unavailable")
-        assert await world.capture(700) == Declined(ref="r", reason="declined")
+        assert await world.capture(700) == Declined(ref="r", reason="no_connection")
+        assert await world.capture(700) == Declined(ref="r", reason="card_declined")
         assert await world.pay.reverse("r") == Reversed(ref="r")
 
     run(scenario())
@@ -186,12 +186,12 @@ def test_a_hold_that_the_host_proves_gone_is_expired(world):
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        ("05", "declined"),
+        ("05", "card_declined"),
         ("51", "insufficient_funds"),
         ("54", "card_expired"),
         ("43", "card_blocked"),
-        ("61", "limit_reached"),
-        ("91", "issuer_unavailable"),
+        ("61", "amount_refused"),
+        ("91", "no_connection"),
     ],
 )
 def test_a_decline_says_why_in_the_screen_s_words(world, code, reason):
@@ -203,7 +203,7 @@ def test_a_decline_says_why_in_the_screen_s_words(world, code, reason):
 def test_a_partial_approval_is_the_hold(world):
     world.host.script(Fault("partial"))
     assert run(world.preauthorize()) == Authorized(ref="r", hold_minor=2500)
-    assert run(world.capture(2501)) == Declined(ref="r", reason="amount")
+    assert run(world.capture(2501)) == Declined(ref="r", reason="amount_refused")
     assert run(world.capture(2500)) == Captured(ref="r", amount_minor=2500)
 
 
@@ -224,7 +224,7 @@ def test_without_a_connection_nobody_waits_and_nothing_is_kept(world):
 
 
 def test_without_the_card_s_data_nothing_is_asked(world):
-    assert run(world.preauthorize(with_card=False)) == Declined(ref="r", reason="card_data_gone")
+    assert run(world.preauthorize(with_card=False)) == Declined(ref="r", reason="cancelled")
     assert world.line.sent == []
     assert run(world.pay.reverse("r")) == Reversed(ref="r")
 
@@ -287,9 +287,9 @@ def test_refunds_give_back_what_was_captured_and_no_more(world):
         world.journal.end("r")
         world.host.script(Fault("silent", on="0200"))
         assert await world.refund(600) == Refunded(ref="r", refund_ref="r1", amount_minor=600)
-        assert await world.refund(401, "r2") == Declined(ref="r", reason="amount")
+        assert await world.refund(401, "r2") == Declined(ref="r", reason="amount_refused")
         world.host.script(Fault("decline", on="0200", code="96"))
-        assert await world.refund(400, "r2") == Declined(ref="r", reason="acquirer_unavailable")
+        assert await world.refund(400, "r2") == Declined(ref="r", reason="no_connection")
         assert await world.refund(400, "r2") == Refunded(ref="r", refund_ref="r2", amount_minor=400)
 
     run(scenario())

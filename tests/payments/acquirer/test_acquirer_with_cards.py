@@ -96,11 +96,11 @@ def test_a_card_or_a_phone_pays(name, amount_minor, verified):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("wrong cryptogram", "declined"),
-        ("wrong cryptogram, mastercard", "declined"),
+        ("wrong cryptogram", "card_declined"),
+        ("wrong cryptogram, mastercard", "card_declined"),
         ("no money", "insufficient_funds"),
         ("stolen", "card_blocked"),
-        ("of no bank", "card_invalid"),
+        ("of no bank", "card_not_accepted"),
     ],
 )
 def test_the_issuer_declines_what_the_kernel_cannot_know(name, reason):
