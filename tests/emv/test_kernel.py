@@ -413,6 +413,26 @@ def test_a_card_number_neither_shows_nor_encodes_itself(tap, make):
     assert outcome.card.number.reveal() == (card.pan, "2912", f"{card.pan}D29122010000000000")
 
 
+def test_nothing_of_a_tap_shows_the_card_number(make, terminal, purchase, scheme):
+    """Whatever a traceback or a debugger would print of the conversation, while it runs."""
+    card = make(2)
+    talk = pay(terminal, purchase, scheme.keys())
+    command = next(talk)
+    shown = []
+    for _ in range(7):
+        command = talk.send(card.apdu(command))
+        frame = talk.gi_frame
+        while frame is not None:
+            shown += [
+                repr(value) for name, value in frame.f_locals.items() if name not in ("answer", "command")
+            ]
+            inner = talk.gi_yieldfrom
+            frame = inner.gi_frame if frame is talk.gi_frame and inner is not None else None
+    assert any("Taken(" in text for text in shown)
+    assert card.pan not in " ".join(shown)
+    assert bytes.fromhex(card.pan) not in command
+
+
 # several applications
 
 

@@ -50,6 +50,9 @@ class Taken(msgspec.Struct, kw_only=True):
     records: dict[tuple[int, int], bytes] = {}
     pdol_data: bytes = b""
 
+    def __repr__(self) -> str:
+        return f"Taken({self.aid.hex()}, {len(self.records)} records)"
+
     def chain(self) -> Chain:
         """The way to the card's key. Raises NotAuthentic."""
         aip, tag_list = self.objects.need("82"), self.objects.get("9F4A")

@@ -23,11 +23,17 @@ _CENTURY_TURNS: Final = 50
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
-    """The three objects of a public key certificate. `remainder` is what of the key did not fit in."""
+    """The three objects of a public key certificate. `remainder` is what of the key did not fit in.
+
+    Never shown: a card's number can be recovered from its certificate.
+    """
 
     signature: bytes
     remainder: bytes
     exponent: bytes
+
+    def __repr__(self) -> str:
+        return f"Certificate({len(self.signature)} bytes)"
 
 
 def issuer_key(certificate: Certificate, ca_key: CaKey, *, pan: str, on: date, keys: CaKeys) -> PublicKey:

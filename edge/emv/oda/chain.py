@@ -44,6 +44,9 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
     keys: CaKeys
     on: date
 
+    def __repr__(self) -> str:
+        return f"Chain({self.aid.hex()}, {self.on})"
+
     def issuer(self) -> PublicKey:
         """The issuer's key. Raises NotAuthentic, CardDataInvalid."""
         rid, index = self.aid[:RID_BYTES], self.objects.need("8F")
