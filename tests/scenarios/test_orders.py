@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import sqlite3
@@ -61,30 +62,28 @@ class Office:
 
         return await asyncio.to_thread(get)
 
-    async def shows(self, **wanted) -> dict:
+    async def seen(self, true, what) -> dict:
+        """Wait until the screen, once it is there, shows what is meant."""
         view: dict = {}
         for _ in range(600):
-            try:
+            with contextlib.suppress(OSError):
                 view = await self.view()
-            except OSError:
-                view = {}
-            if view and all(view.get(name) == value for name, value in wanted.items()):
+            if view and true(view):
                 return view
             await asyncio.sleep(0.1)
-        raise AssertionError((wanted, view))
+        raise AssertionError((what, view))
+
+    async def shows(self, **wanted) -> dict:
+        return await self.seen(lambda v: all(v.get(n) == value for n, value in wanted.items()), wanted)
 
     async def costs(self, amount: str) -> None:
-        for _ in range(600):
-            if amount in json.dumps((await self.view())["price"]):
-                return
-            await asyncio.sleep(0.1)
-        raise AssertionError(await self.view())
+        await self.seen(lambda view: amount in json.dumps(view["price"]), amount)
 
-    def list(self, card: str, **fields) -> None:
+    def list(self, card: str, *, site: str = SITE, **fields) -> None:
         key = bytes.fromhex((self.stage.folder / "operator.key").read_text().strip())
         token = uid_token(CARDS[card], key=key, key_id="demo").value
-        self.orders.put_members(SITE, [ListedMember(token=token, limit_minor=2000, **fields)])
-        self.orders.publish_members(SITE)
+        self.orders.put_members(site, [ListedMember(token=token, limit_minor=2000, **fields)])
+        self.orders.publish_members(site)
 
     async def listed(self, where: str) -> None:
         """Wait until the till's list says so."""
@@ -207,5 +206,26 @@ def test_an_evse_that_the_operator_blocks_stays_blocked_until_it_is_told_otherwi
             await office.shows(kind="idle")
             assert (await office.command(Credit(invoice_number="nonsense", reason="x"))).error is not None
             agree(await it.settle())
+
+    asyncio.run(story())
+
+
+def test_a_card_of_another_site_charges_by_leave_of_the_back_office(show, agree) -> None:
+    async def story() -> None:
+        async with show(speed=60) as it:
+            office = Office(it)
+            await office.hire()
+            await it.ready()
+            await it.do(tap="stranger")
+            await office.shows(kind="ended", reason="card_unknown")
+            office.list("stranger", site="elsewhere", account="A-55")
+            await it.session("stranger", gained_wh=200)
+            await it.do(unplug=True)
+            await office.shows(kind="paid")
+            agree(await it.settle())
+            (row,) = [json.loads(x) for x in export(it.stage.backoffice_database, "settlements", "ndjson")]
+            assert row["account"] == "A-55"
+            assert row["captured_minor"] > 0
+            assert row["authorization_id"]
 
     asyncio.run(story())
