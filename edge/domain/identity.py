@@ -70,6 +70,11 @@ def bank_token(kind: Literal["terminal", "par", "card"], name: str, *, key: byte
     return IdToken(kind=kind, value=digest, key_id=key_id)
 
 
+def receipt_token_hash(token: str) -> str:
+    """What the chain holds of a receipt's address: SHA-256 of its token, hex. Only the screen shows the token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
 def commitment(token: IdToken, salt: bytes) -> str:
     """What the chain holds of a token: a salted hash that says nothing once the salt is erased (I6)."""
     return hashlib.sha256(salt + token.value.encode()).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from datetime import datetime
 from typing import Protocol
@@ -10,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from edge.documents.sale import Sale
+from edge.domain.identity import receipt_token_hash
 
 #: 128 random bits in base64url: nobody guesses one.
 _TOKEN = re.compile(r"^[A-Za-z0-9_-]{22}$")
@@ -56,9 +56,4 @@ class Receipts(Protocol):
 
 def token_hash(token: str) -> str | None:
     """What a token is known by; None for a text that is none."""
-    return hash_of(token) if _TOKEN.fullmatch(token) else None
-
-
-def hash_of(token: str) -> str:
-    """SHA-256 of the token's text, hex: the chain holds this, only the screen shows the token."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    return receipt_token_hash(token) if _TOKEN.fullmatch(token) else None

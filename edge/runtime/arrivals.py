@@ -92,6 +92,7 @@ class Arrivals:
                 payment_ref=secrets.token_hex(8),
                 salt=secrets.token_bytes(16),
                 stop_code=f"{secrets.randbelow(10_000):04d}",
+                receipt_token=secrets.token_urlsafe(16),
             )
         )
 

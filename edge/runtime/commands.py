@@ -203,10 +203,12 @@ class Commands:
                 payment_ref=secrets.token_hex(8),
                 salt=secrets.token_bytes(16),
                 stop_code=f"{secrets.randbelow(10_000):04d}",
+                receipt_token=secrets.token_urlsafe(16),
                 token=IdToken(kind="remote", value=order.authorization_id, key_id="backoffice"),
                 authorization_id=order.authorization_id,
                 limit_minor=order.limit_minor,
                 account=order.account,
+                collective=order.invoice == "collective",
             )
         )
         ends = self._loop.time() + _STARTED_MAX_S

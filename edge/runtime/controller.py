@@ -402,6 +402,8 @@ def _commit(tx: Tx, outcome: fx.Step, at: Instant) -> Invoice | None:
     if outcome.personal is not None:
         personal = outcome.personal
         tx.keep_personal(personal.session_id, personal.token, personal.salt)
+        if personal.buyer is not None:
+            tx.keep_buyer(personal.buyer)
     tx.save_evse(outcome.state.evse_id, msgspec.json.encode(outcome.state))
     return invoice
 

@@ -10,6 +10,7 @@ from datetime import datetime
 import msgspec
 
 from edge.domain import pricing
+from edge.domain.buyer import ZeroTax
 from edge.domain.identity import Member
 from edge.domain.instant import Instant
 from edge.domain.invoice import Place, Seller
@@ -77,6 +78,8 @@ class Sale:
     methods: Callable[[], frozenset[Method]] = lambda: frozenset({"account"})
     extending: frozenset[Method] = frozenset()
     hold_max_minor: int = 0
+    receipt_url: str | None = None
+    zero_tax: ZeroTax | None = None
 
 
 class Offers:
@@ -131,6 +134,8 @@ class Offers:
             methods=sale.methods(),
             extending=sale.extending,
             hold_max_minor=sale.hold_max_minor,
+            receipt_url=sale.receipt_url,
+            zero_tax=sale.zero_tax,
             rules=on_sale.rules,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from edge.domain.ledger.facts import SessionOpened, SessionSettled
 from edge.errors import CallError, LedgerError, StoreError
 from edge.store.anchors import anchor_of
 from edge.store.connection import open_reader, translated
+from edge.store.payments import exposure
 
 Row = dict[str, Any]
 
@@ -205,7 +207,7 @@ class Reading:
             "(SELECT COUNT(*) FROM invoice WHERE corrects IS NULL) AS invoices, "
             "(SELECT COUNT(*) FROM invoice WHERE corrects IS NOT NULL) AS credit_notes, "
             "(SELECT COUNT(*) FROM statement) AS statements, "
-            "(SELECT COALESCE(SUM(energy_wh), 0) FROM session WHERE outcome = 'invoiced') AS invoiced_wh"
+            "(SELECT COALESCE(SUM(energy_wh), 0) FROM session WHERE outcome IN ('invoiced', 'stated')) AS invoiced_wh"
         )
         totals = self._rows(
             "SELECT currency, SUM(corrects IS NULL) AS invoices, "
@@ -221,7 +223,21 @@ class Reading:
             "COALESCE(w.upto, 0) AS acknowledged FROM entry e LEFT JOIN watermark w USING (epoch) "
             "GROUP BY e.epoch ORDER BY MIN(e.id)"
         )
-        return {**one, **self._ledger(epochs), "totals": totals, "open_holds": holds, "epochs": epochs}
+        (risk,) = self._rows(
+            "SELECT COALESCE(SUM(CASE WHEN status IN ('expired', 'reversed') THEN loss_minor END), 0) AS lost_minor "
+            "FROM payment"
+        )
+        with translated("read", self._path):
+            at_risk = exposure(self._db, since=datetime.now(UTC) - timedelta(days=1))
+        return {
+            **one,
+            **self._ledger(epochs),
+            **risk,
+            "exposure": {"device_minor": at_risk.device_minor, "day_minor": at_risk.day_minor},
+            "totals": totals,
+            "open_holds": holds,
+            "epochs": epochs,
+        }
 
     def outcomes(self) -> dict[str, tuple[int, int]]:
         """Of the sessions that ended: how many, and their energy in Wh, by outcome."""

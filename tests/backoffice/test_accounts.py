@@ -26,9 +26,10 @@ from edge.documents.collective import NAMES, document, format_named, render
 from edge.documents.sale import NotExpressible
 from edge.domain.buyer import Buyer, BuyerRecord, ZeroTax
 from edge.domain.credit import CreditRefused
+from edge.domain.identity import receipt_token_hash
 from edge.domain.invoice import Seller, Statement
 from edge.domain.ledger.facts import SessionOpened, StatementSealed
-from edge.receipts.receipt import Ready, hash_of
+from edge.receipts.receipt import Ready
 from edge.sync.contract.orders import ListedMember, PublishPlans
 from edge.sync.contract.topics import Peer
 
@@ -78,7 +79,7 @@ class Office:
                 SessionOpened,
                 session_id=session_id,
                 account=account,
-                receipt_token_hash=hash_of(session_id[:22]),
+                receipt_token_hash=receipt_token_hash(session_id[:22]),
             ),
             StatementSealed(session_id=session_id, statement=Statement(issued_at=draft.end, draft=draft)),
         )
@@ -327,7 +328,7 @@ def test_reverse_charge_is_said_with_the_vat_ids_of_both(office):
 
 def test_the_receipt_of_a_session_on_account_is_its_statement(office):
     office.statement()
-    found = BookReceipts(office.database).find(hash_of(f"{1:032x}"[:22]))
+    found = BookReceipts(office.database).find(receipt_token_hash(f"{1:032x}"[:22]))
     assert isinstance(found, Ready)
     assert [d.kind for d in found.documents] == ["statement"]
 

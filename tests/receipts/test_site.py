@@ -12,9 +12,10 @@ import pytest
 from microdot.test_client import TestClient
 
 from edge.documents.sale import Sale
+from edge.domain.identity import receipt_token_hash
 from edge.errors import StoreError
 from edge.receipts.limit import Limits, Misses
-from edge.receipts.receipt import NothingToPay, Provisional, Ready, Running, hash_of, token_hash
+from edge.receipts.receipt import NothingToPay, Provisional, Ready, Running, token_hash
 from edge.receipts.site import Site, SiteOptions
 
 TOKEN = "AbCdEfGhIjKlMnOpQrSt_-"
@@ -44,7 +45,7 @@ class Shelf:
         self.by_hash = {}
 
     def put(self, token, receipt):
-        self.by_hash[hash_of(token)] = receipt
+        self.by_hash[receipt_token_hash(token)] = receipt
 
     def find(self, hashed):
         found = self.by_hash.get(hashed)
@@ -189,7 +190,7 @@ def test_robots_are_told_to_stay_away(visitor):
 
 
 def test_only_what_looks_like_a_token_is_hashed():
-    assert token_hash(TOKEN) == hash_of(TOKEN)
+    assert token_hash(TOKEN) == receipt_token_hash(TOKEN)
     assert token_hash(TOKEN + "A") is None
     assert token_hash("Ä" * 22) is None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from edge.domain.buyer import BuyerRecord
 from edge.domain.identity import IdToken
 from edge.domain.invoice import InvoiceDraft
 from edge.domain.ledger.facts import Fact
@@ -75,11 +76,12 @@ Effect = Payment | ReadBegin | ReadEnd | Energize | OpenContactor | Tell
 
 
 class Personal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who opened the session, kept beside the chain."""
+    """Who opened the session, and who is named on its invoice; kept beside the chain."""
 
     session_id: str
     token: IdToken
     salt: bytes
+    buyer: BuyerRecord | None = None
 
 
 class FreezeTariff(msgspec.Struct, frozen=True, kw_only=True):

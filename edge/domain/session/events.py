@@ -28,6 +28,7 @@ class Fresh(Base, frozen=True, kw_only=True):
     payment_ref: str
     salt: bytes
     stop_code: str
+    receipt_token: str | None = None
 
 
 class CardTapped(Fresh, frozen=True, kw_only=True):
@@ -42,12 +43,16 @@ class CardTapped(Fresh, frozen=True, kw_only=True):
 
 
 class RemoteStarted(Fresh, frozen=True, kw_only=True):
-    """The back office starts a session and answers for up to `limit_minor` of it, in the tariff's currency."""
+    """The back office starts a session and answers for up to `limit_minor` of it, in the tariff's currency.
+
+    `collective`: the account's monthly invoice bills it.
+    """
 
     token: IdToken
     authorization_id: str
     limit_minor: int
     account: str | None = None
+    collective: bool = False
 
 
 class PilotChanged(Base, frozen=True, kw_only=True):

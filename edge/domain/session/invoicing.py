@@ -41,6 +41,9 @@ def draft(session: Session, reason: str, terms: Terms) -> InvoiceDraft:
         tariff=TariffText(hash=terms.tariff_hash, text=session.tariff_text),
         plan=_plan_text(terms),
         account=session.account,
+        billing="statement" if session.invoicing.collective else "invoice",
+        buyer=None if session.invoicing.buyer is None else session.invoicing.buyer.commitment,
+        zero_tax=session.invoicing.zero_tax or terms.zero_tax,
     )
 
 

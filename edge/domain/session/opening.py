@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from edge.domain.identity import IdToken, commitment
+from edge.domain.buyer import Invoicing
+from edge.domain.identity import IdToken, commitment, receipt_token_hash
 from edge.domain.instant import Instant, Timeline
 from edge.domain.ledger import facts
 from edge.domain.payment import Authorized, Declined, InDoubt, Payment
@@ -83,7 +84,8 @@ def _tapped(state: EvseState, event: ev.CardTapped, terms: Terms) -> Step:
         ref=event.payment_ref, method=event.method, currency=terms.currency, requested_minor=hold_minor
     )
     account = None if member is None else member.account
-    step, session = _open(state, event, event.token, payment, terms, account=account)
+    invoicing = Invoicing() if member is None else member.invoicing
+    step, session = _open(state, event, event.token, payment, terms, account=account, invoicing=invoicing)
     return replace(step, effects=(preauthorize(session),))
 
 
@@ -104,6 +106,7 @@ def _started(state: EvseState, event: ev.RemoteStarted, terms: Terms) -> Step:
         payment,
         terms,
         account=event.account,
+        invoicing=Invoicing(collective=event.collective and event.account is not None),
         authorization_id=event.authorization_id,
     )
     granted = Authorized(ref=payment.ref, hold_minor=limit_minor)
@@ -146,6 +149,7 @@ def _open(
     terms: Terms,
     *,
     account: str | None,
+    invoicing: Invoicing,
     authorization_id: str | None = None,
 ) -> tuple[Step, Session]:
     """A session at the price that is on the screen, and the wish for its hold."""
@@ -164,7 +168,9 @@ def _open(
         grant=grant,
         token=token,
         account=account,
+        invoicing=invoicing,
         stop_code=event.stop_code,
+        receipt_token=event.receipt_token,
         payment=payment,
         dated=terms.clock_trusted,
     )
@@ -181,6 +187,7 @@ def _open(
             account=account,
             plan_hash=session.plan_hash,
             authorization_id=authorization_id,
+            receipt_token_hash=event.receipt_token and receipt_token_hash(event.receipt_token),
         ),
         *reserved,
         facts.PaymentRequested(
@@ -194,7 +201,7 @@ def _open(
     step = Step(
         state=replace(state, session=session, finished=None, last=None),
         records=records,
-        personal=Personal(session_id=event.session_id, token=token, salt=event.salt),
+        personal=Personal(session_id=event.session_id, token=token, salt=event.salt, buyer=invoicing.buyer),
     )
     return step, session
 

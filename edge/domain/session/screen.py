@@ -66,7 +66,7 @@ def view(
     if state.session is not None:
         return _running(blank, state, state.session, now, terms)
     if state.finished is not None:
-        return _finished(blank, state.finished)
+        return _finished(blank, state.finished, terms)
     reason = opening.out_of_order(state, terms, now)
     if reason is None:
         return replace(blank, choosing=choosing)
@@ -75,10 +75,15 @@ def view(
     return replace(blank, kind="out_of_order", reason=_STARTING.get(reason, reason))
 
 
-def _finished(blank: View, finished: Finished) -> View:
+def _receipt_url(token: str | None, terms: Terms) -> str | None:
+    """The address in the QR code: nobody else is shown the token."""
+    return None if token is None or terms.receipt_url is None else terms.receipt_url + token
+
+
+def _finished(blank: View, finished: Finished, terms: Terms) -> View:
     return replace(
         blank,
-        kind="paid" if finished.outcome == "invoiced" else "ended",
+        kind="paid" if finished.outcome in ("invoiced", "stated") else "ended",
         reason=finished.reason,
         energy_wh=finished.energy_wh,
         seconds=finished.seconds,
@@ -86,6 +91,7 @@ def _finished(blank: View, finished: Finished) -> View:
         hold_minor=finished.hold_minor,
         paid_method=finished.method,
         invoice_number=finished.invoice_number,
+        receipt_url=_receipt_url(finished.receipt_token, terms),
         pending=finished.pending,
         estimated=finished.estimated,
     )
@@ -121,7 +127,12 @@ def _running(blank: View, state: EvseState, session: Session, now: Instant, term
             return replace(blank, kind="stopping", reason=reason)
         case AwaitingClock(reason=reason):
             return replace(
-                blank, kind="paid", reason=reason, paid_method=session.payment.method, pending=True
+                blank,
+                kind="paid",
+                reason=reason,
+                paid_method=session.payment.method,
+                receipt_url=_receipt_url(session.receipt_token, terms),
+                pending=True,
             )
         case _:
             assert_never(session.state)

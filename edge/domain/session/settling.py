@@ -208,14 +208,15 @@ def go_on(state: EvseState, session: Session, at: Instant, terms: Terms) -> Step
 
 
 def seal_if_dated(state: EvseState, session: Session, at: Instant, terms: Terms) -> Step:
-    """The invoice, where the clock is trusted; else the session goes on waiting and the receipt is provisional."""
+    """The invoice or statement, where the clock is trusted; else the session waits and the receipt is provisional."""
     waiting = session.state
     assert isinstance(waiting, AwaitingClock)
     if not terms.clock_trusted:
         return Step(state=state)
     session = dating.dated(session, at)
-    ended = facts.SessionEnded(session_id=session.session_id, outcome="invoiced", reason=waiting.reason)
-    finished = _finished(session, at, "invoiced", waiting.reason, pending=False)
+    outcome: Outcome = "stated" if session.invoicing.collective else "invoiced"
+    ended = facts.SessionEnded(session_id=session.session_id, outcome=outcome, reason=waiting.reason)
+    finished = _finished(session, at, outcome, waiting.reason, pending=False)
     return Step(
         state=_dropped(state, session, finished),
         records=(invoicing.draft(session, waiting.reason, terms), ended),
@@ -280,5 +281,6 @@ def _finished(session: Session, at: Instant, outcome: Outcome, reason: str, *, p
         paid_minor=0 if payment.status in ("reversing", "reversed", "expired") else payment.due_minor,
         hold_minor=payment.hold_minor,
         method=payment.method,
+        receipt_token=session.receipt_token if outcome in ("invoiced", "stated") else None,
         estimated=measured.estimated,
     )

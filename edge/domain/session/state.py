@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from edge.domain.buyer import Invoicing
 from edge.domain.energy import MeterIdentity
 from edge.domain.identity import IdToken
 from edge.domain.instant import Instant, Timeline
@@ -28,7 +29,7 @@ StopReason = Literal[
     "restored",  # it was open in a backup that was restored
 ]
 
-Outcome = Literal["invoiced", "free", "no_plug", "declined", "no_energy", "failed"]
+Outcome = Literal["invoiced", "stated", "free", "no_plug", "declined", "no_energy", "failed"]
 
 
 class Authorizing(msgspec.Struct, frozen=True, tag=True):
@@ -122,6 +123,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
     `dated` is False while its times come from a clock that was not trusted; `shift_us` is what they are off by,
     known once that boot's clock is right. `adrift`: since a restart nobody knows how much time has passed.
+    `receipt_token` stands in the address of its receipt.
     """
 
     session_id: str
@@ -134,7 +136,9 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     grant: Grant | None = None
     token: IdToken
     account: str | None
+    invoicing: Invoicing = Invoicing()
     stop_code: str
+    receipt_token: str | None = None
     payment: Payment
     dated: bool
     shift_us: int = 0
@@ -158,6 +162,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     hold_minor: int | None = None
     method: str | None = None
     invoice_number: str | None = None
+    receipt_token: str | None = None
     estimated: bool = False
     pending: bool = False
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 
+from edge.domain.buyer import ZeroTax
 from edge.domain.invoice import Place, Seller
 from edge.domain.payment import Method
 from edge.domain.plan import FrozenPlan, PlanBalance
@@ -48,7 +49,8 @@ class Terms:
     `price` is what the screen says now, by language; the first one is the invoice's. `balance` is what the account
     has left of the plan. `rated_power_w` is the most that the meter can measure. `refusal` is a code that says why
     nothing new is sold, or None. `methods` are the ways to pay that are offered; a hold by one of `extending` may
-    grow up to `hold_max_minor`.
+    grow up to `hold_max_minor`. `receipt_url` is what a receipt's token is appended to; `zero_tax` why prices without
+    tax have none.
     """
 
     tariff_hash: str
@@ -68,6 +70,8 @@ class Terms:
     methods: frozenset[Method] = frozenset({"account"})
     extending: frozenset[Method] = frozenset()
     hold_max_minor: int = 0
+    receipt_url: str | None = None
+    zero_tax: ZeroTax | None = None
     rules: Rules = field(default_factory=Rules)
 
     @property

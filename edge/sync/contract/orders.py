@@ -42,7 +42,7 @@ class RemoteStart(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag
     """Authorize the EVSE for an account, as if its card had been tapped. The order always expires.
 
     `authorization_id` is the back office's name for it: it stands in the journal with the session, and a second
-    order with the same one starts nothing.
+    order with the same one starts nothing. `invoice` is as in a member list.
     """
 
     evse_id: EvseId
@@ -50,6 +50,7 @@ class RemoteStart(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag
     limit_minor: Minor
     currency: Currency
     authorization_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    invoice: Literal["session", "collective"] = "session"
 
 
 class RemoteStop(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="remote_stop"):
