@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import date
+import json
+from datetime import UTC, date, datetime
 
 import pytest
 
+from edge.domain.instant import Instant
 from edge.emv.kernel.entry import identify, pay
 from edge.emv.kernel.outcome import CardRead, EndApplication, OnlineRequest, TryAgain
 from edge.emv.kernel.terminal import Purchase, Terminal
-from edge.emv.oda.keys import CaKeys
+from edge.emv.oda.keys import CaKeys, load
 from edge.errors import CardLost, CardUnreadable, HardwareError
 from edge.runtime.bank_cards import carry
+from hw.readers import nfc
 from hw.virtual.bank_cards.bank import Bank
+from hw.virtual.nfc_udp import UdpField
 
 TERMINAL = Terminal(country=276)
 PURCHASE = Purchase(amount_minor=4_000, currency=978, unpredictable_number=bytes(4), day=date(2026, 11, 22))
@@ -63,3 +67,34 @@ def test_a_card_that_cannot_be_read_ends_and_a_lost_reader_is_an_error(card):
     unplugged = InField(card, at=1, error=HardwareError("unplugged"))
     with pytest.raises(HardwareError):
         asyncio.run(carry(unplugged, pay(TERMINAL, PURCHASE, CaKeys(()))))
+
+
+class Clock:
+    def now(self) -> Instant:
+        return Instant(utc=datetime.now(UTC), boot_id="test", monotonic_ns=0)
+
+    def trusted(self) -> bool:
+        return True
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+@pytest.mark.parametrize("name", ["visa", "mastercard"])
+def test_a_bank_card_pays_over_a_real_readers_driver(name):
+    bank = Bank()
+    keys = CaKeys(load(json.dumps(bank.authority.capk()).encode())).for_payment(lab=False)
+
+    async def tap():
+        async with await UdpField.start() as field:
+            reader = nfc.create(nfc.Options(path=field.path, virtual=True), clock=Clock())
+            await field.present(bank.card(name))
+            taps = reader.taps()
+            tapped = await anext(taps)
+            outcome = await carry(tapped.card, pay(TERMINAL, PURCHASE, keys))
+            await reader.close()
+            return outcome
+
+    outcome = asyncio.run(tap())
+    assert isinstance(outcome, OnlineRequest), outcome
+    assert outcome.oda.result == "valid"
