@@ -34,6 +34,9 @@ from edge.metrics.server import serve as serve_metrics
 from edge.office import Office, health
 from edge.payments.members import JoinedMembers
 from edge.ports import Evse
+from edge.receipts.site import Site, SiteOptions
+from edge.receipts.site import serve as serve_receipts
+from edge.receipts.till import TillReceipts
 from edge.runtime import operator
 from edge.runtime.arrivals import ScreenActions
 from edge.runtime.commands import Premises
@@ -44,12 +47,13 @@ from edge.runtime.plans import PlanBook
 from edge.runtime.settings import Settings
 from edge.runtime.shelf import OnSale, Shelf
 from edge.runtime.watchdog import notify, watch
-from edge.sections import EvseSection
+from edge.sections import EvseSection, ReceiptSection
 from edge.store.keys import load_or_make
 from edge.store.store import Owner, Store, StoreClosed, StoreInUse
 from edge.store.transaction import Tx
 from edge.sync.contract.messages import StateFields
 from edge.sync.contract.orders import Credit
+from edge.sync.options import host_port
 from hw import registry
 from hw.bus.pool import BusPool
 
@@ -180,6 +184,8 @@ class Till:
             options = cast("KioskOptions", config.kiosk)
             actions = ScreenActions(self._controllers, self._entrances.arrivals)
             work.append(("kiosk", serve_kiosk(self._board, options, actions=actions)))
+        if config.receipt is not None and config.receipt.local:
+            work.append(("receipts", self._serve_receipts(config.receipt)))
         if config.metrics is not None:
             work.append(("metrics", serve_metrics(cast("MetricsOptions", config.metrics), self._sources())))
         work.append(("clock", self._watch_clock(store)))
@@ -191,6 +197,13 @@ class Till:
             work.append(("refunds", self._refunds.run()))
         work.append(("watchdog", watch(self._controllers, store)))
         return work
+
+    async def _serve_receipts(self, section: ReceiptSection) -> None:
+        """The receipts of this till, for networks where a phone can reach it."""
+        receipts = TillReceipts(self._config.database, time_zone=self._config.site.time_zone)
+        options = SiteOptions(keep_days=section.keep_days)
+        site = Site(receipts, options, now=lambda: self._clock.now().utc)
+        await serve_receipts(site, *host_port(section.listen))
 
     def _controller(self, number: int, store: Store, shelf: Shelf, saved: EvseState | None) -> EvseController:
         evse = self._config.evses[number]
@@ -224,7 +237,13 @@ class Till:
         config = self._config
         seller, site = config.seller, config.site
         kiosk = cast("KioskOptions | None", config.kiosk)
-        place = Place(evse_id=section.id, label=section.label, address=site.address, time_zone=site.time_zone)
+        place = Place(
+            evse_id=section.id,
+            label=section.label,
+            address=site.address,
+            time_zone=site.time_zone,
+            coordinates=site.coordinates,
+        )
         sale = Sale(
             place=place,
             seller=Seller(
@@ -235,6 +254,8 @@ class Till:
             languages=kiosk.languages if kiosk is not None else ("en",),
             methods=partial(self._methods, section.id),
             hold_max_minor=config.tariff.hold_max_minor,
+            receipt_url=None if config.receipt is None else config.receipt.url,
+            zero_tax=config.invoice.zero_tax,
         )
         return Offers(sale, shelf, self._plans, refusal=lambda: shelf.refusal(section.id) or self._refused())
 
@@ -303,6 +324,8 @@ class Till:
             boot_id=self._clock.now().boot_id,
             clock_trusted=self._clock.trusted(),
             evses=health(self._controllers),
+            exposure_minor=None if self._entrances is None else self._entrances.exposure_minor,
+            terminals=() if self._entrances is None else self._entrances.terminals(),
         )
 
     def _refused(self) -> str | None:

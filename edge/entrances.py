@@ -31,7 +31,11 @@ from edge.runtime.taps import Taps
 from edge.store import payments
 from edge.store.store import Store
 from edge.store.transaction import Tx
+from edge.sync.contract.messages import TerminalHealth
 from hw import registry
+
+#: How often what is at risk is added up for the back office's eyes; what is accepted is added up for each tap.
+_EXPOSURE_S = 60
 
 Work = list[tuple[str, Coroutine[None, None, None]]]
 
@@ -72,6 +76,8 @@ class Entrances:
         self._desks = [(t, self._make_desk(n, t, currency)) for n, t in enumerate(config.terminals)]
         self._entrances: list[Taps | Counter] = []
         self.arrivals: list[Arrivals] = []
+        #: what was accepted on account without a connection, as of a moment ago; None where there is no back office
+        self.exposure_minor: int | None = None
 
     def payments(self, evse_id: str) -> Mapping[Method, PaymentMethod]:
         """The ways to pay at an EVSE."""
@@ -98,6 +104,10 @@ class Entrances:
         """The terminals' desks by their place in the configuration, from 0."""
         return {number: desk for number, (_, desk) in enumerate(self._desks)}
 
+    def terminals(self) -> tuple[TerminalHealth, ...]:
+        """How each terminal is; readable from any thread."""
+        return tuple(TerminalHealth(reason=desk.reason, orphans=len(desk.orphans)) for _, desk in self._desks)
+
     def refusal(self) -> str | None:
         """Why nobody can start a session, as a code, or None: every reader and terminal is out of order."""
         if not self._entrances or not all(entrance.failing for entrance in self._entrances):
@@ -119,7 +129,15 @@ class Entrances:
             counter = Counter(desk, self._arrivals(served), token_key=self._token_key, clock=self._clock)
             self._entrances.append(counter)
             work += [(f"{terminal.driver.name} desk", desk.run()), (terminal.driver.name, counter.run())]
+        if self._back_office is not None:
+            work.append(("exposure", self._watch_exposure()))
         return work
+
+    async def _watch_exposure(self) -> None:
+        while True:
+            since = self._clock.now().utc - timedelta(days=1)
+            self.exposure_minor = await self._store.tx(partial(_at_risk, since=since))
+            await self._clock.sleep(_EXPOSURE_S)
 
     def _arrivals(self, controllers: Sequence[EvseController]) -> Arrivals:
         arrivals = Arrivals(
@@ -208,3 +226,7 @@ class Entrances:
 
 def _serves(terminal: TerminalConfig, evse_id: str) -> bool:
     return not terminal.section.evses or evse_id in terminal.section.evses
+
+
+def _at_risk(tx: Tx, *, since: datetime) -> int:
+    return payments.exposure(tx.connection, since=since).device_minor

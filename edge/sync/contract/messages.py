@@ -68,6 +68,13 @@ class EvseHealth(msgspec.Struct, frozen=True, kw_only=True):
     meter_read_at: datetime | None = None
 
 
+class TerminalHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment terminal: why it takes no card now, and how many holds it has that no payment explains."""
+
+    reason: Annotated[str, Meta(max_length=64)] | None
+    orphans: Annotated[int, Meta(ge=0)]
+
+
 class StateFields(msgspec.Struct, frozen=True, kw_only=True):
     """The part of the state that the rest of the till knows: a last will alone shows only that MQTT died."""
 
@@ -75,6 +82,14 @@ class StateFields(msgspec.Struct, frozen=True, kw_only=True):
     boot_id: Annotated[str, Meta(max_length=64)]
     clock_trusted: bool
     evses: Annotated[tuple[EvseHealth, ...], Meta(max_length=64)] = ()
+    exposure_minor: (
+        Annotated[
+            int,
+            Meta(ge=0, description="accepted on account without a connection, not acknowledged yet"),
+        ]
+        | None
+    ) = None
+    terminals: Annotated[tuple[TerminalHealth, ...], Meta(max_length=8)] = ()
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
