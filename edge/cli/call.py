@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
@@ -63,11 +63,14 @@ def fail(error: TillError, *, as_json: bool) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-def table(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> str:
-    """Rows as aligned columns with a heading, numbers to the right; what is unknown stays a dash."""
-    cells = [[_cell(row.get(c)) for c in columns] for row in rows]
+def table(
+    rows: Iterable[Mapping[str, object]], columns: Sequence[str], *, right: Collection[str] = ()
+) -> str:
+    """Rows as aligned columns with a heading; numbers, and the columns `right`, to the right; unknown is a dash."""
+    cells = [[_cell(row.get(c), right=c in right) for c in columns] for row in rows]
     widths = [max(len(c), *(len(r[i][0]) for r in cells)) if cells else len(c) for i, c in enumerate(columns)]
-    lines = ["  ".join(c.replace("_", " ").ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip()]
+    heads = ((c.replace("_", " "), w, c in right) for c, w in zip(columns, widths, strict=True))
+    lines = ["  ".join(h.rjust(w) if to_right else h.ljust(w) for h, w, to_right in heads).rstrip()]
     for row in cells:
         padded = (
             text.rjust(w) if right else text.ljust(w) for (text, right), w in zip(row, widths, strict=True)
@@ -76,13 +79,13 @@ def table(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _cell(value: object) -> tuple[str, bool]:
+def _cell(value: object, *, right: bool) -> tuple[str, bool]:
     match value:
         case None:
-            return "-", False
+            return "-", right
         case bool():
-            return ("yes" if value else "no"), False
+            return ("yes" if value else "no"), right
         case int():
             return str(value), True
         case _:
-            return str(value), False
+            return str(value), right

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec.structs import replace
 
 from edge.cli.call import NO, Call, command
+from edge.cli.figures import block, counted, kilowatt_hours, money, size
 from edge.cli.ledger_changes import new_epoch, prune, restore, rotate_key
 from edge.cli.place import database
 from edge.errors import CallError, LedgerError, TillError
@@ -71,32 +72,39 @@ def stats(call: Call) -> None:
 
     with Reading(database(call)) as db:
         found = db.stats()
-    summary = (
-        f"entries {found['entries']}, sessions {found['sessions']} ({found['open_sessions']} open), "
-        f"invoices {found['invoices']}, invoiced {found['invoiced_wh'] / 1000:.3f} kWh"
+    call.say(found, block(_told(found)))
+
+
+def _told(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The figures of a ledger, in the order in which they are asked for."""
+    yield "sessions", f"{found['sessions']:,}, {found['open_sessions']} open"
+    yield "sold", f"{kilowatt_hours(found['invoiced_wh'])} kWh"
+    for total in found["totals"]:
+        amount = money(total["payable_minor"], total["currency"])
+        yield "sold", f"{amount} in {counted(total['invoices'], 'invoice')}"
+    yield (
+        "credited",
+        f"{counted(found['credit_notes'], 'credit note')}, {counted(found['statements'], 'statement')}",
     )
+    for hold in found["open_holds"]:
+        amount = money(hold["hold_minor"], hold["currency"])
+        yield "holds open", f"{amount or 'amount unknown'}, {hold['status']} ({hold['payment_ref']})"
+    if not found["open_holds"]:
+        yield "holds open", "none"
+    yield "journal", f"{counted(found['entries'], 'entry', 'entries')}, {found['waiting']:,} not acknowledged"
+    for epoch in found["epochs"]:
+        yield (
+            "journal",
+            f"epoch {epoch['epoch']}: {epoch['last']:,} written, {epoch['acknowledged']:,} acknowledged",
+        )
     pruned = found["pruned"]
-    lines = [
-        summary,
-        f"database {found['database_bytes']} bytes, of which {found['free_bytes']} free; waiting {found['waiting']}",
-        f"key {found['key_id'] or '-'}",
-        *(
-            f"{t['currency']}: {t['invoices']} invoices, {t['payable_minor']} minor units"
-            for t in found["totals"]
-        ),
-        *(f"hold {h['payment_ref']}: {h['status']}" for h in found["open_holds"]),
-        *(
-            f"epoch {e['epoch']}: {e['last']} entries, {e['acknowledged']} acknowledged"
-            for e in found["epochs"]
-        ),
-        *(
-            []
-            if pruned is None
-            else [f"pruned {pruned['entries']} entries, up to {pruned['epoch']}/{pruned['upto']}"]
-        ),
-        *([] if found["closed"] is None else [f"sells nothing: {found['closed']}"]),
-    ]
-    call.say(found, "\n".join(lines))
+    if pruned is not None:
+        cut = counted(pruned["entries"], "entry", "entries")
+        yield "journal", f"{cut} pruned, up to {pruned['epoch']}/{pruned['upto']}"
+    yield "signed by", f"key {found['key_id']}" if found["key_id"] else "-"
+    yield "database", f"{size(found['database_bytes'])}, {size(found['free_bytes'])} of it free"
+    if found["closed"] is not None:
+        yield "state", f"sells nothing: {found['closed']}"
 
 
 @ledger.command("export")

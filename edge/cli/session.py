@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from edge.cli.call import Call, command, table
+from edge.cli.figures import duration, kilowatt_hours, minute, money
 from edge.cli.place import database
 
 
@@ -63,15 +64,17 @@ def _table(rows: list[dict[str, Any]]) -> str:
         return "no sessions yet"
     shown = [
         {
-            **row,
             "session": row["session_id"][:8],
-            "began": (row["began_at"] or row["opened_at"])[:19].replace("T", " "),
-            "kWh": None if row["energy_wh"] is None else f"{row['energy_wh'] / 1000:.3f}",
+            "evse": row["evse_id"],
+            "began (UTC)": minute(row["began_at"] or row["opened_at"]),
+            "h:min": duration(row["began_at"], row["ended_at"]),
+            "kWh": kilowatt_hours(row["energy_wh"]),
+            "total": money(row["payable_minor"], row["currency"]),
             "outcome": row["outcome"] or row["status"],
+            "stopped by": row["stop_reason"],
+            "payment": row["payment_status"],
             "invoice": row["invoice_number"],
         }
         for row in rows
     ]
-    return table(
-        shown, ("session", "evse_id", "began", "kWh", "outcome", "stop_reason", "payment_status", "invoice")
-    )
+    return table(shown, tuple(shown[0]), right=("h:min", "kWh", "total"))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edge.cli.call import CONFIG_DEFAULT, Call, command
+from edge.cli.figures import age, block, counted
+
+if TYPE_CHECKING:
+    from edge.sync.uplink.queue import QueueStatus
 
 
 @click.group()
@@ -25,15 +31,19 @@ def status(call: Call, config_here: Path | None, db_here: Path | None) -> None:
 
     database, brokers = _where(config_here or call.config, db_here or call.db)
     found = queue_status(database, brokers=brokers, now=datetime.now(UTC))
-    oldest = "" if found.oldest_waiting_s is None else f", the oldest for {found.oldest_waiting_s} s"
-    lines = [
-        f"epoch    {found.epoch or '-'}",
-        f"entries  {found.entries}, of which {found.acknowledged} acknowledged",
-        f"waiting  {found.waiting}{oldest}",
-        f"head     {'-' if found.head is None else f'{found.head.seq} {found.head.hash}'}",
-        f"brokers  {'-' if not brokers else ', '.join(brokers)}",
-    ]
-    call.say(found, "\n".join(lines))
+    call.say(found, block(_told(found)))
+
+
+def _told(found: QueueStatus) -> Iterator[tuple[str, str]]:
+    """The queue in the order in which one asks: does anything wait, since when, and for whom?"""
+    since = "" if found.oldest_waiting_s is None else f", the oldest for {age(found.oldest_waiting_s)}"
+    yield "waiting", f"{counted(found.waiting, 'entry', 'entries')}{since}" if found.waiting else "nothing"
+    yield "acknowledged", f"{found.acknowledged:,} of {counted(found.entries, 'entry', 'entries')}"
+    for epoch in found.epochs:
+        yield "epoch", f"{epoch.epoch}: {epoch.acknowledged:,} of {epoch.entries:,}"
+    yield "head", "-" if found.head is None else f"{found.head.seq} {found.head.hash}"
+    for broker in found.brokers or ("-",):
+        yield "broker", broker
 
 
 def _where(config: Path | None, db: Path | None) -> tuple[Path, tuple[str, ...] | None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import time
@@ -143,8 +144,9 @@ def doctor() -> None:
 
 def exposure() -> None:
     text = run("systemd-analyze", "security", "--no-pager", "chargetill.service")
-    figure = float(text.strip().splitlines()[-1].rsplit(":", 1)[1].split()[0])
-    if figure > 2.0:
+    found = re.search(r"exposure level for \S+ ([0-9.]+)", text.replace(":", " "))
+    figure = float(found[1]) if found else None
+    if figure is None or figure > 2.0:
         raise Failed(f"exposure {figure}")
 
 

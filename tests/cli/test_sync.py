@@ -49,8 +49,8 @@ def test_what_waits_and_for_how_long(database) -> None:
 
 def test_the_same_in_words(database) -> None:
     lines = status("--db", database).stdout.splitlines()
-    assert lines[1] == "entries  4, of which 2 acknowledged"
-    assert lines[2].startswith("waiting  2, the oldest for ")
+    assert lines[0].startswith("waiting       2 entries, the oldest for ")
+    assert lines[1] == "acknowledged  2 of 4 entries"
 
 
 def test_a_database_that_is_not_there_is_an_error(tmp_path) -> None:
