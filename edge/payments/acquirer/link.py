@@ -35,7 +35,7 @@ _CONNECT_MAX_S: Final = 10.0
 #: A till has a few EVSEs; more questions at once than this are a fault, and the host's patience is bounded too.
 WAITING_MAX: Final = 64
 
-#: A host that sends faster than this many messages that nobody asked for is broken; the line is dropped.
+#: A host that sends so many messages in a row that nobody asked for is broken; the line is dropped.
 _UNASKED_MAX: Final = 1000
 
 
@@ -81,6 +81,8 @@ class AcquirerLink:
         self._heard_at = 0.0
         #: answers that nobody waited for any more: late ones and doubles
         self.late = 0
+        #: why there is no connection; None while there is one, and before the first try has failed
+        self.trouble: AcquirerFailed | None = None
 
     @property
     def connected(self) -> bool:
@@ -106,9 +108,9 @@ class AcquirerLink:
         """Connect, sign on, read; again after a growing random wait. Until cancelled."""
         backoff = Backoff(self._options.retry_s, self._options.retry_max_s, self._draw)
         while True:
-            error = await self._connection(backoff.reset)
+            self.trouble = await self._connection(backoff.reset)
             wait_s = backoff.next_s()
-            log.warning("acquirer.lost", error=error, retry_s=round(wait_s, 1))
+            log.warning("acquirer.lost", error=self.trouble, retry_s=round(wait_s, 1))
             await self._clock.sleep(wait_s)
 
     async def _connection(self, signed_on: Callable[[], None]) -> AcquirerFailed:
@@ -165,6 +167,7 @@ class AcquirerLink:
         if reply.code not in APPROVED:
             return AcquirerRefused(f"the host refused the sign-on: {reply.code}")
         signed_on()
+        self.trouble = None
         self._ready.set()
         log.event("acquirer.ready", host=self._options.host)
         loop = asyncio.get_running_loop()
@@ -208,7 +211,9 @@ class AcquirerLink:
                 if not messages.is_answer(mti):
                     unasked += 1
                     self._asked_by_host(mti, fields)
-                elif not self._answered(mti, fields):
+                elif self._answered(mti, fields):
+                    unasked = 0
+                else:
                     unasked += 1
                     self.late += 1
         except AcquirerFailed as e:

@@ -244,6 +244,7 @@ def test_a_host_that_talks_nonsense_is_hung_up_on_and_tried_again(noise):
         serving = asyncio.create_task(link.serve())
         await until(lambda: seen >= 3)
         assert not link.connected
+        assert link.trouble is not None
         serving.cancel()
         server.close()
 
@@ -401,8 +402,10 @@ def test_a_host_that_cannot_prove_itself_gets_no_card(pki, trust):
         tls = Tls(ca=str(pki / f"{trust}.pem") if trust else None)
         context = host_context(pki, wants_client=False)
         async with await VirtualAcquirer.start(context=context) as acquirer:
-            async with linked(acquirer, tls=tls, ready_s=0.5) as (_, pay):
+            async with linked(acquirer, tls=tls, ready_s=0.5) as (link, pay):
                 assert await hold(pay) == Declined(ref="r", reason="no_connection")
+                await until(lambda: link.trouble is not None)
+                assert link.trouble.code == "acquirer.refused"
             assert acquirer.host.books.holds() == ()
 
     asyncio.run(scenario())
@@ -437,6 +440,33 @@ def test_waits_between_connections_are_random_and_bounded():
     assert max(waits) > 4
     backoff.reset()
     assert backoff.next_s() <= 1
+
+
+def test_a_host_that_only_talks_and_never_answers_is_hung_up_on(monkeypatch):
+    monkeypatch.setattr(link_module, "_UNASKED_MAX", 20)
+
+    async def scenario():
+        connections = 0
+
+        async def serve(_reader, writer):
+            nonlocal connections
+            connections += 1
+            answer = Codec(Wire()).encode("0110", {11: "000001", 37: "0" * 12, 39: "00"})
+            with contextlib.suppress(OSError):
+                for _ in range(100):
+                    writer.write(len(answer).to_bytes(2, "big") + answer)
+                    await writer.drain()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        conf = options(**(FAST | {"port": server.sockets[0].getsockname()[1]}))
+        link = AcquirerLink(conf, clock=CLOCK)
+        serving = asyncio.create_task(link.serve())
+        await until(lambda: connections >= 2)
+        assert link.late >= 20
+        serving.cancel()
+        server.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
 def test_no_more_questions_at_once_than_the_bound(monkeypatch):
