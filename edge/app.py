@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
-from functools import partial
 from importlib import metadata
 from typing import Any, cast
-
-import msgspec
 
 from edge import inventory, log
 from edge.bookkeeping import Bookkeeping
 from edge.config import Config
 from edge.domain.instant import Instant
-from edge.domain.invoice import Place, Seller
 from edge.domain.ledger import facts
-from edge.domain.payment import Method
-from edge.domain.session.state import EvseState, open_sessions
+from edge.domain.session.state import open_sessions
 from edge.entrances import BackOffice, Entrances
-from edge.errors import ConfigError, HardwareError, LedgerError, TillError
+from edge.errors import HardwareError, TillError
 from edge.kiosk import Board, KioskOptions
 from edge.kiosk import serve as serve_kiosk
 from edge.metrics.measure import Sources
@@ -34,26 +29,22 @@ from edge.metrics.server import serve as serve_metrics
 from edge.office import Office, health
 from edge.payments.members import JoinedMembers
 from edge.ports import Evse
-from edge.receipts.site import Site, SiteOptions
-from edge.receipts.site import serve as serve_receipts
-from edge.receipts.till import TillReceipts
+from edge.receipts.till import serve_own
 from edge.runtime import operator
 from edge.runtime.arrivals import ScreenActions
 from edge.runtime.commands import Premises
-from edge.runtime.controller import EvseController, Options, World
+from edge.runtime.controller import EvseController
 from edge.runtime.credits import CreditDesk, Refunds
-from edge.runtime.offers import Offers, Sale
 from edge.runtime.plans import PlanBook
 from edge.runtime.settings import Settings
 from edge.runtime.shelf import OnSale, Shelf
 from edge.runtime.watchdog import notify, watch
-from edge.sections import EvseSection, ReceiptSection
+from edge.stands import Stands, documents_of, saved_states
 from edge.store.keys import load_or_make
 from edge.store.store import Owner, Store, StoreClosed, StoreInUse
 from edge.store.transaction import Tx
 from edge.sync.contract.messages import StateFields
 from edge.sync.contract.orders import Credit
-from edge.sync.options import host_port
 from hw import registry
 from hw.bus.pool import BusPool
 
@@ -119,8 +110,8 @@ class Till:
         )
         async with AsyncExitStack() as stack:
             stack.callback(store.close)
-            states = _states(store, config)
-            documents = _documents(store, states.values())
+            states = saved_states(store, config)
+            documents = documents_of(store, states.values())
             self._plans = PlanBook(self._offered_plans, store.plan_balances(), store.plan_statements())
             booted = facts.DeviceBooted(version=version(), clean_stop=store.stopped_cleanly())
             shelf = self._shelf(documents)
@@ -129,9 +120,21 @@ class Till:
             self._members = JoinedMembers(*office.members, self._listed)
             self._entrances = self._make_entrances(store, office)
             await store.tx(lambda tx: self._booted(tx, booted, now))
+            stands = Stands(
+                config=config,
+                clock=self._clock,
+                buses=self._buses,
+                store=store,
+                shelf=shelf,
+                plans=self._plans,
+                entrances=self._entrances,
+                display=self._board,
+                online=self._online,
+                refusal=self._refused,
+            )
             self._controllers = [
-                self._controller(number, store, shelf, states.get(evse.section.id))
-                for number, evse in enumerate(config.evses)
+                stands.controller(evse, charge_point, states.get(evse.section.id))
+                for evse, charge_point in zip(config.evses, self._evses, strict=True)
             ]
             self._credits = self._make_credits(store, self._entrances)
             self._books.open(
@@ -185,7 +188,14 @@ class Till:
             actions = ScreenActions(self._controllers, self._entrances.arrivals)
             work.append(("kiosk", serve_kiosk(self._board, options, actions=actions)))
         if config.receipt is not None and config.receipt.local:
-            work.append(("receipts", self._serve_receipts(config.receipt)))
+            own = serve_own(
+                config.database,
+                time_zone=config.site.time_zone,
+                keep_days=config.receipt.keep_days,
+                listen=config.receipt.listen,
+                now=lambda: self._clock.now().utc,
+            )
+            work.append(("receipts", own))
         if config.metrics is not None:
             work.append(("metrics", serve_metrics(cast("MetricsOptions", config.metrics), self._sources())))
         work.append(("clock", self._watch_clock(store)))
@@ -197,70 +207,6 @@ class Till:
             work.append(("refunds", self._refunds.run()))
         work.append(("watchdog", watch(self._controllers, store)))
         return work
-
-    async def _serve_receipts(self, section: ReceiptSection) -> None:
-        """The receipts of this till, for networks where a phone can reach it."""
-        receipts = TillReceipts(self._config.database, time_zone=self._config.site.time_zone)
-        options = SiteOptions(keep_days=section.keep_days)
-        site = Site(receipts, options, now=lambda: self._clock.now().utc)
-        await serve_receipts(site, *host_port(section.listen))
-
-    def _controller(self, number: int, store: Store, shelf: Shelf, saved: EvseState | None) -> EvseController:
-        evse = self._config.evses[number]
-        section = evse.section
-        assert self._entrances is not None
-        state = saved or EvseState(evse_id=section.id)
-        meter = registry.create_meter(
-            evse.meter.name, evse.meter.options, clock=self._clock, buses=self._buses
-        )
-        world = World(
-            meter=meter,
-            evse=self._evses[number],
-            payments=self._entrances.payments(section.id),
-            offers=self._offers(section, meter.limits.rated_power_w, shelf),
-            plans=self._plans,
-            store=store,
-            clock=self._clock,
-            display=self._board,
-            online=self._online,
-        )
-        options = Options(
-            evse_id=section.id,
-            label=section.label,
-            max_current_a=section.max_current_a,
-            poll_s=section.poll_s,
-            evse_stale_s=section.stale_s,
-        )
-        return EvseController(options, world, state=state)
-
-    def _offers(self, section: EvseSection, rated_power_w: int, shelf: Shelf) -> Offers:
-        config = self._config
-        seller, site = config.seller, config.site
-        kiosk = cast("KioskOptions | None", config.kiosk)
-        place = Place(
-            evse_id=section.id,
-            label=section.label,
-            address=site.address,
-            time_zone=site.time_zone,
-            coordinates=site.coordinates,
-        )
-        sale = Sale(
-            place=place,
-            seller=Seller(
-                name=seller.name, address=seller.address, country=seller.country, tax_id=seller.tax_id
-            ),
-            rated_power_w=rated_power_w,
-            evse_kind=section.kind,
-            languages=kiosk.languages if kiosk is not None else ("en",),
-            methods=partial(self._methods, section.id),
-            hold_max_minor=config.tariff.hold_max_minor,
-            receipt_url=None if config.receipt is None else config.receipt.url,
-            zero_tax=config.invoice.zero_tax,
-        )
-        return Offers(sale, shelf, self._plans, refusal=lambda: shelf.refusal(section.id) or self._refused())
-
-    def _methods(self, evse_id: str) -> frozenset[Method]:
-        return self._entrances.methods(evse_id) if self._entrances is not None else frozenset()
 
     def _shelf(self, documents: dict[str, str]) -> Shelf:
         own = OnSale(tariff=self._tariff, hold_minor=self._config.tariff.hold_minor, rules=self._config.rules)
@@ -382,17 +328,6 @@ class Till:
         await asyncio.gather(*(opened(evse) for evse in evses))
 
 
-def _documents(store: Store, states: Iterable[EvseState]) -> dict[str, str]:
-    """Tariffs and plans of the sessions that are open, by hash; asked before the store's thread has work."""
-    found: dict[str, str] = {}
-    for session in (state.session for state in states):
-        if session is not None:
-            found[session.tariff_hash] = store.tariff(session.tariff_hash)
-            if session.plan_hash is not None:
-                found[session.plan_hash] = store.plan(session.plan_hash)
-    return found
-
-
 def _last_word(tx: Tx, at: Instant) -> None:
     tx.append(facts.DeviceStopped(reason="asked"), at)
     tx.sign(at)
@@ -400,22 +335,6 @@ def _last_word(tx: Tx, at: Instant) -> None:
 
 def version() -> str:
     return metadata.version("chargetill")
-
-
-def _states(store: Store, config: Config) -> dict[str, EvseState]:
-    """Where each EVSE's last commit left it. Raises ConfigError for an open session that nobody would end (I2)."""
-    try:
-        states = {k: msgspec.json.decode(v, type=EvseState) for k, v in store.evse_states().items()}
-    except msgspec.DecodeError as e:
-        raise LedgerError(f"{config.database}: the state of an EVSE cannot be read: {e}") from e
-    configured = {e.section.id for e in config.evses}
-    left = sorted(k for k, v in states.items() if v.session is not None and k not in configured)
-    if left:
-        raise ConfigError(
-            tuple(f"{config.path}: evse {k!r} is missing, and has an open session" for k in left),
-            hint="configure it again until its session has ended",
-        )
-    return states
 
 
 def _known(errors: BaseExceptionGroup[BaseException]) -> TillError | None:
