@@ -3,9 +3,11 @@
 
     .venv/bin/python scripts/benchmarks/tap.py --json
 
-Each figure starts when the reader powers the card, and ends when the membership token is made (a UID card) or the
-proof is verified (a SUN card: four commands and their cryptography). How often a reader looks for a card is its
-own affair and not in it. The goal is for the PC/SC reader; without pcscd and vpcd it is skipped, and says so.
+Each figure starts when the reader powers the card, and ends when the membership token is made (a UID card), the
+proof is verified (a SUN card: four commands and their cryptography) or the kernel has its outcome (bank cards: seven
+or eight commands, three RSA recoveries). What a virtual bank card itself computes is taken off: real ones do that on
+their own time. How often a reader looks for a card is its own affair and not in it. `kernel_*` is the time in the
+kernel alone. The goal is for the PC/SC reader; without pcscd and vpcd it is skipped, and says so.
 """
 
 from __future__ import annotations
@@ -18,15 +20,21 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Generator
+from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any
 
 from edge.domain.identity import uid_token
 from edge.domain.instant import Instant
 from edge.emv import ndef, sun
+from edge.emv.kernel.entry import pay
+from edge.emv.kernel.outcome import OnlineRequest
+from edge.emv.kernel.terminal import Purchase, Terminal
+from edge.emv.oda.keys import CaKeys, load
 from edge.ports import Card, CardReader, Tap
 from hw.readers import nfc, pcsc
+from hw.virtual.bank_cards.bank import Bank
 from hw.virtual.cards import UidCard, VirtualCard
 from hw.virtual.nfc_udp import UdpField
 from hw.virtual.ntag424 import Ntag424
@@ -39,6 +47,16 @@ TAPS = {"udp": 100, "pn532": 60, "pcsc": 30}
 AWAY_S = 0.3  # between two cards, so that the reader notices that the first one left
 KEYS = sun.SunKeys(meta_read=bytes(16), file_read=bytes(range(16)), system=b"bench")
 UID = bytes.fromhex("04A1B2C3D4E5F6")
+DRAW = random.Random(1)  # noqa: S311 - padding of a virtual card
+
+
+BANK = Bank(today=lambda: date(2026, 11, 22))
+TERMINAL = Terminal(country=276)
+PURCHASE = Purchase(
+    amount_minor=4_000, currency=978, unpredictable_number=b"\x0a\x1b\x2c\x3d", day=date(2026, 11, 22)
+)
+KERNEL_TAPS = 300
+ARRIVES_S = 5.0  # a reader that has not seen the card by then missed that there was none before
 
 
 class Clock:
@@ -57,19 +75,24 @@ class Clock:
 
 
 class Timed:
-    """A card that notes when a reader first powers it."""
+    """A card that notes when a reader first powers it, and how long it thinks."""
 
     def __init__(self, card: VirtualCard) -> None:
         self._card = card
         self.sak, self.ats = card.sak, card.ats
         self.powered_at = 0.0
+        self.thought_s = 0.0
 
     def enter(self) -> bytes:
         self.powered_at = self.powered_at or time.perf_counter()
         return self._card.enter()
 
     def apdu(self, command: bytes) -> bytes | None:
-        return self._card.apdu(command)
+        begun = time.perf_counter()
+        try:
+            return self._card.apdu(command)
+        finally:
+            self.thought_s += time.perf_counter() - begun
 
 
 async def decide(tap: Tap) -> None:
@@ -82,61 +105,110 @@ async def decide(tap: Tap) -> None:
     assert isinstance(sun.verify(message, KEYS), sun.Sun)
 
 
+async def settle(tap: Tap) -> None:
+    """What the till does with a bank card before it asks the acquirer."""
+    assert tap.card is not None
+    outcome = await converse(tap.card, pay(TERMINAL, PURCHASE, bank_keys()))
+    assert isinstance(outcome, OnlineRequest), outcome
+    assert outcome.oda.result == "valid"
+
+
+@cache
+def bank_keys() -> CaKeys:
+    return CaKeys(load(json.dumps(BANK.authority.capk()).encode())).for_payment(lab=False)
+
+
 async def address(card: Card) -> str | None:
     """The card's NDEF address."""
-    talk = ndef.read_uri()
+    return str(await converse(card, ndef.read_uri()))
+
+
+async def converse(card: Card, talk: Generator[bytes, bytes, Any]) -> Any:
+    """Carry a conversation to its end."""
     command = next(talk)
     while True:
         try:
             command = talk.send(await card.apdu(command))
         except StopIteration as end:
-            return str(end.value)
+            return end.value
 
 
-async def measure(
-    reader: CardReader, field: Any, clock: Clock, card: Callable[[], VirtualCard], taps: int
-) -> list[float]:
+def kernel_alone(name: str) -> list[float]:
+    """Milliseconds in the kernel, one a tap; a bank card answers at once."""
+    card, figures = BANK.card(name), []
+    for _ in range(KERNEL_TAPS + 1):
+        card.enter()
+        begun, thought_s = time.perf_counter(), 0.0
+        talk = pay(TERMINAL, PURCHASE, bank_keys())
+        try:
+            command = next(talk)
+            while True:
+                asked = time.perf_counter()
+                answer = card.apdu(command) or b""
+                thought_s += time.perf_counter() - asked
+                command = talk.send(answer)
+        except StopIteration:
+            figures.append((time.perf_counter() - begun - thought_s) * 1000)
+    return figures[1:]
+
+
+async def measure(reader: CardReader, field: Any, clock: Clock, kind: str, taps: int) -> list[float]:
     """Milliseconds from power to decision, one a tap."""
     stream = reader.taps()
+    card, decided = CARDS[kind]
     figures = []
     for _ in range(taps + 1):
-        timed = Timed(card())
-        clock.taps += 1
         arriving = asyncio.ensure_future(anext(stream))
-        await asyncio.sleep(AWAY_S)
-        await field.present(timed)
-        tap = await asyncio.wait_for(arriving, 30)
-        await decide(tap)
-        figures.append((time.perf_counter() - timed.powered_at) * 1000)
+        while (
+            not arriving.done()
+        ):  # where the last card's leaving was missed, this one leaves and comes again
+            await asyncio.sleep(AWAY_S)
+            clock.taps += 1
+            timed = Timed(card())
+            await field.present(timed)
+            if not (await asyncio.wait((arriving,), timeout=ARRIVES_S))[0]:
+                await field.remove()
+        tap = arriving.result()
+        await decided(tap)
+        thought_s = timed.thought_s if decided is settle else 0.0
+        figures.append((time.perf_counter() - timed.powered_at - thought_s) * 1000)
         await field.remove()
     await reader.close()
     return figures[1:]  # the first one opens the reader
 
 
+#: What is tapped, and what the till does with it.
+CARDS: dict[str, tuple[Callable[[], VirtualCard], Callable[[Tap], Awaitable[None]]]] = {
+    "uid": (lambda: UidCard(UID), decide),
+    "sun": (lambda: Ntag424(UID, KEYS, draw=DRAW), decide),
+    "visa": (lambda: BANK.card("visa"), settle),
+    "mastercard": (lambda: BANK.card("mastercard"), settle),
+}
+
+
 async def run_all() -> dict[str, Any]:
-    """Every reader with both cards."""
-    draw = random.Random(1)  # noqa: S311 - padding of a virtual card
-    cards: dict[str, Callable[[], VirtualCard]] = {
-        "uid": lambda: UidCard(UID),
-        "sun": lambda: Ntag424(UID, KEYS, draw=draw),
+    """The kernel alone, then every reader with every kind of card."""
+    figures: dict[str, Any] = {
+        f"kernel_{name}": summary(kernel_alone(name)) for name in ("visa", "mastercard")
     }
-    figures: dict[str, Any] = {}
-    for kind, card in cards.items():
+    for kind in CARDS:
         clock = Clock()
         async with await UdpField.start() as udp:
             reader = nfc.create(nfc.Options(path=udp.path, virtual=True), clock=clock)
-            figures[f"udp_{kind}"] = summary(await measure(reader, udp, clock, card, TAPS["udp"]))
+            figures[f"udp_{kind}"] = summary(await measure(reader, udp, clock, kind, TAPS["udp"]))
+        if CARDS[kind][1] is settle:
+            continue  # virtual bank cards sign in this process, for longer than the PN532's driver waits for an ACK
         async with await Pn532Field.start() as board:
             reader = nfc.create(nfc.Options(path=board.path, virtual=True), clock=clock)
-            figures[f"pn532_{kind}"] = summary(await measure(reader, board, clock, card, TAPS["pn532"]))
+            figures[f"pn532_{kind}"] = summary(await measure(reader, board, clock, kind, TAPS["pn532"]))
     try:
         with Pcscd() as pcscd:
             os.environ[SOCKET_VARIABLE] = pcscd.address
-            for kind, card in cards.items():
+            for kind in CARDS:
                 clock = Clock()
                 async with VpcdField(pcscd.connect) as slot:
                     reader = pcsc.create(pcsc.Options(reader="00 00", virtual=True), clock=clock)
-                    figures[f"pcsc_{kind}"] = summary(await measure(reader, slot, clock, card, TAPS["pcsc"]))
+                    figures[f"pcsc_{kind}"] = summary(await measure(reader, slot, clock, kind, TAPS["pcsc"]))
     except PcscdMissing as e:
         figures["skipped"] = f"pcsc: {e}"
     return figures
@@ -152,7 +224,7 @@ def summary(figures_ms: list[float]) -> dict[str, float]:
 def run() -> dict[str, Any]:
     """The figures, the goal, and whether it is met."""
     figures = asyncio.run(run_all())
-    goal = [value["p99_ms"] for name, value in figures.items() if name.startswith("pcsc")]
+    goal = [value["p99_ms"] for name, value in figures.items() if name.startswith(("pcsc", "kernel"))]
     return {**figures, "goal_p99_ms": GOAL_P99_MS, "met": bool(goal) and max(goal) <= GOAL_P99_MS}
 
 

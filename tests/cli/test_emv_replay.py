@@ -55,6 +55,7 @@ def files(tmp_path, issuer):
         ("00B2010C00", tlv.encode("70", signed)),
         ("00B2011400", tlv.encode("70", b"".join(tlv.encode(t, v) for t, v in held.items()))),
         ("00b2021400", tlv.encode("70", tlv.encode("93", sign(signed)))),
+        ("80AE8000", bytes.fromhex("800B8000010102030405060708")),
     ]
     lines = [json.dumps({"c": c, "r": r.hex() + "9000"}) for c, r in exchanges]
     transcript, keys = tmp_path / "card.ndjson", tmp_path / "capk.json"
@@ -81,7 +82,7 @@ def test_a_genuine_card(replay):
     assert (code, err) == (0, "")
     assert out == (
         '{"aid":"A0000000041010","kernel":2,"oda":{"method":"SDA","result":"valid","reason":null},'
-        '"cryptogram_type":null,"pan":"541333******0044"}\n'
+        '"cryptogram_type":"ARQC","pan":"541333******0044"}\n'
     )
 
 

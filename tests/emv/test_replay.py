@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.emv import tlv
+from edge.emv.oda.keys import CaKeys, load
 from edge.emv.replay import judgement, transcript
 from edge.errors import InputError
 
@@ -117,6 +119,11 @@ def test_static_data_authentication(judge, recorded):
         assert judge([*exchanges[:3], (command, bytes(changed)), *exchanges[4:]]).oda.result == "invalid", at
 
 
+def test_static_data_authentication_is_torn_without_the_cryptogram(judge, recorded):
+    found = judge(recorded(2, aip=bytes.fromhex("5880"))[:-1])
+    assert proof(found) == ("SDA", "not_performed", "the transcript ends before GENERATE AC")
+
+
 def test_dynamic_data_authentication_of_a_contact_card(judge, make, tap):
     card = make(2, aip=bytes.fromhex("3880"))
     exchanges = tap(card)[1]
@@ -154,8 +161,6 @@ def test_a_declined_card(judge, recorded, kernel):
 
 
 def test_a_card_of_an_unknown_key_is_invalid(judge, recorded, scheme):
-    from edge.emv.oda.keys import CaKeys
-
     assert proof(judge(recorded(2), keys=CaKeys(()))) == (
         "CDA",
         "invalid",
@@ -322,6 +327,55 @@ def test_extended_lengths(judge, recorded):
 def test_a_card_that_was_gone_answers_nothing(judge, recorded):
     text = "\n".join([*lines(recorded(2)[:4]), '{"c":"00B2011400","r":null}']).encode()
     assert judge(text).oda.reason == "the transcript ends before record 1 of file 2 is read"
+
+
+# a scheme's own test card, as it was published: certificates that nobody here made
+
+DATA = Path(__file__).parent.parent / "data" / "emv"
+
+
+@pytest.fixture
+def published():
+    """Its conversation up to its records, and the test key that it is certified with."""
+    lines_ = (DATA / "mastercard_test_card.ndjson").read_text().splitlines()
+    pairs = [(bytes.fromhex(each["c"]), bytes.fromhex(each["r"])) for each in map(json.loads, lines_)]
+    return pairs, CaKeys(load((DATA / "mastercard_test_capk.json").read_bytes()))
+
+
+def test_a_published_cards_static_data_and_its_own_key(judge, published):
+    exchanges, keys = published
+    on = date(2024, 1, 1)
+    assert proof(judge(exchanges, keys=keys, at=on)) == (
+        "CDA",
+        "not_performed",
+        "the transcript ends before GENERATE AC",
+    )
+    asks_online = bytes.fromhex("80AE80002B") + bytes(43), bytes.fromhex("800B80000200000000000000009000")
+    whole = [*exchanges, asks_online]
+    found = judge(whole, keys=keys, at=on)
+    assert proof(found) == ("SDA", "valid", None)
+    assert (found.pan, found.cryptogram_type) == ("541333******0010", "ARQC")
+    for number in (2, 3, 4):  # the signed record, the issuer's certificate, the static signature
+        command, answer = exchanges[number]
+        for at in range(0, len(answer) - 2, 5):
+            changed = bytearray(answer)
+            changed[at] ^= 0x10
+            other = [*whole[:number], (command, bytes(changed)), *whole[number + 1 :]]
+            assert judge(other, keys=keys, at=on).oda.result == "invalid", (number, at)
+
+
+def test_a_published_card_that_signed_another_conversation(judge, published):
+    """Its certificate holds; what it signed once does not fit numbers that it was never told."""
+    exchanges, keys = published
+    signed = bytes.fromhex(
+        "77818F9F2701809F360200019F4B6057A3F96EB8FE189267586C69152170257E90F9F09E85D717E99F43E29A8FD60674D9C8863C0195"
+        "619089496F9FA7F76D2CD0F86A52DFD28DC17E009964CC7074CE0C473227482194733CBD75E9342675946918E6191BB6A0AD35172CEF"
+        "9763429F10200110A00000000000000000000000000000FF0000000000000000000000000000 9000"
+    )
+    found = judge(
+        [*exchanges, (bytes.fromhex("80AE90002B") + bytes(43), signed)], keys=keys, at=date(2024, 1, 1)
+    )
+    assert found.oda.reason == "the dynamic signature is not for these data: its hash differs"
 
 
 # what is no transcript

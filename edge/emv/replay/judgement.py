@@ -203,7 +203,7 @@ def _method(case: _Case) -> Method:
         return "DDA"
     if case.kernel == 3 and not case.spoken.cryptograms and ("9F4B" in objects or case.aip & AIP_DDA):
         return "fDDA"
-    if "93" in objects:
+    if "93" in objects and (case.spoken.cryptograms or case.kernel != 2):
         return "SDA"
     return _offered(case)
 
@@ -239,6 +239,8 @@ def _complete(case: _Case) -> None:
 def _check_sda(case: _Case, on: date) -> None:
     if not case.spoken.cryptograms:
         _complete(case)
+        if case.kernel == 2:
+            raise _Open("the transcript ends before GENERATE AC")
     chain = case.chain(on)
     check_static(case.objects.need("93"), chain.issuer(), static=chain.static)
 
