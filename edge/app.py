@@ -10,7 +10,6 @@ import asyncio
 import signal
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
-from importlib import metadata
 from typing import Any, cast
 
 from edge import inventory, log
@@ -334,6 +333,8 @@ def _last_word(tx: Tx, at: Instant) -> None:
 
 
 def version() -> str:
+    from importlib import metadata  # noqa: PLC0415  (brings e-mail and archives along: asked once, then dropped)
+
     return metadata.version("chargetill")
 
 

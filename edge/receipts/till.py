@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from edge.documents.sale import Sale, stated
 from edge.receipts.receipt import NothingToPay, Provisional, Ready, Receipt, Running
+from edge.receipts.site import Site, SiteOptions, serve
 from edge.store.reading import Reading
 
 
@@ -48,3 +50,12 @@ class TillReceipts:
 
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
+
+
+async def serve_own(
+    database: Path, *, time_zone: str, keep_days: int, listen: str, now: Callable[[], datetime]
+) -> None:
+    """The till's receipts at `listen` (host:port), until cancelled. Raises ReceiptsNotServed."""
+    site = Site(TillReceipts(database, time_zone=time_zone), SiteOptions(keep_days=keep_days), now=now)
+    host, _, port = listen.rpartition(":")
+    await serve(site, host.strip("[]"), int(port))
