@@ -322,7 +322,6 @@ def ordered(call: Call, site: str, name: str, db_here: Path | None, config_here:
             "order": msgspec.json.decode(o.order).get("do"),
             "done": None if o.reply is None else o.reply.ok,
             "error": None if o.reply is None or o.reply.error is None else o.reply.error.code,
-            "result": None if o.reply is None else o.reply.result,
         }
         for o in found
     ]

@@ -57,6 +57,9 @@ _DONE_MAX_S = 30.0
 _STARTED_MAX_S = 10.0
 _LOOK_S = 0.05
 
+#: What a screen shows while nothing can be begun.
+_NOT_FOR_SALE = ("starting_up", "out_of_order")
+
 #: One answer carries so much of the log: it has to fit into a message of any hosted broker, quotes escaped.
 _LOG_BYTES_MAX = 48_000
 
@@ -193,7 +196,7 @@ class Commands:
         if order.currency != currency:
             raise CurrencyForeign(f"limit in {order.currency}, prices in {currency}")
         shown = controller.shown
-        if shown is None or shown.kind != "idle" or _session_of(controller) is not None:
+        if shown is None or shown.kind in _NOT_FOR_SALE or _session_of(controller) is not None:
             raise NotStarted(f"{order.evse_id} is {'starting' if shown is None else shown.kind}")
         session_id = secrets.token_hex(16)
         await controller.post(
