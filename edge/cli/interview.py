@@ -34,6 +34,7 @@ def interview(draft: Draft, *, clock: Ticks) -> Answers:
     _money(ask)
     _network(ask)
     _reader(ask)
+    _terminal(ask)
     _evses(ask, clock)
     return given.of_table(draft.table, where="answers")
 
@@ -164,6 +165,17 @@ def _reader(ask: _Asks) -> None:
     options, field = registry.options_type("reader", kind), "path" if kind == "nfc" else "reader"
     text = "nfcpy's path (usb, tty:AMA0:pn532)" if kind == "nfc" else "Part of the reader's name"
     ask.field(f"reader.0.{field}", text, options, default="usb" if kind == "nfc" else "")
+
+
+def _terminal(ask: _Asks) -> None:
+    if not ask.yes(
+        "Is there a payment terminal (ZVT)?", default=ask.draft.get("terminal.0.port") is not None
+    ):
+        ask.draft.drop("terminal")
+        return
+    ask.draft.put("terminal.0.driver", "zvt")
+    options = registry.options_type("terminal", "zvt")
+    ask.field("terminal.0.port", "Its address (tcp://host:22000 or /dev/..)", options)
 
 
 def _evses(ask: _Asks, clock: Ticks) -> None:

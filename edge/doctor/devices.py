@@ -38,7 +38,9 @@ _LIVE_MV: Final = range(80_000, 300_001)
 
 def ports(config: Config) -> tuple[str, ...]:
     """Every line that the configuration names, each once."""
-    found = (getattr(d.options, "port", None) for e in config.evses for d in (e.meter, e.charge_point))
+    drivers = [d for e in config.evses for d in (e.meter, e.charge_point)]
+    drivers += [t.driver for t in config.terminals]
+    found = (getattr(d.options, "port", None) for d in drivers)
     return tuple(dict.fromkeys(p for p in found if isinstance(p, str)))
 
 
@@ -94,6 +96,8 @@ def examine(config: Config, machine: Machine, who: Account, *, clock: Clock) -> 
                 yield from asyncio.run(_charge_point(name, evse, config, clock, machine))
     for reader in config.readers:
         yield asyncio.run(_reader(reader, clock))
+    for terminal in config.terminals:
+        yield asyncio.run(_terminal(terminal.driver, clock))
 
 
 def _name(evse: EvseConfig, device: Driver) -> str:
@@ -299,3 +303,29 @@ async def _reader(reader: Driver, clock: Clock) -> Finding:
         with contextlib.suppress(HardwareError):
             await device.close()
     return ok(name, "a card lies on it")
+
+
+async def _terminal(terminal: Driver, clock: Clock) -> Finding:
+    """Registration and status inquiry; no money moves."""
+    name = f"payment terminal ({terminal.name} at {getattr(terminal.options, 'port', '')})"
+    try:
+        device = registry.create_terminal(terminal.name, terminal.options, clock=clock)
+    except CallError as e:
+        return fail(name, e.message, e.hint)
+    try:
+        async with asyncio.timeout(_DEVICE_S):
+            state = await device.status()
+    except TimeoutError:
+        return fail(name, "no answer in time", "is it on, and set to ZVT over this connection?")
+    except HardwareError as e:
+        return fail(
+            name, e.message, e.hint or "check its network, its port (22000) and that it is set to ZVT"
+        )
+    finally:
+        with contextlib.suppress(HardwareError):
+            await device.close()
+    known = " ".join(str(k) for k in (state.device_name, state.software, state.terminal_id) if k is not None)
+    seen = f"{state.text or state.code}{f' ({known})' if known else ''}"
+    if state.ready:
+        return ok(name, seen)
+    return warn(name, seen, "see its display; an end of day or an update may be due")

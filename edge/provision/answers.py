@@ -86,7 +86,7 @@ class EvseAnswers(Table, frozen=True, kw_only=True):
 
 
 class Answers(Table, frozen=True, kw_only=True):
-    """Everything. What stands under `reader`, `meter`, `charge_point` and `kiosk` is the configuration's own."""
+    """Everything. `reader`, `terminal`, `meter`, `charge_point` and `kiosk` are as the configuration has them."""
 
     device: DeviceAnswers
     seller: SellerSection
@@ -97,6 +97,7 @@ class Answers(Table, frozen=True, kw_only=True):
     mqtt: MqttAnswers | None = None
     kiosk: dict[str, Any] | None = None
     reader: tuple[dict[str, Any], ...] = ()
+    terminal: tuple[dict[str, Any], ...] = ()
     evse: Annotated[tuple[EvseAnswers, ...], Meta(min_length=1, max_length=64)]
 
 

@@ -36,6 +36,7 @@ _COMMENTS: Final = {
     "mqtt": "The way to the back office.",
     "kiosk": "The driver's screen, on this machine only.",
     "reader": "A card reader.",
+    "terminal": "A payment terminal; captures are handed in once a day.",
     "evse": "One charging point: its meter and its charge point.",
 }
 
@@ -185,6 +186,8 @@ def config_text(answers: Answers, layout: Layout, evses: list[dict[str, Any]]) -
     table["log"] = {"format": "journald"}
     if answers.reader:
         table["reader"] = answers.reader
+    if answers.terminal:
+        table["terminal"] = answers.terminal
     table["evse"] = evses
     head = f"# Written by `chargetill provision` on {datetime.now(UTC):%Y-%m-%d}; README.md has every key.\n"
     return head + toml_text.document(table, _COMMENTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -178,3 +179,28 @@ def test_json_says_the_same_in_one_object(charger, call):
     assert text.out.count("\nok ") + text.out.startswith("ok") == sum(
         c["result"] == "ok" for c in answer["checks"]
     )
+
+
+@pytest.fixture
+def terminal(lines):
+    """A payment terminal on the network: its address."""
+    from hw.virtual.terminal import VirtualTerminal
+
+    made = asyncio.run_coroutine_threadsafe(VirtualTerminal.start(), lines._loop).result(30)
+    asyncio.run_coroutine_threadsafe(made.__aenter__(), lines._loop).result(30)
+    yield made.address
+    asyncio.run_coroutine_threadsafe(made.__aexit__(None, None, None), lines._loop).result(30)
+
+
+def test_a_payment_terminal_that_is_ready(charger, terminal):
+    charger.edit("[[evse]]", f'[[terminal]]\ndriver = "zvt"\nport = "{terminal}"\n[[evse]]')
+    finding = look(charger, "payment terminal")
+    assert finding.result == "ok", finding
+
+
+def test_a_payment_terminal_that_is_off(charger, free_port):
+    port = f"tcp://127.0.0.1:{free_port}"
+    charger.edit("[[evse]]", f'[[terminal]]\ndriver = "zvt"\nport = "{port}"\n[[evse]]')
+    finding = look(charger, "payment terminal")
+    assert finding.result == "fail"
+    assert finding.todo

@@ -28,7 +28,7 @@ def identity(site="north"):
 
 MONEY = ["n", "0.49", "19", "EUR", "6000", "op-1", "n"]
 NETWORK = ["y", "127.0.0.1:8883", "y", "y"]
-READER = ["nfc", "tty:AMA0:pn532"]
+READER = ["nfc", "tty:AMA0:pn532", "y", "tcp://127.0.0.1:22000"]
 
 
 def evse(hardware, number):
@@ -48,6 +48,7 @@ def test_two_evses_by_hand(tmp_path, hardware):
         ("DE*T*1", "A", 1),
         ("DE*T*2", "B", 2),
     ]
+    assert config.terminals[0].driver.options.port == "tcp://127.0.0.1:22000"
     assert not list((tmp_path / "etc").glob(".*")), "the draft has served"
     assert "next:" in done.output
 
