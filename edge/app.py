@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
-from edge import inventory, log
+from edge import __version__, inventory, log
 from edge.bookkeeping import Bookkeeping
 from edge.config import Config
 from edge.domain.instant import Instant
@@ -333,9 +333,7 @@ def _last_word(tx: Tx, at: Instant) -> None:
 
 
 def version() -> str:
-    from importlib import metadata  # noqa: PLC0415  (brings e-mail and archives along: asked once, then dropped)
-
-    return metadata.version("chargetill")
+    return __version__
 
 
 def _known(errors: BaseExceptionGroup[BaseException]) -> TillError | None:
