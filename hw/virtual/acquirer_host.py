@@ -133,6 +133,11 @@ class Host:
         """What is to go wrong next, in this order for each type of message."""
         self._faults += faults
 
+    @property
+    def waiting(self) -> tuple[Fault, ...]:
+        """What has not gone wrong yet: its message never came."""
+        return tuple(self._faults)
+
     def heal(self) -> None:
         """Nothing goes wrong any more."""
         self._faults.clear()
