@@ -20,8 +20,8 @@ _LOOK_S: Final = 1.0
 #: A terminal that was asked to end a read does so at once; one that does not is taken as lost.
 _ABORT_S: Final = 10.0
 
-#: After a bank card nothing is read for so long: its reservation is on the way, and a terminal that has begun another
-#: read would want the card once more.
+#: After a bank card nothing else is asked for so long: its reservation is on the way, and a terminal that has begun
+#: something else would want the card once more.
 KEPT_S: Final = 5.0
 
 
@@ -48,8 +48,12 @@ class Cards:
     @property
     def due(self) -> bool:
         """True when a card should be read now."""
-        now_s = asyncio.get_running_loop().time()
-        return self._waiting and self._presented.empty() and now_s >= self._kept_until_s and self._wanted()
+        return self._waiting and self._presented.empty() and not self.kept and self._wanted()
+
+    @property
+    def kept(self) -> bool:
+        """True while a bank card's reservation is on the way: any other command would let go of the card."""
+        return asyncio.get_running_loop().time() < self._kept_until_s
 
     def go_on(self) -> None:
         """The card that was kept is not needed any more."""

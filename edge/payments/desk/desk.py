@@ -110,7 +110,7 @@ class TerminalDesk:
     def reason(self) -> Reason | None:
         """Why not, in codes that the screen has words for."""
         job = self._queue.running
-        if not self._running or self._out_of_order:
+        if not self._running or self._out_of_order or self._holds.overgrown:
             return "terminal_fault"
         if self._failing is not None:
             return "no_connection" if self._failing.code in _AWAY else "terminal_fault"
@@ -145,7 +145,7 @@ class TerminalDesk:
         return self._cards.presented()
 
     def go_on(self) -> None:
-        """The last bank card will not be charged: read the next one at once."""
+        """The last bank card will not be charged: the terminal may do something else at once."""
         self._cards.go_on()
 
     def display(self, *lines: str) -> None:
@@ -261,9 +261,11 @@ class TerminalDesk:
     async def _rest(self) -> None:
         """What is to be done while no money waits; the most pressing first, one thing at a time."""
         now_s = asyncio.get_running_loop().time()
-        wanting = not self._holds.reconciled or self._holds.doubtful
+        wanting = self._holds.unclear or self._holds.doubtful
         try:
-            if wanting and now_s >= self._next_try_s:
+            if self._cards.kept:
+                await self._wait()
+            elif wanting and now_s >= self._next_try_s:
                 await self._reconcile(now_s)
             elif not self._holds.reconciled:
                 await self._wait()
@@ -290,6 +292,8 @@ class TerminalDesk:
         self._next_try_s = now_s + _AWAY_MAX_S
         await self._holds.reconcile()
         self._met()
+        if self._holds.unclear:
+            self._next_try_s = now_s + _AWAY_S
 
     async def _look(self, now_s: float) -> None:
         """Ask the terminal how it is."""

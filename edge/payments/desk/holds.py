@@ -24,7 +24,6 @@ from edge.payments.desk.folio import (
     Ending,
     Folio,
     Held,
-    Mark,
     Reserving,
     Unsent,
     Void,
@@ -32,10 +31,10 @@ from edge.payments.desk.folio import (
     encode,
     ended,
     gone,
-    mark,
     read,
     spent,
 )
+from edge.payments.desk.last_step import LastStep
 from edge.ports import PaymentJournal, PaymentTerminal
 
 #: How long a driver at the terminal is kept waiting for certainty: a terminal that only lost its connection is back
@@ -49,11 +48,8 @@ _TRIES: Final = 3
 #: Answers that may be asked for again after their payment has ended; a handful are under way at any time.
 _KEPT_MAX: Final = 256
 
-#: A terminal that has no answer to "what did you do last" says so in these words, until it once had one.
-_TELLS_NOTHING: Final = frozenset(("receipt_unknown", "terminal_fault"))
-
-#: An answer to that which does not come is asked for during a capture's first two tries, then no more.
-_UNHEARD_MAX: Final = 40
+#: Holds that are nobody's, beside which new ones are taken: a mishap leaves a few behind. A folio names them all.
+ORPHANS_MAX: Final = 100
 
 #: What a terminal says of a hold that it does not have (any more).
 _GONE: Final = frozenset(("receipt_unknown", "already_reversed"))
@@ -67,9 +63,7 @@ class Holds:
         self._journal = journal
         self._folios: dict[str, Folio] = {}
         self._inherited: frozenset[str] = frozenset()
-        self._mark: Mark | None = None
-        self._unheard = 0
-        self._tells = False
+        self._last = LastStep(terminal)
         self.orphans: frozenset[int] = frozenset()
         self.reconciled = False
 
@@ -77,6 +71,16 @@ class Holds:
     def blocked(self) -> bool:
         """True while a reservation is in doubt."""
         return any(isinstance(folio, Reserving) for folio in self._folios.values())
+
+    @property
+    def unclear(self) -> bool:
+        """True while the terminal would tell more of its books if it were asked."""
+        return not self.reconciled or self._last.may_tell
+
+    @property
+    def overgrown(self) -> bool:
+        """True while so many holds are nobody's that an operator has to look first."""
+        return len(self.orphans) > ORPHANS_MAX
 
     @property
     def doubtful(self) -> bool:
@@ -120,7 +124,7 @@ class Holds:
                     return InDoubt(ref=ref, why="the reservation is in doubt")
                 case Ended() as end:
                     return _answer(ref, end, amount_minor)
-                case Ending() if self._may_tell:
+                case Ending() if self._last.may_tell:
                     break  # sending it again would spend the proof
                 case (Held() | Ending()) as hold:
                     try:
@@ -144,14 +148,11 @@ class Holds:
         """
         self.reconciled = False
         last: Done | None = None
-        if self.doubtful or self._mark is None:
-            answer = await self._terminal.last_receipt()
-            last = answer if isinstance(answer, Done) else None
-            self._mark = None if last is None else mark(last)
-            self._hear(answer)
+        if self.doubtful or self._last.mark is None:
+            last = await self._last.ask()
         found = await self._terminal.open_receipts()
         folios = {payment.ref: self._known(payment) for payment in await self._journal.open("terminal")}
-        findings = compare(folios, found, last, orphans=self.orphans, assume=not self._may_tell)
+        findings = compare(folios, found, last, orphans=self.orphans, assume=not self._last.may_tell)
         for ref, folio in findings.folios.items():
             log.event("payment.reconciled", ref=ref, folio=encode(folio))
             if isinstance(folio, Ended) and folio.assumed:
@@ -196,7 +197,7 @@ class Holds:
             answer = await self._terminal.reverse(receipt)
         match answer:
             case Done():
-                self._mark = mark(answer)
+                self._last.done(answer)
                 self.orphans -= {receipt}
             case Doubt():
                 self._uncertain()
@@ -211,6 +212,8 @@ class Holds:
             await self._certain()
             if self.blocked:
                 return Declined(ref=ref, reason="terminal_busy")
+            if self.overgrown:
+                return Declined(ref=ref, reason="terminal_fault")
             try:
                 answer = await self._ask(ref, amount_minor)
                 break
@@ -221,7 +224,7 @@ class Holds:
                     raise
         match answer:
             case Done(receipt_no=int() as number):
-                self._mark = mark(answer)
+                self._last.done(answer)
                 held_minor = amount_minor if answer.amount_minor is None else answer.amount_minor
                 sure = held_minor <= amount_minor
                 hold = Held(receipt_no=number, hold_minor=held_minor if sure else None)
@@ -236,7 +239,9 @@ class Holds:
 
     async def _ask(self, ref: str, amount_minor: int) -> Answer:
         await self._before(ref)
-        sent = Reserving(requested_minor=amount_minor, after=self._mark, beside=tuple(sorted(self.orphans)))
+        sent = Reserving(
+            requested_minor=amount_minor, after=self._last.mark, beside=tuple(sorted(self.orphans))
+        )
         await self._write(ref, sent)
 
         async def noted(done: Done) -> None:
@@ -268,7 +273,8 @@ class Holds:
 
     async def _end(self, ref: str, hold: Held | Ending, amount_minor: int) -> Declined | None:
         """Send a capture or a reversal. None where the folio says more now."""
-        await self._certain()
+        if self.unclear:
+            await self.reconcile()
         hold_minor = hold.hold_minor
         if amount_minor and (hold_minor is None or amount_minor > hold_minor):
             raise ValueError(f"payment {ref}: {amount_minor} of a hold of {hold_minor} cannot be captured")
@@ -277,7 +283,7 @@ class Holds:
             receipt_no=hold.receipt_no,
             hold_minor=hold_minor,
             amount_minor=amount_minor,
-            after=self._mark,
+            after=self._last.mark,
             doubted=isinstance(hold, Ending),
         )
         await self._write(ref, sent)
@@ -294,7 +300,7 @@ class Holds:
             raise
         match answer:
             case Done():
-                self._mark = mark(answer)
+                self._last.done(answer)
                 self._folios[ref] = ended(
                     amount_minor
                 )  # what the terminal did last proves it, until all is closed
@@ -336,7 +342,7 @@ class Holds:
             except HardwareError as e:
                 log.debug("terminal.unreconciled", error=e)
             else:
-                if not isinstance(self._folios[ref], Reserving | Ending) or not self._may_tell:
+                if not isinstance(self._folios[ref], Reserving | Ending) or not self._last.may_tell:
                     return  # clear, or there is nothing more to learn
             if loop.time() >= until:
                 return
@@ -344,7 +350,7 @@ class Holds:
 
     async def _certain(self) -> None:
         """The terminal's books are known before it gets a money command. Raises HardwareError."""
-        if not self.reconciled or (self._mark is None and self._may_tell):
+        if not self.reconciled:
             await self.reconcile()
 
     async def _before(self, ref: str) -> None:
@@ -354,19 +360,8 @@ class Holds:
             if stale is not None and other != ref:
                 await self._write(other, stale)
 
-    @property
-    def _may_tell(self) -> bool:
-        """True while the terminal would say what it did last if it were asked again."""
-        return 0 < self._unheard < _UNHEARD_MAX
-
-    def _hear(self, answer: Answer) -> None:
-        """Whether what the terminal says of its last step is all that it will say."""
-        self._tells = self._tells or isinstance(answer, Done)
-        final = isinstance(answer, No) and answer.reason in _TELLS_NOTHING and not self._tells
-        self._unheard = 0 if isinstance(answer, Done) or final else self._unheard + 1
-
     def _uncertain(self) -> None:
-        self._mark = None
+        self._last.lost()
         self.reconciled = False
 
     async def _folio(self, ref: str) -> Folio:

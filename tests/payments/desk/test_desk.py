@@ -558,3 +558,45 @@ def test_a_hold_that_is_nobodys_keeps_the_day_open_until_an_operator_decides():
 
     day = ["end_of_day"]
     assert play(scenario, options=Options(end_of_day_h=12)) == [*day, "reserve", "reverse", *day]
+
+
+def test_a_refused_capture_is_not_taken_for_done_because_another_one_was():
+    async def scenario(shop):
+        for ref in "zab":
+            await shop.hold(ref)
+        shop.terminal.script(Fault("decline", on=RELEASE, code=0xA3))
+        assert isinstance(await shop.capture("a", 700), Declined)
+        await shop.capture("b", 50)
+        await shop.restart()
+        assert await shop.capture("a", 700) == Captured(ref="a", amount_minor=700)
+        return shop.terminal.books.captured_minor
+
+    assert play(scenario, lists_all=False) == 750
+
+
+def test_a_loss_that_was_found_out_stays_a_loss():
+    async def scenario(shop):
+        await shop.hold("a")
+        shop.terminal.books.expire(1)
+        shop.terminal.script(Fault("lost_command", on=RELEASE))
+        shop.journal.payments["a"].status = "capturing"
+        asked = {"amount_minor": 10, "currency": "EUR"}
+        assert await shop.desk.capture("a", **asked) == Expired(ref="a", reason="hold_unknown")
+        await shop.hold("b")
+        await shop.capture("b", 50)
+        await shop.restart()  # the machine's commit is missing
+        return await shop.desk.capture("a", **asked)
+
+    assert play(scenario) == Expired(ref="a", reason="hold_unknown")
+
+
+def test_more_holds_of_nobody_than_anybody_can_look_after_stop_the_sale():
+    async def scenario(shop):
+        await shop.close()
+        for _ in range(101):
+            shop.foreign(1)
+        await shop.open()
+        assert await shop.hold("a") == Declined(ref="a", reason="terminal_fault")
+        return shop.desk.reason
+
+    assert play(scenario) == "terminal_fault"
