@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -28,9 +29,14 @@ from edge.sync.contract.authorization import (
 from edge.sync.contract.messages import CONTROL_BYTES_MAX
 from edge.sync.contract.signed import open_signed
 from edge.sync.contract.topics import Channel, Peer
+from edge.sync.rate import Bucket
 
 #: A request or its answer may be lost with a broker; the same request has the same answer, so it is sent again.
 _AGAIN_S = 2.0
+
+#: Lines in the log about answers that nobody signed.
+_TOLD_PER_S = 1 / 60
+_TOLD_BURST = 5.0
 
 #: Requests that may wait at once: one for each EVSE of the largest till.
 _WAITING_MAX = 64
@@ -53,6 +59,7 @@ class Authorizations:
         self._post = post
         self._connected = connected
         self._lock = threading.Lock()
+        self._telling = Bucket(_TOLD_PER_S, _TOLD_BURST)
         self._waiting: dict[str, tuple[asyncio.AbstractEventLoop, asyncio.Future[Granted | Refused]]] = {}
 
     async def authorize(self, request: AuthorizationRequest) -> Granted | Refused | NoAnswer:
@@ -94,7 +101,8 @@ class Authorizations:
         try:
             reply = read_answer(open_signed(payload, self._keys))
         except SyncError as e:
-            log.warning("authorization.unreadable", error=e)
+            if self._telling.take(time.monotonic()):
+                log.warning("authorization.unreadable", error=e)
             return
         if (reply.site, reply.device) != (self._peer.site, self._peer.device):
             log.warning("authorization.foreign", site=reply.site, device=reply.device)

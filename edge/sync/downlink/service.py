@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
@@ -46,12 +47,17 @@ from edge.sync.contract.topics import Peer
 from edge.sync.downlink.authorizations import Authorizations, Post
 from edge.sync.downlink.gate import OrderOld, OrderRefused, Seen, admit, stream_of
 from edge.sync.downlink.lists import Lists
+from edge.sync.rate import Bucket
 
 #: Orders that may wait; the broker keeps the rest, because they are not PUBACKed.
 _QUEUE_MAX = 16
 
 #: A full disk: an order that cannot be remembered is not carried out, and is tried again after this.
 _STORE_RETRY_S = 1.0
+
+#: Lines in the log about what nobody signed: whoever may publish must not wear out the disk with them.
+_TOLD_PER_S = 1 / 60
+_TOLD_BURST = 5.0
 
 #: Where the settings that were ordered are kept, as one JSON object.
 SETTINGS = "settings"
@@ -93,6 +99,7 @@ class Downlink:
         self._on_crash = on_crash
         self.authorizations = Authorizations(peer, self._keys, post=post, connected=connected)
         self._wanted: str | None = None
+        self._telling = Bucket(_TOLD_PER_S, _TOLD_BURST)
         self._orders: queue.Queue[tuple[str, bytes] | None] = queue.Queue(_QUEUE_MAX)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="downlink", daemon=True)
@@ -156,6 +163,8 @@ class Downlink:
 
         Raises StoreError when it cannot be remembered; then nothing was done.
         """
+        if not payload:  # a document that the back office has taken back from its broker
+            return None
         sha256 = digest(payload)
         if (again := self._answered_before(sha256)) is not None:
             return again
@@ -164,7 +173,8 @@ class Downlink:
                 raise OrderMalformed(f"{len(payload)} bytes, at most {ORDER_BYTES_MAX} are read")
             order = read_order(open_signed(payload, self._keys))
         except TillError as e:
-            log.warning("order.unreadable", topic=topic, error=e)
+            if self._telling.take(time.monotonic()):
+                log.warning("order.unreadable", topic=topic, error=e)
             return None
         try:
             reply = self._obey(topic, order, sha256)
