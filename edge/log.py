@@ -11,6 +11,7 @@ that its value is a secret is never printed, whatever it holds.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import threading
 from collections import deque
@@ -19,6 +20,7 @@ from typing import Final, Literal, TextIO
 
 import msgspec
 
+from edge import journal
 from edge.emv.scrub import scrub
 from edge.errors import TillError
 
@@ -41,6 +43,9 @@ SECRET_FIELDS: Final = frozenset(
 
 #: Integers under these units are quantities; a number with the digits of a card among them is chance.
 _UNITS: Final = frozenset(("wh", "w", "ma", "mv", "s", "ms", "us", "ns", "minor", "bytes", "seq"))
+
+#: What stands before each line of the form `journald`.
+_PRIORITY: Final = re.compile(r"^<[0-7]>")
 
 _HIDDEN: Final = "****"
 _LOGGER: Final = logging.getLogger("chargetill")
@@ -76,7 +81,8 @@ def error(name: str, /, *, error: BaseException | None = None, **fields: object)
 
 def setup(form: Format = "plain", level: Level = "info", *, stream: TextIO | None = None) -> None:
     """Send every log line of the process to `stream` (standard error) in this form, scrubbed."""
-    handler = _Remembering(stream)
+    native = form == "journald" and stream is None and journal.is_ours()
+    handler = _ToJournal() if native else _Remembering(stream)
     handler.setFormatter(_Lines(form))
     handler.addFilter(_not_of_nfcpy)
     root = logging.getLogger()
@@ -105,6 +111,26 @@ class _Remembering(logging.StreamHandler[TextIO]):
         return line
 
 
+class _ToJournal(_Remembering):
+    """Each line as an entry of journald with its fields; on standard error where journald does not take it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._journal = journal.Journal()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+            message = "\n".join(_PRIORITY.sub("", part) for part in line.split("\n"))
+            fields = record.__dict__["shown"]
+            sent = self._journal.send(journal.entry(message, record.levelno, scrub(str(record.msg)), fields))
+            if not sent:
+                self.stream.write(line + self.terminator)
+                self.flush()
+        except Exception:  # noqa: BLE001  (as every handler of the standard library does it)
+            self.handleError(record)
+
+
 def _not_of_nfcpy(record: logging.LogRecord) -> bool:
     """It tells of every misread and sets its loggers' levels itself; the driver raises what matters."""
     return not record.name.startswith("nfc.")
@@ -123,6 +149,7 @@ class _Lines(logging.Formatter):
             shown["logger"] = record.name
         if record.exc_info:
             shown["trace"] = scrub(self.formatException(record.exc_info))
+        record.shown = dict(shown)
         return _cut(getattr(self, f"_{self._form}")(record, name, shown), LINE_MAX)
 
     def _json(self, record: logging.LogRecord, name: str, shown: dict[str, object]) -> str:
