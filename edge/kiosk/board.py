@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 import msgspec
-import segno
 
 from edge.domain.view import View
 from edge.errors import TillError
@@ -142,6 +141,8 @@ def _qr_code(url: str | None) -> str | None:
     """A QR code (ISO/IEC 18004, level M: a scratched or wet panel) with its quiet zone, black on white."""
     if url is None or len(url) > RECEIPT_URL_MAX:
         return None
+    import segno  # noqa: PLC0415  (it brings HTTP and XML along: not before the first code is shown)
+
     code = segno.make(url, error="m", micro=False, boost_error=False)
     uri: str = code.svg_data_uri(border=4, dark="#000", light="#fff", scale=8)
     return uri
