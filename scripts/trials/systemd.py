@@ -150,6 +150,17 @@ def exposure() -> None:
         raise Failed(f"exposure {figure}")
 
 
+def fields() -> None:
+    """What happened is a field in the journal, from inside the hardened service."""
+    found = until(
+        "the entry",
+        lambda: run("journalctl", "-o", "json", "-n", "1", "CHARGETILL_EVENT=till.ready", "--no-pager"),
+    )
+    entry = json.loads(found)
+    if entry["CHARGETILL_DEVICE"] != "till-1" or entry["_SYSTEMD_UNIT"] != "chargetill.service":
+        raise Failed(found)
+
+
 def charge() -> None:
     world("tap")
     until("authorized", sessions)
@@ -256,7 +267,7 @@ def remove() -> None:
 
 
 STEPS = (
-    install, provision, start, doctor, exposure, charge, hang, kill, many_crashes, upgrade, rollback, invoice,
+    install, provision, start, doctor, exposure, fields, charge, hang, kill, many_crashes, upgrade, rollback, invoice,
     credentials, remove,
 )  # fmt: skip
 
