@@ -102,6 +102,8 @@ class Authorizations:
         member = next((m for m in listed if m.account is not None and m.currency == request.currency), None)
         if member is None or member.account is None:
             return Refused(reason="currency")
+        if member.valid_until is not None and now >= member.valid_until:
+            return Refused(reason="card_expired")
         if self._open(member.account, now) >= OPEN_MAX:
             return Refused(reason="limit_reached")
         return Granted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -45,6 +46,11 @@ def member() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="JSON of who is named on invoices",
 )
+@click.option(
+    "--valid-until",
+    type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z"]),
+    help="such as 2027-01-01T00:00:00+01:00: from then on the card starts nothing",
+)
 @db_option
 @config_option
 @command
@@ -58,6 +64,7 @@ def add(  # noqa: PLR0913, PLR0917  (one per option)
     group: str,
     invoice: Literal["session", "collective"],
     buyer_file: Path | None,
+    valid_until: datetime | None,
     db_here: Path | None,
     config_here: Path | None,
 ) -> None:
@@ -74,6 +81,7 @@ def add(  # noqa: PLR0913, PLR0917  (one per option)
             group=group,
             invoice=invoice,
             buyer=None if buyer_file is None else read_buyer(buyer_file),
+            valid_until=valid_until,
         )
     )
     with open_orders(call, db_here, config_here) as orders:
@@ -121,7 +129,7 @@ def remove(call: Call, site: str, token: str, db_here: Path | None, config_here:
 @config_option
 @command
 def import_members(call: Call, site: str, file: Path, db_here: Path | None, config_here: Path | None) -> None:
-    """Add or change many: NDJSON of {"token","account","limit_minor","currency","group"?,"blocked"?}."""
+    """Add or change many: NDJSON of {"token","account","limit_minor","currency","group"?,"blocked"?,"valid_until"?}."""
     from edge.sync.contract.orders import ListedMember
 
     decoder = msgspec.json.Decoder(ListedMember)
@@ -152,7 +160,7 @@ def members(call: Call, site: str, db_here: Path | None, config_here: Path | Non
     with open_orders(call, db_here, config_here) as orders:
         found = orders.members(site)
     rows = [msgspec.structs.asdict(m) for m in found]
-    columns = ("token", "account", "limit_minor", "currency", "group", "blocked", "invoice")
+    columns = ("token", "account", "limit_minor", "currency", "group", "blocked", "valid_until", "invoice")
     call.say(found, table(rows, columns))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -28,7 +29,7 @@ class IdToken(msgspec.Struct, frozen=True, kw_only=True):
 class Member(msgspec.Struct, frozen=True, kw_only=True):
     """An account that may charge. `account` is opaque: no name, nothing that says who it is (I6).
 
-    `limit_minor` is what one session may cost at most.
+    `limit_minor` is what one session may cost at most. From `valid_until` on the card starts nothing any more.
     """
 
     account: str
@@ -38,6 +39,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     group: str = ""
     blocked: bool = False
     invoicing: Invoicing = Invoicing()
+    valid_until: datetime | None = None
 
 
 def canonical_uid(uid: bytes) -> str:

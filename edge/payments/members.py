@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import secrets
 import tomllib
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -47,6 +48,7 @@ class _Listed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     invoice: Literal["session", "collective"] = "session"
     buyer: _Buyer | None = None
     zero_tax: _ZeroTax | None = None
+    valid_until: Annotated[datetime, Meta(tz=True)] | None = None
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -90,6 +92,7 @@ class FileMembers:
                 group=member.group,
                 blocked=member.blocked,
                 invoicing=_invoicing(member),
+                valid_until=member.valid_until,
             )
         if problems:
             raise ConfigError(tuple(problems), hint="correct the list of members")

@@ -330,10 +330,15 @@ class Charger:
 
     # --- what happens
 
-    def tap(self, card="A", *, member=True, blocked=False, method="account"):
+    def tap(self, card="A", *, member=True, blocked=False, method="account", valid_until=None):
         token = uid_token(card.encode().ljust(7), key=KEY, key_id="k")
         known = Member(
-            account=f"acc-{card}", token=token.value, limit_minor=1_000_000, currency="EUR", blocked=blocked
+            account=f"acc-{card}",
+            token=token.value,
+            limit_minor=1_000_000,
+            currency="EUR",
+            blocked=blocked,
+            valid_until=valid_until,
         )
         number = next(self.ids)
         return self.send(

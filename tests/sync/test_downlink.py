@@ -293,6 +293,13 @@ def test_changes_count_on_top_of_the_list_that_they_are_based_on(device) -> None
     assert lists.find(card(1)) is not None
 
 
+def test_until_when_a_card_is_valid_arrives_with_it(device) -> None:
+    ends = datetime(2027, 1, 1, tzinfo=UTC)
+    listed = ListedMember(token=token(4), account="A-4", limit_minor=100, valid_until=ends)
+    device.order(for_all(1, MemberPart(part=1, parts=1, members=(listed,)), "members"))
+    assert device.downlink.lists.find(card(4)).valid_until == ends
+
+
 def test_a_blocked_card_of_nobody_is_blocked(device) -> None:
     blocked = ListedMember(token=token(4), blocked=True)
     device.order(for_all(1, MemberPart(part=1, parts=1, members=(blocked,)), "members"))

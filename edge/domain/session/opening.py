@@ -77,6 +77,8 @@ def _tapped(state: EvseState, event: ev.CardTapped, terms: Terms) -> Step:
             return Step(state=state, effects=(Tell(code="card_unknown"),))
         if member.blocked:
             return Step(state=state, effects=(Tell(code="card_blocked"),))
+        if member.valid_until is not None and event.at.utc >= member.valid_until:
+            return Step(state=state, effects=(Tell(code="card_expired"),))
     if out_of_order(state, terms, event.at) is not None or event.method not in terms.methods:
         return Step(state=state, effects=(Tell(code="not_available"),))
     hold_minor = terms.hold_minor if member is None else min(terms.hold_minor, member.limit_minor)

@@ -51,7 +51,7 @@ class Granted(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="refused"):
-    """A plain no. `reason` is a code: card_unknown, card_blocked, limit_reached, currency, busy."""
+    """A plain no. `reason` is a code: card_unknown, card_blocked, card_expired, limit_reached, currency, busy."""
 
     reason: Annotated[str, Meta(pattern=r"^[a-z_]{1,32}$")]
 

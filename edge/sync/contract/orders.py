@@ -110,7 +110,7 @@ class ListedMember(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     `invoice`: each session gets its own, or the account one a month (then a session gets a statement). `buyer` is who
     is named on it, with the salt of the commitment that the journal has instead; `zero_tax` why prices without tax
-    have none.
+    have none. From `valid_until` on it starts no session.
     """
 
     token: Token
@@ -122,6 +122,7 @@ class ListedMember(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     invoice: Literal["session", "collective"] = "session"
     buyer: BuyerRecord | None = None
     zero_tax: ZeroTax | None = None
+    valid_until: Annotated[datetime, Meta(tz=True)] | None = None
 
     @property
     def invoicing(self) -> Invoicing:

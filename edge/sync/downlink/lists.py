@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -38,18 +39,20 @@ CREATE TABLE IF NOT EXISTS part (
 CREATE TABLE IF NOT EXISTS member (
     version INTEGER NOT NULL, token TEXT NOT NULL, account TEXT, limit_minor INTEGER NOT NULL,
     currency TEXT NOT NULL, member_group TEXT NOT NULL, blocked INTEGER NOT NULL, invoicing TEXT,
+    valid_until TEXT,
     PRIMARY KEY (version, token)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS change (
     token TEXT PRIMARY KEY, removed INTEGER NOT NULL, account TEXT, limit_minor INTEGER NOT NULL,
-    currency TEXT NOT NULL, member_group TEXT NOT NULL, blocked INTEGER NOT NULL, invoicing TEXT
+    currency TEXT NOT NULL, member_group TEXT NOT NULL, blocked INTEGER NOT NULL, invoicing TEXT,
+    valid_until TEXT
 ) STRICT, WITHOUT ROWID;
 """
 
 #: Commands whose answers are kept: the back office sends each until it has heard its answer, so a few dozen matter.
 _COMMANDS_KEPT = 1000
 
-_COLUMNS = "account, limit_minor, currency, member_group, blocked, invoicing"
+_COLUMNS = "account, limit_minor, currency, member_group, blocked, invoicing, valid_until"
 
 
 class Lists:
@@ -159,7 +162,7 @@ class Lists:
                 (_row(member) for member in changes.put),
             )
             self._db.executemany(
-                f"INSERT OR REPLACE INTO change (token, removed, {_COLUMNS}) VALUES (?, 1, NULL, 1, '', '', 0, NULL)",  # noqa: S608  (names are ours)
+                f"INSERT OR REPLACE INTO change (token, removed, {_COLUMNS}) VALUES (?, 1, NULL, 1, '', '', 0, NULL, NULL)",  # noqa: S608, E501  (names are ours)
                 ((token,) for token in changes.remove),
             )
             self._activate("changes", version, changes.base)
@@ -180,7 +183,7 @@ class Lists:
                 ).fetchone()
         if row is None or row[0]:
             return None
-        _, account, limit_minor, currency, group, blocked, invoicing = row
+        _, account, limit_minor, currency, group, blocked, invoicing, valid_until = row
         return Member(
             account=account or "",
             token=token.value,
@@ -189,6 +192,7 @@ class Lists:
             group=group,
             blocked=bool(blocked) or account is None,
             invoicing=Invoicing() if invoicing is None else msgspec.json.decode(invoicing, type=Invoicing),
+            valid_until=None if valid_until is None else datetime.fromisoformat(valid_until),
         )
 
     def in_force(self) -> int:
@@ -237,7 +241,7 @@ def _reply(kept: bytes | None) -> Reply | None:
     return None if kept is None else msgspec.json.decode(kept, type=Reply)
 
 
-def _row(member: ListedMember) -> tuple[str, str | None, int, str, str, int, str | None]:
+def _row(member: ListedMember) -> tuple[str | int | None, ...]:
     return (
         member.token,
         member.account,
@@ -246,4 +250,5 @@ def _row(member: ListedMember) -> tuple[str, str | None, int, str, str, int, str
         member.group,
         int(member.blocked),
         None if member.invoicing == Invoicing() else msgspec.json.encode(member.invoicing).decode(),
+        None if member.valid_until is None else member.valid_until.isoformat(),
     )

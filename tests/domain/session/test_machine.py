@@ -183,6 +183,15 @@ def test_a_price_by_the_hour_is_not_begun_after_the_time_was_lost(charger):
     assert till.journal.invoices() == []
 
 
+def test_a_card_that_has_run_out_starts_nothing_and_is_told_so(charger):
+    till = charger()
+    till.tap(valid_until=till.now().utc)
+    assert till.state.session is None
+    assert till.told == ["card_expired"]
+    till.tap(valid_until=till.now().utc + timedelta(seconds=1))
+    assert till.state.session is not None
+
+
 # --- every wait ends
 
 
