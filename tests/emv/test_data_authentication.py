@@ -109,7 +109,7 @@ def test_any_changed_bit_of_a_certificate_is_noticed(scheme, make, part):
     }
     issuer = {"signature": held["90"], "remainder": held["92"], "exponent": held["9F32"]}
     icc = {"signature": held["9F46"], "remainder": held["9F48"], "exponent": held["9F47"]}
-    (authority,) = [scheme.keys().find(bytes.fromhex("A000000004"), 0xF1)]
+    (authority,) = scheme.keys().find(bytes.fromhex("A000000004"), 0xF1)
     static = make(2).static()
     assert issuer_key(Certificate(**issuer), authority, pan=PAN, on=ON, keys=scheme.keys()) == key(
         scheme.issuer.modulus
@@ -151,7 +151,7 @@ def test_certificates_for_nobody(scheme, make, head, says):
 
     records = make(2, issuer_head=bytes.fromhex(head)).records()
     held = {o.tag: o.value for place in ((2, 1), (2, 2)) for o in tlv.parse(records[place])[0].children}
-    authority = scheme.keys().find(bytes.fromhex("A000000004"), 0xF1)
+    (authority,) = scheme.keys().find(bytes.fromhex("A000000004"), 0xF1)
     with pytest.raises(NotAuthentic, match=says):
         issuer_key(
             Certificate(signature=held["90"], remainder=held["92"], exponent=held["9F32"]),
@@ -281,10 +281,11 @@ def test_a_key_file():
         ({"index": "XY"}, "key 1: index must be in hex"),
         ({"index": None}, "key 1: index must be one byte"),
         ({"index": 256}, "key 1: index must be one byte"),
-        ({"modulus": "AB" * 249}, "key 1: modulus"),
-        ({"modulus": "AA" * 128}, "key 1: modulus must be an odd number"),
+        ({"modulus": "AB" * 513}, "key 1: modulus must have 1 to 512 bytes"),
+        ({"modulus": ""}, "key 1: modulus must have 1 to 512 bytes"),
         ({"modulus": "XY"}, "key 1: modulus must be bytes in hex"),
-        ({"exponent": "05"}, "key 1: exponent must be 03 or 010001"),
+        ({"exponent": "00"}, "key 1: exponent must be a number such as 03 or 010001"),
+        ({"exponent": 1 << 32}, "key 1: exponent must be a number"),
         ({"exponent": True}, "key 1: exponent"),
         ({"expires": "1227"}, "key 1: expires must be a date"),
         ({"expires": "2027-13"}, "key 1: expires must be a date"),
@@ -300,9 +301,23 @@ def test_a_key_that_cannot_be_used_is_named(change, says):
 def test_a_file_that_is_no_list_of_keys(document):
     with pytest.raises(CaKeysInvalid):
         load(document)
-    with pytest.raises(CaKeysInvalid, match="twice"):
-        load(json.dumps([ENTRY, ENTRY | {"exponent": "010001"}]).encode())
-    assert len(load(json.dumps([ENTRY, ENTRY | {"exponent": 3, "index": "f1"}]).encode())) == 1
+
+
+def test_a_name_that_a_scheme_gave_twice_is_tried_with_both_keys(scheme, make, tap):
+    """Lists of keys that are about hold such; and keys that are none, which do no harm."""
+    own = {"rid": "A000000004", "index": "F1", "modulus": scheme.ca.modulus.hex(), "exponent": "03"}
+    longer = own | {"modulus": "AB" * 256}
+    squares = own | {"exponent": "02"}
+    for order in ([ENTRY, own, longer], [own, ENTRY], [squares, longer, own, ENTRY]):
+        assert tap(make(2), keys=CaKeys(load(json.dumps(order).encode())))[0].oda.result == "valid"
+    for unusable, says in (
+        (longer, "is none that EMV allows"),
+        (squares, "is none that EMV allows"),
+        (ENTRY, ""),
+    ):
+        outcome, _ = tap(make(2), keys=CaKeys(load(json.dumps([unusable]).encode())))
+        assert outcome.why == "not_genuine"
+        assert outcome.detail.endswith(says)
 
 
 @given(

@@ -334,12 +334,41 @@ def test_a_card_that_was_gone_answers_nothing(judge, recorded):
 DATA = Path(__file__).parent.parent / "data" / "emv"
 
 
+def conversation(name):
+    lines_ = (DATA / name).read_text().splitlines()
+    return [(bytes.fromhex(each["c"]), bytes.fromhex(each["r"])) for each in map(json.loads, lines_)]
+
+
 @pytest.fixture
 def published():
-    """Its conversation up to its records, and the test key that it is certified with."""
-    lines_ = (DATA / "mastercard_test_card.ndjson").read_text().splitlines()
-    pairs = [(bytes.fromhex(each["c"]), bytes.fromhex(each["r"])) for each in map(json.loads, lines_)]
-    return pairs, CaKeys(load((DATA / "mastercard_test_capk.json").read_bytes()))
+    """A conversation up to its records, and the test keys that the scheme's cards are certified with."""
+    keys = CaKeys(load((DATA / "mastercard_test_capk.json").read_bytes()))
+    return conversation("mastercard_test_card.ndjson"), keys
+
+
+def test_a_published_tap(judge, published):
+    """From another project's tests: whoever recorded it left out records that prove nothing."""
+    exchanges, keys = conversation("mastercard_test_tap.ndjson"), published[1]
+    found = judge(exchanges, keys=keys)
+    assert proof(found) == ("CDA", "valid", None)
+    assert (found.aid, found.kernel, found.cryptogram_type, found.pan) == (
+        "A0000000041010",
+        2,
+        "TC",
+        "541333******0044",
+    )
+    assert judge(exchanges, keys=keys, at=date(2026, 1, 1)).oda.result == "invalid"
+    for count in range(len(exchanges)):
+        assert judge(exchanges[:count], keys=keys).oda.result == "not_performed"
+    for number in range(2, len(exchanges)):
+        assert judge(exchanges[:number] + exchanges[number + 1 :], keys=keys).oda.result != "valid"
+    for number in range(3, len(exchanges)):
+        command, answer = exchanges[number]
+        for at in range(0, len(answer) - 2, 3):
+            changed = bytearray(answer)
+            changed[at] ^= 1 << at % 8
+            other = [*exchanges[:number], (command, bytes(changed)), *exchanges[number + 1 :]]
+            assert judge(other, keys=keys).oda.result == "invalid", (number, at)
 
 
 def test_a_published_cards_static_data_and_its_own_key(judge, published):

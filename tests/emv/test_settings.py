@@ -26,7 +26,7 @@ def section(**keys) -> Settings:
 
 def test_by_default_bank_cards_are_nothing_here(document):
     assert section().use == "off"
-    assert section().payment_keys(None, lab=False).find(bytes.fromhex("A000000003"), 0x94) is None
+    assert section().payment_keys(None, lab=False).find(bytes.fromhex("A000000003"), 0x94) == ()
 
 
 @pytest.mark.parametrize("use", ["off", "identity", "payment"])
@@ -43,7 +43,7 @@ def test_payment_needs_a_lab_and_keys(document):
         section(use="payment").payment_keys(None, lab=True)
     revoked = section(use="payment", revoked=["A000000003 94 000001"])
     keys = revoked.payment_keys(document("94"), lab=True)
-    key = keys.find(bytes.fromhex("A000000003"), 0x94)
+    (key,) = keys.find(bytes.fromhex("A000000003"), 0x94)
     assert keys.is_revoked(key, b"\0\0\1")
     assert not keys.is_revoked(key, b"\0\0\2")
 

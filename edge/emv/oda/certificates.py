@@ -39,6 +39,8 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
 def issuer_key(certificate: Certificate, ca_key: CaKey, *, pan: str, on: date, keys: CaKeys) -> PublicKey:
     """The issuer's key. `pan` in digits, `on` the day on which it has to be in force. Raises NotAuthentic."""
     what = "the issuer certificate"
+    if ca_key.key.exponent not in EXPONENTS or len(ca_key.key.modulus) > MODULUS_BYTES_MAX:
+        raise NotAuthentic(f"the CA key {ca_key.name} is none that EMV allows")
     if ca_key.expires is not None and on > ca_key.expires:
         raise NotAuthentic(f"the CA key {ca_key.name} expired on {ca_key.expires}")
     data = recover(

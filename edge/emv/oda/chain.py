@@ -50,15 +50,19 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
     def issuer(self) -> PublicKey:
         """The issuer's key. Raises NotAuthentic, CardDataInvalid."""
         rid, index = self.aid[:RID_BYTES], self.objects.need("8F")
-        ca_key = self.keys.find(rid, index[0]) if len(index) == 1 else None
-        if ca_key is None:
-            raise NotAuthentic(f"there is no CA key {rid.hex().upper()} {index[:1].hex().upper()}")
+        ca_keys = self.keys.find(rid, index[0]) if len(index) == 1 else ()
         certificate = Certificate(
             signature=self.objects.need("90"),
             remainder=self.objects.get("92") or b"",
             exponent=self.objects.need("9F32"),
         )
-        return issuer_key(certificate, ca_key, pan=pan_of(self.objects), on=self.on, keys=self.keys)
+        failed = NotAuthentic(f"there is no CA key {rid.hex().upper()} {index[:1].hex().upper()}")
+        for ca_key in ca_keys:
+            try:
+                return issuer_key(certificate, ca_key, pan=pan_of(self.objects), on=self.on, keys=self.keys)
+            except NotAuthentic as e:
+                failed = e
+        raise failed
 
     def card(self) -> PublicKey:
         """The card's own key. Raises NotAuthentic, CardDataInvalid."""

@@ -13,9 +13,9 @@ from edge.emv.errors import CaKeysInvalid, LiveKeysRefused
 
 RID_BYTES: Final = 5
 
-#: Book 2, 5.1: moduli have at most 248 bytes. Below 64 no certificate has room for a key.
+#: Book 2, 5.1: moduli have at most 248 bytes. Lists of keys hold some that are longer; a file may hold no more.
 MODULUS_BYTES_MAX: Final = 248
-MODULUS_BYTES_MIN: Final = 64
+_MODULUS_BYTES_READ: Final = 512
 
 #: Book 2, annex B2.1: the only exponents.
 EXPONENTS: Final = (3, 65_537)
@@ -67,17 +67,17 @@ class Revoked(msgspec.Struct, frozen=True):
 
 
 class CaKeys:
-    """The keys by name, and the list of revoked certificates."""
+    """The keys, and the list of revoked certificates. Schemes have given a name twice: there may be several of one."""
 
     __slots__ = ("_keys", "_revoked")
 
     def __init__(self, keys: Iterable[CaKey], revoked: Iterable[Revoked] = ()) -> None:
-        self._keys = {(key.rid, key.index): key for key in keys}
+        self._keys = tuple(keys)
         self._revoked = frozenset((each.rid, each.index, each.serial) for each in revoked)
 
-    def find(self, rid: bytes, index: int) -> CaKey | None:
-        """The key of this name."""
-        return self._keys.get((rid, index))
+    def find(self, rid: bytes, index: int) -> tuple[CaKey, ...]:
+        """The keys of this name."""
+        return tuple(key for key in self._keys if (key.rid, key.index) == (rid, index))
 
     def is_revoked(self, key: CaKey, serial: bytes) -> bool:
         """True when the issuer certificate with this serial number was revoked."""
@@ -85,7 +85,7 @@ class CaKeys:
 
     def for_payment(self, *, lab: bool) -> CaKeys:
         """These keys for a kernel that takes payments. Raises LiveKeysRefused for keys of real cards without a lab."""
-        live = sorted(key.name for key in self._keys.values() if key.live)
+        live = sorted(key.name for key in self._keys if key.live)
         if live and not lab:
             raise LiveKeysRefused(f"keys of real cards: {', '.join(live[:8])}")
         return self
@@ -95,7 +95,7 @@ def load(document: bytes) -> tuple[CaKey, ...]:
     """The keys of a JSON list of {"rid", "index", "modulus", "exponent", "expires"?}. Raises CaKeysInvalid.
 
     Bytes are in hex; an index or exponent may also be a JSON number; `expires` is a date such as 2027-12-31 or a
-    month such as 2027-12. A key may be there twice, but not differently.
+    month such as 2027-12. A key that EMV does not allow (Europay's had the exponent 02) is read, and vouches for none.
     """
     try:
         entries = msgspec.json.decode(document)
@@ -105,12 +105,7 @@ def load(document: bytes) -> tuple[CaKey, ...]:
         raise CaKeysInvalid("the key file is no list of objects")
     if len(entries) > KEYS_MAX:
         raise CaKeysInvalid(f"more than {KEYS_MAX} keys")
-    keys = tuple(_key(each, f"key {number}") for number, each in enumerate(entries, start=1))
-    known: dict[str, CaKey] = {}
-    for key in keys:
-        if known.setdefault(key.name, key) != key:
-            raise CaKeysInvalid(f"key {key.name} is there twice, and not the same")
-    return tuple(known.values())
+    return tuple(_key(each, f"key {number}") for number, each in enumerate(entries, start=1))
 
 
 def _key(entry: dict[str, Any], place: str) -> CaKey:
@@ -121,13 +116,11 @@ def _key(entry: dict[str, Any], place: str) -> CaKey:
     if not 0 <= index <= 0xFF:
         raise CaKeysInvalid(f"{place}: index must be one byte")
     modulus = _hex(entry, "modulus", place)
-    if not MODULUS_BYTES_MIN <= len(modulus) <= MODULUS_BYTES_MAX or not modulus[0] or not modulus[-1] & 1:
-        raise CaKeysInvalid(
-            f"{place}: modulus must be an odd number of {MODULUS_BYTES_MIN} to {MODULUS_BYTES_MAX} bytes"
-        )
+    if not 1 <= len(modulus) <= _MODULUS_BYTES_READ:
+        raise CaKeysInvalid(f"{place}: modulus must have 1 to {_MODULUS_BYTES_READ} bytes")
     exponent = _number(entry, "exponent", place)
-    if exponent not in EXPONENTS:
-        raise CaKeysInvalid(f"{place}: exponent must be 03 or 010001")
+    if exponent < 1:
+        raise CaKeysInvalid(f"{place}: exponent must be a number such as 03 or 010001")
     key = PublicKey(modulus=modulus, exponent=exponent)
     return CaKey(rid=rid, index=index, key=key, expires=_date(entry.get("expires"), place))
 
@@ -143,7 +136,7 @@ def _hex(entry: dict[str, Any], name: str, place: str) -> bytes:
 def _number(entry: dict[str, Any], name: str, place: str) -> int:
     value = entry.get(name)
     if isinstance(value, int) and not isinstance(value, bool):
-        return value
+        return value if value < 1 << 4 * _DIGITS_MAX else -1
     try:
         return int(value, 16) if isinstance(value, str) and len(value) <= _DIGITS_MAX else -1
     except ValueError:
