@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from edge.payments.members import FileMembers
 from edge.ports import Clock
 from edge.runtime.clock import SystemClock
 from edge.runtime.plans import load_plans, require_currency
-from edge.sync.options import UplinkOptions
+from edge.sync.options import UplinkOptions, located
 from hw import registry
 from hw.bus.budget import Budget, budgets
 from hw.bus.pool import BusPool
@@ -50,7 +51,10 @@ def kinds() -> configuration.Kinds:
 
 def load(path: Path) -> Config:
     """The configuration in a file, with everything that it names. Raises ConfigError."""
-    return configuration.load(path, kinds())
+    config = configuration.load(path, kinds())
+    if not isinstance(config.mqtt, UplinkOptions):
+        return config
+    return replace(config, mqtt=located(config.mqtt, path.resolve().parent))
 
 
 def check(path: Path) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
@@ -57,6 +58,20 @@ class UplinkOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     watermark_s: Annotated[float, Meta(ge=0.05, le=60)] = 1.0
     #: how often the retained state is renewed when nothing changes
     state_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
+
+
+def located(options: UplinkOptions, folder: Path) -> UplinkOptions:
+    """The same with every file's name absolute; relative ones start at `folder`."""
+
+    def at(name: str | None) -> str | None:
+        return None if name is None else str(folder / name)
+
+    tls = options.tls
+    return msgspec.structs.replace(
+        options,
+        tls=tls and TlsOptions(ca=at(tls.ca), cert=at(tls.cert), key=at(tls.key)),
+        password_file=at(options.password_file),
+    )
 
 
 def host_port(address: str) -> tuple[str, int]:

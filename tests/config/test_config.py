@@ -34,6 +34,17 @@ def test_a_right_file_becomes_facts_with_absolute_paths(place):
     assert config.lab is None
 
 
+def test_files_of_the_way_up_start_at_the_files_folder_too(place, monkeypatch, tmp_path_factory):
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    place.add(
+        '[mqtt]\nbrokers = ["127.0.0.1:1"]\npassword_file = "word"\ntls = { ca = "ca.pem", key = "/k.pem" }\n'
+    )
+    mqtt = load(place.config).mqtt
+    assert mqtt.password_file == str(place.folder / "word")
+    assert mqtt.tls.ca == str(place.folder / "ca.pem")
+    assert (mqtt.tls.key, mqtt.tls.cert) == ("/k.pem", None)
+
+
 def test_every_mistake_is_found_at_once(place):
     place.edit('site = "s1"', 'site = "no spaces, please"\nsit = 1')
     place.edit("hold_minor = 6000", "hold_minor = 0")
