@@ -51,6 +51,11 @@ class Credited(msgspec.Struct, frozen=True, kw_only=True):
 
 def take_back(tx: Tx, order: CreditOrder, at: Instant) -> Credited:
     """Within a commit, at a trusted time. Raises InvoiceUnknown, CreditRefused; then nothing is written."""
+    if tx.closed is not None:
+        raise CreditRefused(
+            f"this ledger is closed ({tx.closed}): its numbers may be another's",
+            hint="`chargetill ledger new-epoch` goes on; credit the invoice then",
+        )
     invoice = _invoice(tx, order.number)
     before = _credit_notes(tx, order.number)
     currency = invoice.draft.currency

@@ -21,6 +21,14 @@ def _charger():
 
 
 @pytest.fixture(scope="session")
+def ledger_key(sold):
+    """The key that signs the ledger of `sold`."""
+    assert sold.exists()
+    module = sys.modules["tests_domain_charger"]
+    return module.Journal.key._private
+
+
+@pytest.fixture(scope="session")
 def sold(tmp_path_factory):
     """A database with two invoices, a session without a cable, and one that charges."""
     till = _charger()()

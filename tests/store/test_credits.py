@@ -14,6 +14,7 @@ from edge.domain.buyer import Buyer, BuyerRecord
 from edge.domain.credit import CreditRefused
 from edge.domain.instant import Instant
 from edge.domain.ledger.checks import Checker
+from edge.domain.ledger.facts import LedgerRolledBack
 from edge.domain.payment import Declined, InDoubt, Refunded
 from edge.errors import HardwareError
 from edge.runtime.credits import CreditDesk, Refunds, TimeUnknown, credit
@@ -295,3 +296,18 @@ def test_credits_beyond_an_invoice_are_found_in_the_chain(sold):
     corrects = replace(note.corrects, whole=True)
     sold.commit(lambda tx: (tx.seal_credit(note.draft, corrects, sold.now()), tx.sign(sold.now())))
     assert any("takes back too much" in p for p in sold.verified().problems)
+
+
+def test_a_ledger_that_was_rolled_back_draws_no_numbers(sold):
+    held = sold.store.head
+    found = LedgerRolledBack(
+        epoch=held.epoch, reason="ahead", held=held.seq, acknowledged=99_999, head="0" * 64
+    )
+    sold.store.roll_back(found, sold.now()).result(60)
+    with pytest.raises(CreditRefused, match="closed"):
+        take(sold, order(sold))
+    sold.store.open_epoch("new_epoch", sold.now()).result(60)
+    note = take(sold, order(sold)).credit_note
+    assert note.series.endswith(sold.store.head.epoch)
+    assert note.sequence == 1
+    assert sold.verified().problems == ()
