@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import random
 import signal
 import sys
@@ -40,7 +41,7 @@ from edge.domain.payment import (
     Reversed,
     Status,
 )
-from edge.domain.terminal import BankCard, OpenReceipts
+from edge.domain.terminal import BankCard
 from edge.errors import HardwareError
 from edge.payments.desk import Options, TerminalDesk
 from edge.payments.desk.folio import read, receipt_no
@@ -566,6 +567,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    logging.disable(logging.CRITICAL)  # what goes wrong here is meant to
     trials: list[Trial] = []
     if arguments.state is not None and arguments.state.exists():
         trials = [msgspec.json.decode(line, type=Trial) for line in arguments.state.read_bytes().splitlines()]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from edge.domain.terminal import OpenReceipts
+
 from .conftest import campaign
 
 #: Seeds of one test: enough to meet each fault and every kind of crash several times, little enough for every commit.
@@ -40,4 +42,4 @@ async def _always(_holds) -> bool:
 
 async def _nothing(driver):
     driver._reconciled = True
-    return campaign.OpenReceipts(numbers=(), complete=True)
+    return OpenReceipts(numbers=(), complete=True)
