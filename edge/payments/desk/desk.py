@@ -66,8 +66,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class TerminalDesk:
     """Implements edge.ports.PaymentMethod over one terminal, and tells who stands before it.
 
-    `journal` lists this terminal's payments only. `wanted` is True while somebody may buy; `day_began` is when the day was last handed in, None where that is not
-    known (then it is handed in as soon as possible); `day_ended` is awaited when it was.
+    `journal` lists this terminal's payments only. `wanted` is True while somebody may buy; `day_began` is when the day
+    was last handed in, None where that is not known (then it is handed in as soon as possible); `day_ended` is awaited
+    when it was.
     """
 
     def __init__(
