@@ -329,6 +329,20 @@ def test_a_card_that_was_gone_answers_nothing(judge, recorded):
     assert judge(text).oda.reason == "the transcript ends before record 1 of file 2 is read"
 
 
+def test_a_card_in_magnetic_stripe_mode_proves_nothing(judge):
+    aid = bytes.fromhex("A0000000041010")
+    stripe = tlv.encode("9F6B", bytes.fromhex("5413330056003511D1412101067750500F"))
+    exchanges = [
+        (bytes.fromhex("00A4040007A000000004101000"), tlv.encode("6F", tlv.encode("84", aid)) + b"\x90\0"),
+        (bytes.fromhex("80A8000002830000"), bytes.fromhex("770A 82020000 940408010100 9000")),
+        (bytes.fromhex("00B2010C00"), tlv.encode("70", stripe) + b"\x90\0"),
+        (bytes.fromhex("802A8E80040000000000"), bytes.fromhex("77089F6102F5019F36020B0B9000")),
+    ]
+    found = judge(exchanges)
+    assert proof(found) == ("none", "not_performed", "the card offers no offline data authentication")
+    assert (found.cryptogram_type, found.pan) == (None, "541333******3511")
+
+
 # a scheme's own test card, as it was published: certificates that nobody here made
 
 DATA = Path(__file__).parent.parent / "data" / "emv"

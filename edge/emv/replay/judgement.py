@@ -46,7 +46,7 @@ from edge.emv.oda.files import (
 )
 from edge.emv.oda.keys import CaKeys, PublicKey
 from edge.emv.oda.signatures import check_combined, check_dynamic, check_fast, check_static
-from edge.emv.pan import truncate
+from edge.emv.pan import PAN_MIN, truncate
 from edge.emv.replay.transcript import Exchange, Spoken, Transcript, applications
 from edge.errors import InputError
 
@@ -165,7 +165,7 @@ def judge(transcript: Transcript, keys: CaKeys, *, at: date | None, today: date)
         kernel=case.kernel if case.kernel in (2, 3) else None,
         oda=verdict,
         cryptogram_type=_decision(case),
-        pan=_pan(case.objects),
+        pan=_pan(case),
     )
 
 
@@ -336,11 +336,15 @@ def _decision(case: _Case) -> CryptogramType | None:
         return None
 
 
-def _pan(objects: Objects) -> str | None:
+def _pan(case: _Case) -> str | None:
+    """The truncated number; of a Mastercard in magnetic stripe mode it stands in its track 2 data (9F6B)."""
     try:
-        return truncate(pan_of(objects))
+        return truncate(pan_of(case.objects))
     except CardDataInvalid:
-        return None
+        stripe = (case.objects.get("9F6B") or b"").hex().upper().partition("D")[0]
+        return (
+            truncate(stripe) if case.kernel == 2 and len(stripe) >= PAN_MIN and stripe.isdecimal() else None
+        )
 
 
 def _day_told(case: _Case) -> date | None:
