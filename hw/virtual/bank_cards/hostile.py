@@ -13,6 +13,9 @@ _UID: Final = bytes.fromhex("04EE00112233F0")
 _OK: Final = b"\x90\x00"
 _VISA: Final = bytes.fromhex("A0000000031010")
 
+#: Kernel 3 speaks on only with a card that asks for the terminal's qualifiers.
+_ASKS_FOR_TTQ: Final = bytes.fromhex("9F6604")
+
 #: What one answer may hold in an extended frame.
 _ANSWER_MAX: Final = 65_000
 
@@ -31,7 +34,25 @@ def _application(pdol: bytes = b"") -> bytes:
 
 
 def _options(afl: bytes) -> bytes:
-    return encode("77", encode("82", b"\x19\x80") + encode("94", afl)) + _OK
+    """What kernel 3 wants before it reads records; kernel 2 wants less."""
+    given = {
+        "82": b"\x20\x00",
+        "94": afl,
+        "57": bytes.fromhex("4761739001010119D31122010000012300000F"),
+        "9F10": bytes.fromhex("06011203A00000"),
+        "9F26": bytes(8),
+        "9F27": b"\x80",
+        "9F36": b"\x00\x01",
+        "9F6C": bytes(2),
+    }
+    return encode("77", b"".join(encode(tag, value) for tag, value in given.items())) + _OK
+
+
+def _nested(length: int) -> bytes:
+    data = b""
+    while len(data) < length:
+        data = encode("A5", data)
+    return data
 
 
 Answer = Callable[[bytes], bytes]
@@ -76,27 +97,32 @@ def _same_record(_: bytes) -> bytes:
 def hostiles() -> dict[str, VirtualCard]:
     """Every one of them, by what it does."""
     plain = _directory(_entry(_VISA))
-    normal = _application()
+    normal = _application(_ASKS_FOR_TTQ)
     every_file = b"".join(bytes((sfi << 3, 1, 255, 0)) for sfi in range(1, 31))
-    looped = bytes.fromhex("08010100") * 62
-    greedy = b"".join(bytes((0x9F, tag, 0xFF)) for tag in range(1, 0x7F)) * 200
+    circle = bytes.fromhex("08010100") * 30
+    one_by_one = b"".join(_entry(_VISA + bytes((n,)), n % 15 + 1) for n in range(9))
+    greedy = b"".join(bytes((0x9F, tag, 0xFF)) for tag in range(1, 0x7F))
     many = b"".join(_entry(_VISA + bytes((n >> 8, n & 0xFF)), n % 15 + 1) for n in range(2500))
-    deep = b""
-    while len(deep) < 8000:
-        deep = encode("A5", deep)
     return {
         "endless records": _card(plain, normal, _options(every_file), _long_record),
-        "file locator in a circle": _card(plain, normal, _options(looped), _same_record),
+        "file locator in a circle": _card(plain, normal, _options(circle), _same_record),
         "file locator backwards": _card(plain, normal, _options(bytes.fromhex("08050103")), _same_record),
         "file locator of no file": _card(
             plain, normal, _options(bytes.fromhex("00010100F8010100")), _same_record
         ),
-        "asks for gigabytes": _card(plain, _application(greedy[:_ANSWER_MAX]), _options(b""), _same_record),
-        "asks for itself": _card(
-            plain, _application(bytes.fromhex("9F3840") * 60), _options(b""), _same_record
+        "asks for more than a command holds": _card(
+            plain, _application(_ASKS_FOR_TTQ + greedy[:180]), _options(b""), _same_record
         ),
-        "thousands of applications": _card(_directory(many), normal, _options(looped), _same_record),
-        "nested without end": _card(encode("6F", deep) + _OK, normal, _options(b""), _same_record),
+        "asks for gigabytes": _card(
+            plain, _application(_ASKS_FOR_TTQ + (greedy * 200)[:_ANSWER_MAX]), _options(b""), _same_record
+        ),
+        "applications that all refuse": _card(_directory(one_by_one), normal, b"\x69\x85", _same_record),
+        "asks for itself": _card(
+            plain, _application(_ASKS_FOR_TTQ + bytes.fromhex("9F3840") * 4), _options(b""), _same_record
+        ),
+        "thousands of applications": _card(_directory(many), normal, _options(circle), _same_record),
+        "nested deep": _card(encode("6F", _nested(200)) + _OK, normal, _options(b""), _same_record),
+        "nested without end": _card(encode("6F", _nested(8000)) + _OK, normal, _options(b""), _same_record),
         "length that lies": _always(bytes.fromhex("6F83FFFFFF8400") + _OK),
         "length without end": _always(bytes.fromhex("6F84FFFFFFFF") + _OK),
         "tag without end": _always(b"\x1f" + b"\xff" * 200 + _OK),

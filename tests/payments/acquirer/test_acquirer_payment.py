@@ -243,6 +243,7 @@ def test_a_repeated_call_has_the_same_one_effect(world):
 
     run(scenario())
     assert [e.what for e in world.books.entries] == ["hold", "increase", "capture", "refund"]
+    assert [mti for mti, _ in world.line.sent].count("0200") == 1
 
 
 def test_concurrent_calls_for_one_payment_wait_for_each_other(world):
