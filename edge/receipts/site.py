@@ -20,10 +20,8 @@ import msgspec
 from microdot import Microdot, Request, Response
 
 from edge import web
-from edge.documents import html
 from edge.documents.formats import format_named, render
 from edge.documents.sale import NotExpressible, Sale
-from edge.documents.sheet import sheet
 from edge.documents.words import LANGUAGES
 from edge.errors import TillError
 from edge.receipts import pages
@@ -161,6 +159,9 @@ class Site:
                 return None
 
     def _page(self, path: str, found: Ready, number: int, language: str) -> Response:
+        from edge.documents import html  # noqa: PLC0415  (3 MB of calendars and languages: not before a driver asks)
+        from edge.documents.sheet import sheet  # noqa: PLC0415
+
         said = pages.said_in(language)
         base = "/".join(path.split("/")[:3])
         links = [(said.pdf, f"{base}/{number}.pdf?lang={language}")]

@@ -15,6 +15,11 @@ from edge.errors import StoreError
 #: A reader may meet the writer's checkpoint; it waits this long before it is an error.
 _BUSY_TIMEOUT_S = 5.0
 
+#: Pages in memory, in KB (SQLite's default is 2000 a connection): what one commit touches; and for readers, which
+#: stream, the inner pages of the indexes. The kernel's cache has the rest, and gives it back when it is needed.
+_WRITER_CACHE_KB = 1000
+_READER_CACHE_KB = 250
+
 
 class StoreFull(StoreError):
     code = "store.full"
@@ -78,6 +83,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KB}")
             # what is overwritten or deleted is zeroed wherever its page is written anyway (I6)
             connection.execute("PRAGMA secure_delete = FAST").fetchone()
         except BaseException:
@@ -111,6 +117,7 @@ def _read(path: Path, how: str) -> sqlite3.Connection:
         check_same_thread=False,
     )
     try:
+        connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KB}")
         connection.execute("PRAGMA schema_version").fetchone()
     except BaseException:
         connection.close()
