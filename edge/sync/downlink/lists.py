@@ -139,7 +139,7 @@ class Lists:
             raise OrderOld(f"members {version}: {active} is in force")
         with self._transaction():
             self._db.executemany(
-                f"INSERT OR REPLACE INTO member (version, token, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  (names are ours)
+                f"INSERT OR REPLACE INTO member (version, token, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  (names are ours)
                 ((version, *_row(member)) for member in part.members),
             )
             self._db.execute("INSERT OR IGNORE INTO part (version, part) VALUES (?, ?)", (version, part.part))
@@ -158,7 +158,7 @@ class Lists:
         with self._transaction():
             self._db.execute("DELETE FROM change")
             self._db.executemany(
-                f"INSERT INTO change (token, removed, {_COLUMNS}) VALUES (?, 0, ?, ?, ?, ?, ?, ?)",  # noqa: S608  (names are ours)
+                f"INSERT INTO change (token, removed, {_COLUMNS}) VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  (names are ours)
                 (_row(member) for member in changes.put),
             )
             self._db.executemany(
