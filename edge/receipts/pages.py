@@ -6,7 +6,6 @@ from html import escape
 
 import msgspec
 
-from edge.documents.sheet import Numbers
 from edge.documents.words import words_in
 from edge.receipts.receipt import Provisional
 
@@ -100,6 +99,8 @@ def message(title: str, why: str, language: str, *, again_s: int | None = None) 
 def provisional(receipt: Provisional, language: str, *, again_s: int) -> str:
     """What is known before the invoice is sealed."""
     words, said = words_in(language), said_in(language)
+    from edge.documents.sheet import Numbers  # noqa: PLC0415  (3 MB of calendars: not before a driver asks)
+
     told = Numbers(words, currency=receipt.currency, time_zone=receipt.time_zone or "UTC")
     rows = [receipt.evse_id]
     if receipt.energy_wh is not None:
