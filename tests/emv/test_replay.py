@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import date
 from pathlib import Path
 
@@ -440,6 +441,20 @@ def test_a_published_card_that_signed_another_conversation(judge, published):
 def test_what_is_no_transcript_is_an_error_that_names_the_line(text, says):
     with pytest.raises(InputError, match=says):
         transcript.read(text)
+
+
+@pytest.mark.parametrize(
+    "command", ["0088000004DEADBEEF00", "80AE900000", "00C0000000", "00B2010C00", "00A4040000"]
+)
+def test_ten_thousand_lines_of_anything_cost_little(judge, recorded, command):
+    text = "\n".join(lines(recorded(2)))
+    answer = "77" + "8200" + "00" * 180 + "6100"
+    more = f'\n{{"c":"{command}","r":"{answer}"}}' * 4_000
+    more += f'\n{{"c":"{command}","r":"{answer[:-4]}9000"}}' * 4_000
+    begun = time.process_time()
+    found = judge((text + more).encode())
+    assert found.oda.method == "CDA"
+    assert time.process_time() - begun < 10  # a part of a second, on a machine that does nothing else
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

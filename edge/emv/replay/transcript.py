@@ -18,6 +18,10 @@ from edge.errors import InputError
 #: A tap has about ten exchanges; tools that try every file have some thousands.
 EXCHANGES_MAX: Final = 10_000
 
+#: A card makes two cryptograms at most; tools ask for its proof more than once.
+_CRYPTOGRAMS_MAX: Final = 2
+_PROOFS_MAX: Final = 16
+
 #: An extended answer of 64 KiB in hex, and its command.
 _LINE_MAX: Final = 4 * 65_536
 
@@ -103,9 +107,8 @@ def _joined(exchanges: list[Exchange]) -> tuple[Exchange, ...]:
     for each in exchanges:
         if each.command.ins == apdu.GET_RESPONSE and joined and joined[-1].answer.sw >> 8 == 0x61:
             before = joined[-1]
-            joined[-1] = Exchange(
-                before.command, Answer(before.answer.data + each.answer.data, each.answer.sw)
-            )
+            whole = (before.answer.data + each.answer.data)[: tlv.DATA_MAX]
+            joined[-1] = Exchange(before.command, Answer(whole, each.answer.sw))
         else:
             joined.append(each)
     return tuple(joined)
@@ -156,9 +159,9 @@ def _told(each: Exchange, to: Spoken) -> None:
         case apdu.READ_RECORD if command.p2 & 7 == 0x04 and each.answer.sw:
             to.records[command.p2 >> 3, command.p1] = each.answer
         case apdu.GENERATE_AC if command.cla & 0xF0 == 0x80 and each.ok:
-            to.cryptograms.append(each)
+            to.cryptograms += [each] if len(to.cryptograms) < _CRYPTOGRAMS_MAX else []
         case apdu.INTERNAL_AUTHENTICATE if each.ok:
-            to.proofs.append(each)
+            to.proofs += [each] if len(to.proofs) < _PROOFS_MAX else []
         case apdu.EXCHANGE_RELAY_RESISTANCE_DATA if command.cla == 0x80 and each.ok:
             to.relay = each
         case _:
