@@ -37,7 +37,11 @@ _WANTS_STATUS, _PRINTS = 0x08, 0x02
 _TEXT_BLOCKS: Final = b"\x06\xd3"
 
 VERSION: Final = "VIRT-APP-v1.0"
+SERIAL: Final = "17FD1E3C"
 DEVICE: Final = "virtual terminal"
+
+#: Of the vendor functions (0F A1) the one that needs no password.
+_SYSTEM_INFORMATION: Final = 1
 
 #: Ends with 06 0F and nothing more: initialization, diagnosis, log off and what prints.
 _PLAIN: Final = frozenset((0x0602, 0x0610, 0x0612, 0x0618, 0x061A, 0x0670, 0x0679, 0x0691, 0x0693, 0x0651))
@@ -103,6 +107,10 @@ class Session:
                 await self._wire.send(YES)
             case 0x06C0:
                 await self._read_card(message)
+            case 0x0FA1 if message.number("function") == _SYSTEM_INFORMATION:
+                await self._system_information()
+            case 0x061B:
+                await self._rename(message)
             case command if command in _MONEY:
                 await self._wire.send(YES, more=True)
                 await self._money(command, message)
@@ -131,6 +139,18 @@ class Session:
         inner = tlv.encode("1F44", bcd(self._terminal.terminal_id, 4)) + tlv.encode("E4", device)
         version = bytes(0xF0 | int(c) for c in f"{len(VERSION):03d}") + VERSION.encode()
         await self._end(version + b"\x00" + bmp(0x06, inner))
+
+    async def _system_information(self) -> None:
+        """A cVEND's own function: device id, software, terminal id and temperature as plain text."""
+        await self._wire.send(YES, more=True)
+        await self._end(f"{SERIAL}{VERSION:17}{self._terminal.terminal_id:08}24.4".encode())
+
+    async def _rename(self, message: Message) -> None:
+        terminal_id = message.number("terminal_id")
+        if terminal_id is not None:
+            self._terminal.terminal_id = terminal_id
+        await self._wire.send(YES, more=True)
+        await self._end()
 
     async def _read_card(self, message: Message) -> None:
         await self._wire.send(YES, more=True)

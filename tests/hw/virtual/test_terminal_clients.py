@@ -239,3 +239,36 @@ def test_a_till_reads_a_phone_whose_uid_is_another_one_each_time():
     play(till, scenario)
     assert uids[0] != uids[1]
     assert all(len(uid) == 10 and uid[6] == 0x08 for uid in uids)
+
+
+def test_a_till_for_cvends_configures_clears_reads_reserves_and_settles():
+    """The order in which an open driver for these terminals works, from its start to the end of a day."""
+    till = Tcp()
+
+    async def scenario(terminal):
+        await till.say(packet("060006 123456 DE 0978"))
+        (_, about) = await till.say(packet("0FA102 0001"))
+        assert parse(about).fields["terminal_id"] == terminal.terminal_id
+        await till.say(packet("061B08 123456 29 52524711"))
+        assert terminal.terminal_id == 52524711
+        assert (await till.say(packet("067006 0604 1F3D0103")))[-1].command == 0x060F
+        assert (await till.say(packet("069303 123456")))[-1].command == 0x060F
+        (_, none) = await till.say(packet("062303 87FFFF"))
+        assert none.data == bytes.fromhex("B887FFFF")
+        assert (await till.say(packet("065003 123456")))[-1].command == 0x060F
+        await till._send(packet("06C00F 0F 1910 FC02 0608 1F1501D01F600107"))
+        heard = [await till._next()]
+        while heard[-1].command != 0x040F:
+            heard.append(await till._next())
+            await till._send(encode(YES))
+        assert any(o.tag == "60" for o in parse(heard[-1]).tlv)
+        reference = "06 10 E9 0E 1F6202 4143 1F6306 333834484832"
+        held = await till.say(packet(f"06221E 04000000002500 490978 1940 {reference}"))
+        number = next(parse(p).fields["receipt_no"] for p in held if p.command == 0x040F)
+        settled = await till.say(packet(f"062321 87{number:04d} 1940 490978 04000000001295 {reference}"))
+        (status,) = (parse(p).fields for p in settled if p.command == 0x040F)
+        assert (status["amount_minor"], status["receipt_no"]) == (1205, number + 1)
+        await till.say(packet("065003 123456"))
+        return terminal.books.captured_minor, terminal.books.open
+
+    assert play(till, scenario) == (1205, ())
