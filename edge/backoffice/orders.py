@@ -189,8 +189,10 @@ class Orders:
         )
         return [msgspec.json.decode(row[0], type=ListedMember) for row in rows]
 
-    def publish_members(self, site: str) -> int:
+    def publish_members(self, site: str, *, whole: bool = False) -> int:
         """Send what changed since the full list, or a new full list when that is shorter; its version.
+
+        `whole`: a new full list in any case, so that nothing keeps what stood in the last one.
 
         Raises MembersTooMany, NameInvalid.
         """
@@ -200,7 +202,8 @@ class Orders:
                 "SELECT count(*) FROM member WHERE site = ? AND changed", (site,)
             ).fetchone()
             version = self._next("members", site, None)
-            changes = None if base is None or changed > PART_MEMBERS_MAX else self._changes(site, base)
+            short = base is not None and changed <= PART_MEMBERS_MAX and not whole
+            changes = self._changes(site, base) if short and base is not None else None
             if changes is None or len(msgspec.json.encode(changes)) > _PART_BYTES_MAX:
                 self._full(site, version)
             else:

@@ -13,6 +13,7 @@ from edge.cli.backoffice_accounts import account
 from edge.cli.backoffice_devices import access, device
 from edge.cli.backoffice_lists import member, plans, tariff
 from edge.cli.backoffice_orders import COMMANDS
+from edge.cli.backoffice_privacy import erase
 from edge.cli.books import config_option, database, db_option
 from edge.cli.books import options as options_of
 from edge.cli.call import NO, Call, command, table
@@ -210,5 +211,5 @@ def receipts(
 
 for order in COMMANDS:
     device.add_command(order)
-for admin in (access, account, device, member, plans, tariff):
+for admin in (access, account, device, erase, member, plans, tariff):
     backoffice.add_command(admin)
