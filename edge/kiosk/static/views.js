@@ -187,7 +187,7 @@ function metered(view, { panel, ...context }) {
 export function receipt(panel, { words }) {
   const { view, qr } = panel;
   const number = view.invoice_number ? el("p", { class: "number" }, `${words.receipt_number} `, el("b", {}, view.invoice_number)) : null;
-  const later = view.invoice_number ? words.receipt_later : words.receipt_pending;
+  const later = view.invoice_number ? words.receipt_later : view.pending ? words.receipt_pending : words.receipt_monthly;
   if (qr === null) return el("section", { class: "receipt" }, el("p", {}, later), number);
   const offline = view.online === false;
   return el(
