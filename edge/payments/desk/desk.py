@@ -66,9 +66,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class TerminalDesk:
     """Implements edge.ports.PaymentMethod over one terminal, and tells who stands before it.
 
-    `journal` lists this terminal's payments only. `wanted` is True while somebody may buy; `day_began` is when the day
-    was last handed in, None where that is not known (then it is handed in as soon as possible); `day_ended` is awaited
-    when it was.
+    `wanted` is True while somebody may buy. `name` tells this terminal from others, always in the same words.
+    `day_began` is when the day was last handed in, None where that is not known (then it is handed in as soon as
+    possible); `day_ended` is awaited when it was.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class TerminalDesk:
         currency: str,
         clock: Clock,
         wanted: Callable[[], bool],
+        name: str = "terminal",
         options: Options | None = None,
         day_began: Instant | None = None,
         day_ended: Callable[[Instant], Awaitable[None]] | None = None,
@@ -87,7 +88,7 @@ class TerminalDesk:
         self._currency = currency
         self._clock = clock
         self._options = options or Options()
-        self._holds = Holds(terminal, journal)
+        self._holds = Holds(terminal, journal, name=name)
         self._queue = Queue()
         self._cards = Cards(terminal, wanted)
         self._day_ended = day_ended

@@ -82,24 +82,39 @@ class Void(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 Folio = Unsent | Reserving | Held | Ending | Ended | Void
 
 
-def encode(folio: Folio) -> str:
-    """A folio as the journal keeps it."""
-    return msgspec.json.encode(folio).decode()
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A folio as the journal keeps it, and the terminal that it was written for: receipt numbers mean something at
+    one terminal only. `at` is None where nothing has been written yet.
+    """
+
+    folio: Folio
+    at: str | None = None
+
+
+def encode(folio: Folio, *, at: str) -> str:
+    """A payment's handle."""
+    return msgspec.json.encode(Entry(folio, at)).decode()
 
 
 def read(payment: OpenPayment) -> Folio:
     """The folio of a payment, by what the journal says. Raises FolioUnreadable."""
+    return entry(payment).folio
+
+
+def entry(payment: OpenPayment) -> Entry:
+    """A payment's folio, and whose it is. Raises FolioUnreadable."""
     if payment.handle is None:
-        return Unsent()
+        return Entry(Unsent())
     try:
-        folio: Folio = msgspec.json.decode(payment.handle, type=Folio)
+        found = msgspec.json.decode(payment.handle, type=Entry)
     except msgspec.MsgspecError as e:
         raise FolioUnreadable(f"payment {payment.ref}: its handle is no folio") from e
-    match folio:
+    match found.folio:
         case Reserving(receipt_no=int() as number) if payment.hold_minor is not None:
-            return Held(receipt_no=number, hold_minor=payment.hold_minor)  # the answer has been heard
+            held = Held(receipt_no=number, hold_minor=payment.hold_minor)  # the answer has been heard
+            return Entry(held, found.at)
         case _:
-            return folio
+            return found
 
 
 def receipt_no(folio: Folio) -> int | None:

@@ -14,7 +14,7 @@ from typing import Final, assert_never
 import msgspec
 
 from edge import log
-from edge.domain.payment import Authorized, Captured, Declined, Expired, InDoubt, OpenPayment, Reversed
+from edge.domain.payment import Authorized, Captured, Declined, Expired, InDoubt, Reversed
 from edge.domain.terminal import Answer, Done, OpenReceipts, Reason
 from edge.domain.terminal import Declined as No
 from edge.domain.terminal import InDoubt as Doubt
@@ -30,6 +30,7 @@ from edge.payments.desk.folio import (
     compare,
     encode,
     ended,
+    entry,
     gone,
     read,
     spent,
@@ -56,11 +57,15 @@ _GONE: Final = frozenset(("receipt_unknown", "already_reversed"))
 
 
 class Holds:
-    """The money side of the desk. Its methods run one after another, never two at once."""
+    """The money side of the desk. Its methods run one after another, never two at once.
 
-    def __init__(self, terminal: PaymentTerminal, journal: PaymentJournal) -> None:
+    `name` is the terminal's: the journal holds the payments of the others as well.
+    """
+
+    def __init__(self, terminal: PaymentTerminal, journal: PaymentJournal, *, name: str) -> None:
         self._terminal = terminal
         self._journal = journal
+        self._name = name
         self._folios: dict[str, Folio] = {}
         self._inherited: frozenset[str] = frozenset()
         self._last = LastStep(terminal)
@@ -89,8 +94,7 @@ class Holds:
 
     async def load(self) -> None:
         """Take over what the journal has of an earlier run."""
-        open_ = await self._journal.open("terminal")
-        self._folios = {payment.ref: read(payment) for payment in open_}
+        self._folios = await self._open()
         self._inherited = frozenset(self._folios)
 
     async def reserve(self, ref: str, amount_minor: int) -> Authorized | Declined | InDoubt:
@@ -151,10 +155,10 @@ class Holds:
         if self.doubtful or self._last.mark is None:
             last = await self._last.ask()
         found = await self._terminal.open_receipts()
-        folios = {payment.ref: self._known(payment) for payment in await self._journal.open("terminal")}
+        folios = await self._open()
         findings = compare(folios, found, last, orphans=self.orphans, assume=not self._last.may_tell)
         for ref, folio in findings.folios.items():
-            log.event("payment.reconciled", ref=ref, folio=encode(folio))
+            log.event("payment.reconciled", ref=ref, folio=folio)
             if isinstance(folio, Ended) and folio.assumed:
                 log.warning("payment.assumed", ref=ref, how=folio.how)
             await self._write(ref, folio)
@@ -172,8 +176,8 @@ class Holds:
         return found
 
     async def settled(self) -> bool:
-        """True when neither the journal nor the terminal has a hold, nor a request for one. Raises HardwareError."""
-        if await self._journal.open("terminal"):
+        """True when neither the journal nor the terminal has a hold, nor one in doubt. Raises HardwareError."""
+        if any(isinstance(each, Reserving | Held | Ending) for each in (await self._open()).values()):
             return False
         found = await self.reconcile()
         return found.complete and not found.numbers
@@ -370,13 +374,17 @@ class Holds:
             self._folios[ref] = Unsent() if payment is None else read(payment)
         return self._folios[ref]
 
-    def _known(self, payment: OpenPayment) -> Folio:
-        if payment.ref not in self._folios:
-            self._folios[payment.ref] = read(payment)
-        return self._folios[payment.ref]
+    async def _open(self) -> dict[str, Folio]:
+        """The folios of what the journal has open at this terminal."""
+        found: dict[str, Folio] = {}
+        for payment in await self._journal.open("terminal"):
+            kept = entry(payment)
+            if payment.ref in self._folios or kept.at in (None, self._name):
+                found[payment.ref] = self._folios.setdefault(payment.ref, kept.folio)
+        return found
 
     async def _write(self, ref: str, folio: Folio) -> None:
-        await self._journal.note(ref, encode(folio))
+        await self._journal.note(ref, encode(folio, at=self._name))
         self._folios[ref] = folio
 
     def _forget(self, open_: frozenset[str]) -> None:

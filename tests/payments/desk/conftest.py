@@ -38,7 +38,15 @@ campaign = sys.modules.get("campaign_payments") or _load()
 class Shop:
     """One terminal and one journal; the desk can be taken away and a new one put there."""
 
-    def __init__(self, *, options: Options | None = None, capture: str = "release", **terminal: Any) -> None:
+    def __init__(
+        self,
+        *,
+        options: Options | None = None,
+        capture: str = "release",
+        name: str = "terminal",
+        **terminal: Any,
+    ) -> None:
+        self.name = name
         self.terminal = VirtualTerminal(**terminal)
         self.journal = campaign.Journal(self._step)
         self.options = options or Options(end_of_day_h=None)
@@ -63,6 +71,7 @@ class Shop:
             currency="EUR",
             clock=self.clock,
             wanted=lambda: self.wanted,
+            name=self.name,
             options=self.options,
             day_ended=self._day_ended,
             **more,

@@ -21,7 +21,7 @@ from hw.virtual.terminal_script import (
     phone_wallet,
 )
 
-from .conftest import HOLD, play
+from .conftest import HOLD, Shop, play
 
 LAST = 0x0620
 
@@ -600,3 +600,50 @@ def test_more_holds_of_nobody_than_anybody_can_look_after_stop_the_sale():
         return shop.desk.reason
 
     assert play(scenario) == "terminal_fault"
+
+
+# --- several terminals
+
+
+def test_terminals_that_share_a_journal_do_not_take_each_others_payments_for_their_own():
+    async def scenario(shop):
+        other = Shop(name="other")
+        other.journal = shop.journal
+        await other.open()
+        try:
+            await shop.hold("a")
+            other.terminal.script(*[Fault("refuse", on=LAST, code=0x83)] * 9, Fault("lost_reply", on=RESERVE))
+            other.terminal.books.reserve(HOLD, "Visa")  # beside it the answer cannot be found
+            other.intent("b")
+            asking = asyncio.ensure_future(other.ask("b"))
+            await other.terminal.wants_card()
+            other.terminal.present(bank_card())
+            await asyncio.sleep(1)
+            await shop.restart()  # meanwhile the other one's reservation is in doubt
+            assert shop.desk.ready
+            assert shop.desk.orphans == ()
+            assert await shop.hold("c") == Authorized(ref="c", hold_minor=HOLD)
+            await shop.capture("a", 10)
+            await shop.reverse("c")
+            await asking
+            return shop.terminal.books.captured_minor, shop.terminal.books.open
+        finally:
+            await other.close()
+
+    assert play(scenario) == (10, ())
+
+
+def test_the_day_of_one_terminal_does_not_wait_for_the_holds_of_another():
+    async def scenario(shop):
+        other = Shop(name="other")
+        other.journal = shop.journal
+        await other.open()
+        try:
+            await other.hold("a")
+            await shop.restart()
+            await asyncio.sleep(60)
+            return shop.effects(), [what for what, _ in other.effects()]
+        finally:
+            await other.close()
+
+    assert play(scenario, options=Options(end_of_day_h=12)) == ([("end_of_day", 0)] * 2, ["reserve"])
