@@ -157,9 +157,13 @@ class _Search:
 
 
 def note_acknowledged(tx: Tx, now: datetime) -> None:
-    """What is acknowledged today; the retention time counts from here. Once a day, by a clock that is trusted."""
+    """What is acknowledged today, where it is more than before; the retention time counts from here.
+
+    By a clock that is trusted.
+    """
     tx.connection.execute(
-        "INSERT OR IGNORE INTO acknowledged (epoch, day, upto) SELECT epoch, ?, upto FROM watermark",
+        "INSERT OR IGNORE INTO acknowledged (epoch, day, upto) SELECT epoch, ?, upto FROM watermark "
+        "WHERE upto > (SELECT COALESCE(MAX(upto), 0) FROM acknowledged a WHERE a.epoch = watermark.epoch)",
         (now.date().isoformat(),),
     )
 
