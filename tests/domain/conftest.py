@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from edge.domain import pricing
+from edge.domain.buyer import Invoicing
 from edge.domain.energy import MeterIdentity, MeterValue
 from edge.domain.identity import IdToken, Member, uid_token
 from edge.domain.instant import Instant
@@ -330,7 +331,9 @@ class Charger:
 
     # --- what happens
 
-    def tap(self, card="A", *, member=True, blocked=False, method="account", valid_until=None):
+    def tap(
+        self, card="A", *, member=True, blocked=False, method="account", valid_until=None, invoicing=None
+    ):
         token = uid_token(card.encode().ljust(7), key=KEY, key_id="k")
         known = Member(
             account=f"acc-{card}",
@@ -339,6 +342,7 @@ class Charger:
             currency="EUR",
             blocked=blocked,
             valid_until=valid_until,
+            invoicing=invoicing or Invoicing(),
         )
         number = next(self.ids)
         return self.send(
@@ -348,6 +352,7 @@ class Charger:
                 member=known if member and method == "account" else None,
                 method=method,
                 session_id=f"{number:032x}",
+                receipt_token=f"r{number:021x}",
                 payment_ref=f"{number:016x}",
                 salt=b"s" * 16,
                 stop_code="1234",
