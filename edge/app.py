@@ -18,7 +18,7 @@ from edge.config import Config
 from edge.domain.instant import Instant
 from edge.domain.ledger import facts
 from edge.domain.session.state import open_sessions
-from edge.entrances import BackOffice, Entrances
+from edge.entrances import BackOffice, Entrances, Keys
 from edge.errors import HardwareError, TillError
 from edge.kiosk import Board, KioskOptions
 from edge.kiosk import serve as serve_kiosk
@@ -62,8 +62,11 @@ class Till:
         self._buses = BusPool(self._clock)
         self._evses: list[Evse] = []
         self._tariff = inventory.load_tariff(config)
-        self._token_key = inventory.load_operator_key(config.members_key_file)
-        self._sun_keys = inventory.load_sun_keys(config.sun_keys_file)
+        self._keys = Keys(
+            token=inventory.load_operator_key(config.members_key_file),
+            sun=inventory.load_sun_keys(config.sun_keys_file),
+            ca=inventory.load_bank_cards(config),
+        )
         self._listed = inventory.load_members(config, self._tariff.tariff.currency)
         self._members = JoinedMembers(self._listed)
         self._offered_plans = inventory.offered_plans(config, self._tariff.tariff.currency)
@@ -117,7 +120,7 @@ class Till:
             self._books = Bookkeeping(config, store, self._clock)
             self._office = office = self._make_office(store, shelf, self._books)
             self._members = JoinedMembers(*office.members, self._listed)
-            self._entrances = self._make_entrances(store, office)
+            self._entrances = self._make_entrances(store, shelf, office)
             await store.tx(lambda tx: self._booted(tx, booted, now))
             stands = Stands(
                 config=config,
@@ -216,7 +219,7 @@ class Till:
         sessions = [s for c in self._controllers for s in open_sessions(c.state)]
         return {h for s in sessions for h in (s.tariff_hash, s.plan_hash) if h is not None}
 
-    def _make_entrances(self, store: Store, office: Office) -> Entrances:
+    def _make_entrances(self, store: Store, shelf: Shelf, office: Office) -> Entrances:
         back_office = None
         if self._config.mqtt is not None:
             back_office = BackOffice(connected=lambda: bool(office.online), upstream=office.upstream)
@@ -226,8 +229,8 @@ class Till:
             store=store,
             currency=self._tariff.tariff.currency,
             members=self._members,
-            token_key=self._token_key,
-            sun_keys=self._sun_keys,
+            keys=self._keys,
+            hold_minor=lambda: shelf.on_sale.hold_minor,
             back_office=back_office,
         )
 

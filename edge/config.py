@@ -17,6 +17,7 @@ import msgspec
 
 from edge import strict
 from edge.domain.session.terms import Rules
+from edge.emv.kernel.settings import Settings
 from edge.errors import CallError, ConfigError
 from edge.sections import (
     Clock,
@@ -85,6 +86,9 @@ class Config:
     mqtt: msgspec.Struct | None
     kiosk: msgspec.Struct | None
     metrics: msgspec.Struct | None
+    emv: Settings
+    ca_keys_file: Path | None
+    acquirer: msgspec.Struct | None
     receipt: ReceiptSection | None
     ledger: LedgerSection
     privacy: PrivacySection
@@ -99,14 +103,25 @@ class Config:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kinds:
     """The Options of what this module does not know: of a driver by kind and name, of the uplink, of the screen,
-    of the figures for Prometheus.
+    of the figures for Prometheus, of the line to an acquirer.
     """
 
     driver: Callable[[Kind, str], type[msgspec.Struct]]
     mqtt: type[msgspec.Struct]
     kiosk: type[msgspec.Struct]
     metrics: type[msgspec.Struct]
+    acquirer: type[msgspec.Struct]
     is_virtual: Callable[[msgspec.Struct], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """The sections that belong to parts above."""
+
+    mqtt: msgspec.Struct | None
+    kiosk: msgspec.Struct | None
+    metrics: msgspec.Struct | None
+    acquirer: msgspec.Struct | None
 
 
 def load(path: Path, kinds: Kinds) -> Config:
@@ -130,9 +145,12 @@ class _Reader:
     def read(self) -> Config:
         file, problems = strict.decode(File, self._table)
         self._problems += problems
-        mqtt = self._options(self._kinds.mqtt, "mqtt")
-        kiosk = self._options(self._kinds.kiosk, "kiosk")
-        metrics = self._options(self._kinds.metrics, "metrics")
+        parts = _Parts(
+            mqtt=self._options(self._kinds.mqtt, "mqtt"),
+            kiosk=self._options(self._kinds.kiosk, "kiosk"),
+            metrics=self._options(self._kinds.metrics, "metrics"),
+            acquirer=self._options(self._kinds.acquirer, "acquirer"),
+        )
         readers = tuple(
             self._driver("reader", t, f"reader[{n}]")
             for n, t in enumerate(_tables(self._table.get("reader")))
@@ -146,11 +164,11 @@ class _Reader:
             for n, t in enumerate(_tables(self._table.get("evse")))
         ]
         if file is not None:
-            self._check(file, mqtt, [*readers, *(t.driver for t in terminals if t is not None)], evses)
+            self._check(file, parts, [*readers, *(t.driver for t in terminals if t is not None)], evses)
             self._check_terminals(file, [t for t in terminals if t is not None])
         if self._problems or file is None:
             raise ConfigError(tuple(f"{self._path}: {p}" for p in self._problems))
-        return self._config(file, (mqtt, kiosk, metrics), readers, terminals, evses)
+        return self._config(file, parts, readers, terminals, evses)
 
     def _options(self, kind: type[msgspec.Struct], section: str) -> msgspec.Struct | None:
         if section not in self._table:
@@ -201,7 +219,7 @@ class _Reader:
     def _check(
         self,
         file: File,
-        mqtt: msgspec.Struct | None,
+        parts: _Parts,
         readers: list[Driver | None],
         evses: list[tuple[Driver | None, Driver | None]],
     ) -> None:
@@ -217,8 +235,21 @@ class _Reader:
             )
         for number, section in enumerate(file.evse):
             self._paced(f"evse[{number}]", section, file.session, evses[number][1])
+        self._check_payment(file)
         if file.lab is not None:
-            self._confined(mqtt, drivers)
+            self._confined(parts, drivers)
+
+    def _check_payment(self, file: File) -> None:
+        """Bank cards pay at a plain reader in a laboratory only, and through an acquirer."""
+        pays = file.emv.use == "payment"
+        if pays and file.lab is None:
+            self._problems.append(
+                'emv.use: "payment" needs a section [lab]; bank cards pay at a certified terminal'
+            )
+        if pays and file.emv.ca_keys is None:
+            self._problems.append("emv.ca_keys: missing; cards cannot be checked without keys")
+        if pays != (file.acquirer is not None):
+            self._problems.append('acquirer: goes with emv.use = "payment", and that with it')
 
     def _paced(self, path: str, section: EvseSection, rules: Rules, charge_point: Driver | None) -> None:
         """Two polls fit into the time after which a reading is stale, and into the lease of a permission."""
@@ -231,11 +262,15 @@ class _Reader:
             if limit_s is not None and 2 * section.poll_s > limit_s:
                 self._problems.append(f"{path}.poll_s: must be at most half of {name}, which is {limit_s:g}")
 
-    def _confined(self, mqtt: msgspec.Struct | None, drivers: list[Driver]) -> None:
+    def _confined(self, parts: _Parts, drivers: list[Driver]) -> None:
         """A virtual till touches nothing beyond this machine."""
-        brokers = [str(b) for b in getattr(mqtt, "brokers", ())]
+        brokers = [str(b) for b in getattr(parts.mqtt, "brokers", ())]
         if not all(_on_loopback(b) for b in brokers):
             self._problems.append("lab: a virtual till talks only to brokers on this machine (mqtt.brokers)")
+        if parts.acquirer is not None and not _on_loopback(f"{getattr(parts.acquirer, 'host', '')}:0"):
+            self._problems.append(
+                "lab: a virtual till talks only to an acquirer on this machine (acquirer.host)"
+            )
         for driver in drivers:
             port = str(getattr(driver.options, "port", ""))
             network = port.removeprefix("tcp://")
@@ -245,12 +280,11 @@ class _Reader:
     def _config(
         self,
         file: File,
-        parts: tuple[msgspec.Struct | None, msgspec.Struct | None, msgspec.Struct | None],
+        parts: _Parts,
         readers: tuple[Driver | None, ...],
         terminals: list[TerminalConfig | None],
         evses: list[tuple[Driver | None, Driver | None]],
     ) -> Config:
-        mqtt, kiosk, metrics = parts
         folder = self._path.resolve().parent
         pairs = []
         for section, (meter, charge_point) in zip(file.evse, evses, strict=True):
@@ -274,9 +308,12 @@ class _Reader:
             members_key_file=folder / file.membership.key,
             plans_file=None if file.membership.plans is None else folder / file.membership.plans,
             sun_keys_file=None if file.membership.sun_keys is None else folder / file.membership.sun_keys,
-            mqtt=mqtt,
-            kiosk=kiosk,
-            metrics=metrics,
+            mqtt=parts.mqtt,
+            kiosk=parts.kiosk,
+            metrics=parts.metrics,
+            emv=file.emv,
+            ca_keys_file=None if file.emv.ca_keys is None else folder / file.emv.ca_keys,
+            acquirer=parts.acquirer,
             receipt=file.receipt,
             ledger=file.ledger,
             privacy=file.privacy,

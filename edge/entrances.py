@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import cast
 
 from edge.config import Config, TerminalConfig
 from edge.domain.identity import IdToken
@@ -16,13 +17,20 @@ from edge.domain.instant import Instant
 from edge.domain.ledger.facts import TerminalDayEnded
 from edge.domain.payment import Method
 from edge.domain.risk import Exposed, Policy
+from edge.emv.oda.keys import CaKeys
 from edge.emv.sun import SunKeys
 from edge.payments.account import AccountPayment, Caution, Offline
+from edge.payments.acquirer.card_data import CardData
+from edge.payments.acquirer.handle import NUMBERS
+from edge.payments.acquirer.link import AcquirerLink
+from edge.payments.acquirer.options import AcquirerOptions
+from edge.payments.acquirer.payment import AcquirerPayment
 from edge.payments.desk import Options as DeskOptions
 from edge.payments.desk import TerminalDesk
 from edge.payments.upstream import UpstreamPayment
 from edge.ports import Clock, MemberList, PaymentMethod, Upstream
 from edge.runtime.arrivals import Arrivals
+from edge.runtime.bank_cards import BankCards, Pays, Purse
 from edge.runtime.controller import EvseController
 from edge.runtime.counter import Counter
 from edge.runtime.journal import StoredPayments
@@ -48,6 +56,15 @@ class BackOffice:
     upstream: Upstream | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Keys:
+    """The operator's key that turns cards into tokens; what cards prove themselves with, and bank cards."""
+
+    token: bytes
+    sun: SunKeys | None
+    ca: CaKeys | None
+
+
 class Entrances:
     """See the module. `attach` the controllers before `work`. Without a `back_office` the till stands alone."""
 
@@ -59,20 +76,23 @@ class Entrances:
         store: Store,
         currency: str,
         members: MemberList,
-        token_key: bytes,
-        sun_keys: SunKeys | None,
+        keys: Keys,
+        hold_minor: Callable[[], int],
         back_office: BackOffice | None,
     ) -> None:
         self._config = config
         self._clock = clock
         self._store = store
         self._members = members
-        self._sun_keys = sun_keys
-        self._token_key = TokenKey(key=token_key, key_id=config.membership.key_id)
+        self._keys = keys
+        self._hold_minor = hold_minor
+        self._currency = currency
+        self._token_key = TokenKey(key=keys.token, key_id=config.membership.key_id)
         self._back_office = back_office
         self._controllers: Sequence[EvseController] = ()
         self._account = self._make_account()
         self._journal = StoredPayments(store, clock)
+        self._line, self._acquirer = self._make_acquirer()
         self._desks = [(t, self._make_desk(n, t, currency)) for n, t in enumerate(config.terminals)]
         self._entrances: list[Taps | Counter] = []
         self.arrivals: list[Arrivals] = []
@@ -85,6 +105,8 @@ class Entrances:
         desk = self._desk(evse_id)
         if desk is not None:
             found["terminal"] = desk
+        if self._acquirer is not None:
+            found["card"] = self._acquirer
         if self._back_office is not None and self._back_office.upstream is not None:
             found["upstream"] = UpstreamPayment(
                 self._back_office.upstream, evse_id=evse_id, now=self._clock.now
@@ -97,6 +119,8 @@ class Entrances:
         desk = self._desk(evse_id)
         if desk is not None and desk.reason in (None, "terminal_busy"):
             found.add("terminal")
+        if self._line is not None and self._line.connected:
+            found.add("card")
         return frozenset(found)
 
     @property
@@ -118,10 +142,21 @@ class Entrances:
         """What each of them does, until cancelled."""
         self._controllers = controllers
         work: Work = []
-        recognition = Recognition(self._token_key, sun_keys=self._sun_keys, raise_counter=self._raise_counter)
+        recognition = Recognition(
+            self._token_key,
+            sun_keys=self._keys.sun,
+            raise_counter=self._raise_counter,
+            bank_cards=self._bank_cards(),
+        )
         for driver in self._config.readers:
             reader = registry.create_reader(driver.name, driver.options, clock=self._clock)
-            taps = Taps(reader, self._arrivals(controllers), recognition=recognition, clock=self._clock)
+            taps = Taps(
+                reader,
+                self._arrivals(controllers),
+                recognition=recognition,
+                clock=self._clock,
+                offer=self._offer,
+            )
             self._entrances.append(taps)
             work.append((driver.name, taps.run()))
         for terminal, desk in self._desks:
@@ -129,6 +164,8 @@ class Entrances:
             counter = Counter(desk, self._arrivals(served), token_key=self._token_key, clock=self._clock)
             self._entrances.append(counter)
             work += [(f"{terminal.driver.name} desk", desk.run()), (terminal.driver.name, counter.run())]
+        if self._line is not None:
+            work.append(("acquirer", self._line.serve()))
         if self._back_office is not None:
             work.append(("exposure", self._watch_exposure()))
         return work
@@ -169,6 +206,38 @@ class Entrances:
 
     async def _day_ended(self, number: int, at: Instant) -> None:
         await self._store.tx(lambda tx: tx.append(TerminalDayEnded(terminal=number), at))
+
+    def _make_acquirer(self) -> tuple[AcquirerLink | None, AcquirerPayment | None]:
+        """The line on which bank cards at a plain reader pay, in a laboratory."""
+        if self._config.acquirer is None:
+            return None, None
+        options = cast("AcquirerOptions", self._config.acquirer)
+        line = AcquirerLink(options, clock=self._clock)
+        return line, AcquirerPayment(line, self._journal, options=options, clock=self._clock)
+
+    def _bank_cards(self) -> BankCards | None:
+        """What bank cards at a plain reader are: a name, or a way to pay; None where they are nothing."""
+        emv = self._config.emv
+        if emv.use == "off":
+            return None
+        purse = Purse(
+            currency=NUMBERS[self._currency],
+            time_zone=self._config.site.time_zone,
+            hold_minor=self._hold_minor,
+            sells=lambda: any(c.state.session is None for c in self._controllers),
+        )
+        return BankCards(
+            emv.terminal(serial=self._config.device.name),
+            self._keys.ca,
+            purse,
+            token_key=self._token_key.key,
+            key_id=self._token_key.key_id,
+            clock=self._clock,
+        )
+
+    def _offer(self, card: Pays) -> None:
+        if self._acquirer is not None:
+            self._acquirer.offer(card.token.value, CardData.of(card.request))
 
     def _make_account(self) -> AccountPayment:
         said, risk = self._config.membership, self._config.risk

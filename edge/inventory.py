@@ -14,10 +14,12 @@ from edge import config as configuration
 from edge.config import Config
 from edge.domain.plan import FrozenPlan
 from edge.domain.tariffs import FrozenTariff, freeze, require_lawful
+from edge.emv.oda.keys import CaKeys
 from edge.emv.sun import SunKeys
 from edge.errors import CallError, ConfigError
 from edge.kiosk import KioskOptions
 from edge.metrics.options import MetricsOptions
+from edge.payments.acquirer.options import AcquirerOptions
 from edge.payments.members import FileMembers
 from edge.ports import Clock
 from edge.runtime.clock import SystemClock
@@ -45,6 +47,7 @@ def kinds() -> configuration.Kinds:
         mqtt=UplinkOptions,
         kiosk=KioskOptions,
         metrics=MetricsOptions,
+        acquirer=AcquirerOptions,
         is_virtual=lambda options: bool(getattr(options, "virtual", False)),
     )
 
@@ -74,6 +77,7 @@ def check(path: Path) -> Config:
         lambda: load_members(config, currency),
         lambda: offered_plans(config, currency),
         lambda: load_sun_keys(config.sun_keys_file),
+        lambda: load_bank_cards(config),
     ]
     for evse in config.evses:
         point, meter = evse.charge_point, evse.meter
@@ -116,6 +120,19 @@ def make_clock(config: Config) -> Clock:
     from hw.virtual.clock import VirtualClock
 
     return VirtualClock(speed=config.lab.speed, origin=config.lab.origin, base_ns=config.lab.base_ns)
+
+
+def load_bank_cards(config: Config) -> CaKeys | None:
+    """What bank cards are checked against where they pay; None where they do not. Raises ConfigError."""
+    path = config.ca_keys_file
+    if config.emv.use != "payment" or path is None:
+        return None
+    try:
+        return config.emv.payment_keys(path.read_bytes(), lab=config.lab is not None)
+    except OSError as e:
+        raise ConfigError((f"{path}: {e.strerror}",), hint="emv.ca_keys names a JSON list of keys") from e
+    except CallError as e:
+        raise ConfigError((f"{path}: {e.message}",), hint=e.hint or "correct the section [emv]") from e
 
 
 def load_tariff(config: Config) -> FrozenTariff:

@@ -12,6 +12,7 @@ from msgspec import Meta
 from edge.domain.buyer import ZeroTax
 from edge.domain.invoice import Coordinates
 from edge.domain.session.terms import Rules
+from edge.emv.kernel.settings import Settings
 
 #: Names that stand in MQTT topics and in an ACL.
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
@@ -215,5 +216,7 @@ class File(Table, frozen=True, kw_only=True):
     reader: tuple[dict[str, Any], ...] = ()
     terminal: Annotated[tuple[dict[str, Any], ...], Meta(max_length=8)] = ()
     risk: RiskSection = RiskSection()
+    emv: Settings = Settings()
+    acquirer: dict[str, Any] | None = None
     evse: Annotated[tuple[EvseSection, ...], Meta(min_length=1, max_length=64)]
     lab: Lab | None = None

@@ -1,21 +1,25 @@
 """Whose card is in the field: from a tap to a token, or to the word that the driver is told.
 
-A card that proves itself (SUN) is asked to, before anything else; its counter is durable before the tap counts, so
+A bank card is what `edge/runtime/bank_cards.py` makes of it. A card that proves itself (SUN) is asked to, before
+anything else; its counter is durable before the tap counts, so
 that no address of it works twice. Any other card is its UID, which can be copied. The two kinds of token differ:
 a copy of a proving card's UID is a card that nobody knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
+from typing import assert_never
 
 import msgspec
 
 from edge import log
 from edge.domain.identity import IdToken, is_random_uid, sun_token, uid_token
 from edge.emv import ndef, sun
-from edge.errors import CardLost, HardwareError
+from edge.errors import CardLost
 from edge.ports import Card, Tap
+from edge.runtime.bank_cards import BankCards, Named, Pays, Refused
+from edge.runtime.conversation import converse
 
 #: Keeps the highest counter of a card; False when this one is not above it (a replay).
 RaiseCounter = Callable[[IdToken, int], Awaitable[bool]]
@@ -38,27 +42,51 @@ class Unrecognized(msgspec.Struct, frozen=True):
 
 
 class Recognition:
-    """Turns taps into tokens. Without `sun_keys` every card is its UID."""
+    """Turns taps into tokens. Without `sun_keys` and `bank_cards` every card is its UID."""
 
     def __init__(
-        self, token_key: TokenKey, *, sun_keys: sun.SunKeys | None, raise_counter: RaiseCounter
+        self,
+        token_key: TokenKey,
+        *,
+        sun_keys: sun.SunKeys | None,
+        raise_counter: RaiseCounter,
+        bank_cards: BankCards | None = None,
     ) -> None:
         self._key = token_key
         self._sun_keys = sun_keys
         self._raise_counter = raise_counter
+        self._bank_cards = bank_cards
 
-    async def recognize(self, tap: Tap) -> IdToken | Unrecognized:
+    async def recognize(self, tap: Tap) -> IdToken | Pays | Unrecognized:
         """The token of the card, or what its driver is told. Raises HardwareError when the reader is gone."""
-        if self._sun_keys is not None and tap.card is not None:
-            try:
-                address = await _converse(tap.card, ndef.read_uri())
-            except CardLost:
-                return Unrecognized("hold_longer")
-            if address is not None:
-                return await self._proven(address, self._sun_keys)
+        try:
+            found = None if tap.card is None else await self._asked(tap.card)
+        except CardLost:
+            return Unrecognized("hold_longer")
+        if found is not None:
+            return found
         if is_random_uid(tap.uid):
             return Unrecognized("card_unreadable")
         return uid_token(tap.uid, key=self._key.key, key_id=self._key.key_id)
+
+    async def _asked(self, card: Card) -> IdToken | Pays | Unrecognized | None:
+        """What the card says of itself when it is asked; None where it says nothing. Raises CardLost."""
+        if self._sun_keys is not None:
+            address = await converse(card, ndef.read_uri())
+            if address is not None:
+                return await self._proven(address, self._sun_keys)
+        if self._bank_cards is None:
+            return None
+        found = await self._bank_cards.read(card)
+        match found:
+            case Named(token=token):
+                return token
+            case Refused(code=code):
+                return Unrecognized(code)
+            case Pays() | None:
+                return found
+            case _:
+                assert_never(found)
 
     async def _proven(self, address: str, keys: sun.SunKeys) -> IdToken | Unrecognized:
         message = sun.message_in(address)
@@ -71,21 +99,3 @@ class Recognition:
             log.warning("card.replayed", read_counter=proof.read_counter)
             return Unrecognized("card_unreadable")
         return token
-
-
-async def _converse(card: Card, talk: Generator[bytes, bytes, str | None]) -> str | None:
-    """Carry a conversation that yields commands to a card. Raises HardwareError."""
-    try:
-        command = next(talk)
-        while True:
-            try:
-                answer = await card.apdu(command)
-            except CardLost:
-                raise
-            except HardwareError as e:
-                log.event("card.failed", error=str(e))
-                return None
-            command = talk.send(answer)
-    except StopIteration as end:
-        value: str | None = end.value
-        return value

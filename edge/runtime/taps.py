@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import assert_never
 
 from edge import log
+from edge.domain.identity import IdToken
 from edge.errors import HardwareError
 from edge.ports import CardReader, Clock, Tap
 from edge.runtime.arrivals import Arrivals
+from edge.runtime.bank_cards import Pays
 from edge.runtime.recognition import Recognition, Unrecognized
 
 #: Between two tries to open a reader that is gone.
@@ -19,15 +23,24 @@ _BELIEVED_S = 10.0
 
 
 class Taps:
-    """One reader. `failing` is the code of what is wrong with it, None while it works."""
+    """One reader. `failing` is the code of what is wrong with it, None while it works. `offer` is told of a card that
+    pays before its payment is asked for.
+    """
 
     def __init__(
-        self, reader: CardReader, arrivals: Arrivals, *, recognition: Recognition, clock: Clock
+        self,
+        reader: CardReader,
+        arrivals: Arrivals,
+        *,
+        recognition: Recognition,
+        clock: Clock,
+        offer: Callable[[Pays], None] = lambda _card: None,
     ) -> None:
         self._reader = reader
         self._arrivals = arrivals
         self._recognition = recognition
         self._clock = clock
+        self._offer = offer
         self.failing: str | None = None
 
     async def run(self) -> None:
@@ -53,7 +66,13 @@ class Taps:
 
     async def _tapped(self, tap: Tap) -> None:
         token = await self._recognition.recognize(tap)
-        if isinstance(token, Unrecognized):
-            self._arrivals.tell(token.code)
-        else:
-            await self._arrivals.arrived(token, "account")
+        match token:
+            case Unrecognized(code=code):
+                self._arrivals.tell(code)
+            case Pays():
+                self._offer(token)
+                await self._arrivals.arrived(token.token, "card")
+            case IdToken():
+                await self._arrivals.arrived(token, "account")
+            case _:
+                assert_never(token)
