@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from edge import __version__
 from edge.cli.call import NO, Call, command
 from edge.cli.place import config_file
 from edge.errors import CallError, TillError
@@ -123,7 +123,7 @@ def _tested(
         device=config.device.name,
         address=config.site.address,
         seller=config.seller.name,
-        version=metadata.version("chargetill"),
+        version=__version__,
         ledger_key_id=ledger.key_id,
         ledger_public_key=ledger.public_hex,
         doctor=tuple(general),

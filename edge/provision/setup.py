@@ -6,13 +6,12 @@ import asyncio
 import json
 import secrets
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from edge import inventory
+from edge import __version__, inventory
 from edge.domain.tariffs import freeze, require_lawful
 from edge.errors import CallError, ConfigError
 from edge.ports import Clock
@@ -121,7 +120,7 @@ def request_enrollment(site: str, device: str, layout: Layout, *, renewed: bool 
     key = tls_key(place)
     files.give(place, whole=True)
     ledger = load_or_make(layout.state / "ledger.key")
-    found = request(who, key, ledger, metadata.version("chargetill"))
+    found = request(who, key, ledger, __version__)
     path = layout.named(f"enrollment-{site}.{device}.json")
     files.write(path, json.dumps(msgspec.to_builtins(found), indent=2) + "\n", mode=0o644)
     return path

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from edge import __version__
+
 TOP = Path(__file__).parents[2]
 INSTALL = TOP / "scripts" / "install"
 
@@ -52,7 +54,8 @@ def test_the_program_runs_from_the_place_where_it_will_stand(root):
         cwd=root,
         env={"PATH": "/usr/bin:/bin"},
     )
-    assert "chargetill" in done.stdout
+    assert done.stdout == f"chargetill, version {__version__}\n"
+    assert version.name.startswith(f"{__version__}-")
     assert str((root / "usr/bin/chargetill").readlink()) == "/opt/chargetill/current/bin/chargetill"
 
 
