@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -286,8 +287,15 @@ def _entries(invoice: CollectiveInvoice, words: Words, told: Numbers | None = No
         for line in s.figures.lines:
             yield _Entry(line, words.dimensions[line.dimension], note, s.tax_included)
     for f in content.fees:
-        name = words.fee.format(name=f.name, period=f.period)
+        name = words.fee.format(name=f.name, period=_period(f.period, told))
         yield _Entry(f.line, name, "", f.tax_included)
+
+
+def _period(period: str, told: Numbers | None) -> str:
+    """A month by its name where a person reads it."""
+    if told is None or "-" not in period:
+        return period
+    return told.month(date(int(period[:4]), int(period[5:]), 1))
 
 
 def _begun(session: BilledSession, told: Numbers | None) -> str:

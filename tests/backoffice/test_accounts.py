@@ -301,6 +301,9 @@ def test_every_format_is_written_and_the_official_rules_find_nothing(office):
             assert cii.broken(written["cii"]) == []
             assert written["pdf"].startswith(b"%PDF")
             assert b"Acme GmbH" in written["html"]
+            if one is invoice:
+                fee = {"en": "Membership fee Gold, June 2026", "de": "Mitgliedsbeitrag Gold, Juni 2026"}
+                assert fee[language] in written["html"].decode()
     t = document(invoice, buyer).totals
     assert t.due == Decimal(invoice.content.figures.payable_minor) / 100
     assert t.gross + t.rounding == t.due
