@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -304,6 +305,23 @@ def test_a_blocked_card_of_nobody_is_blocked(device) -> None:
     blocked = ListedMember(token=token(4), blocked=True)
     device.order(for_all(1, MemberPart(part=1, parts=1, members=(blocked,)), "members"))
     assert device.downlink.lists.find(card(4)).blocked
+
+
+def test_lists_of_another_version_are_fetched_again_and_commands_stay_done(tmp_path, key) -> None:
+    before = Device(tmp_path, key)
+    before.order(for_all(1, MemberPart(part=1, parts=1, members=members(1)), "members"))
+    done = before.order(command(1))
+    before.downlink.lists.close()
+    with sqlite3.connect(tmp_path / "lists.db") as db:
+        db.execute("PRAGMA user_version = 99")
+        db.execute("ALTER TABLE member DROP COLUMN blocked")
+    after = Device(tmp_path, key)
+    assert after.order(command(1)) == done
+    assert after.done == []
+    assert after.order(for_all(1, MemberList(parts=1), "members")).result == {"missing": True}
+    after.order(for_all(1, MemberPart(part=1, parts=1, members=members(1)), "members"))
+    assert after.downlink.lists.find(card(1)).account == "A-1"
+    after.downlink.lists.close()
 
 
 def test_a_hundred_thousand_members_are_found_by_index(device) -> None:

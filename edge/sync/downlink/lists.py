@@ -53,6 +53,10 @@ CREATE TABLE IF NOT EXISTS change (
 _COMMANDS_KEPT = 1000
 
 _COLUMNS = "account, limit_minor, currency, member_group, blocked, invoicing, valid_until"
+_MARKS = ", ".join("?" * len(_COLUMNS.split(",")))
+
+#: Of the tables of members. Another version's are emptied: the lists come again, what was ordered does not.
+_VERSION = 1
 
 
 class Lists:
@@ -62,8 +66,15 @@ class Lists:
         self._path = path
         self._db = open_writer(path)
         with translated("migrate", path):
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if version != _VERSION:
+                for table in ("active", "part", "member", "change"):
+                    self._db.execute(f"DROP TABLE IF EXISTS {table}")
             for statement in _TABLES.split(";\n"):
                 self._db.execute(statement)
+            if version != _VERSION:
+                self._db.execute("DELETE FROM seen WHERE slot LIKE 'members%'")
+                self._db.execute(f"PRAGMA user_version = {_VERSION}")
         self._reader = open_reader(path)
 
     def close(self) -> None:
