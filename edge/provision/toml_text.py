@@ -50,4 +50,5 @@ def _value(value: object) -> str:
         case list() | tuple():
             return "[" + ", ".join(_value(v) for v in value) + "]"
         case _:
-            return json.dumps(str(value), ensure_ascii=False)  # TOML's basic strings escape as JSON's do
+            # TOML's basic strings escape as JSON's do, and DEL besides
+            return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

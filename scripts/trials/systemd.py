@@ -144,7 +144,7 @@ def doctor() -> None:
 
 def exposure() -> None:
     text = run("systemd-analyze", "security", "--no-pager", "chargetill.service")
-    found = re.search(r"exposure level for \S+ ([0-9.]+)", text.replace(":", " "))
+    found = re.search(r"exposure level for \S+:\s+([0-9.]+)", text)
     figure = float(found[1]) if found else None
     if figure is None or figure > 2.0:
         raise Failed(f"exposure {figure}")

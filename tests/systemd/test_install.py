@@ -14,16 +14,16 @@ import pytest
 from edge import __version__
 
 TOP = Path(__file__).parents[2]
-INSTALL = TOP / "scripts" / "install"
+PARTS = ("edge", "hw", "scripts", "systemd", "pyproject.toml", "requirements.txt", "README.md", "LICENSE")
 
 
-def install(*arguments, code=0):
+def install(*arguments, code=0, top=TOP):
     done = subprocess.run(
-        ["bash", str(INSTALL), *map(str, arguments)],
+        ["bash", str(top / "scripts/install"), *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
         env={**os.environ, "PYTHON": sys.executable},
     )
     assert done.returncode == code, done.stdout + done.stderr
@@ -31,10 +31,23 @@ def install(*arguments, code=0):
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
+def checkout(tmp_path_factory):
+    """The checkout as it is now, whatever is edited meanwhile."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for part in PARTS:
+        source = TOP / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / part)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory, checkout):
     """A root with the daemon in it, without its optional parts."""
     folder = tmp_path_factory.mktemp("root")
-    install("--root", folder, "--extras", "ocmf")
+    install("--root", folder, "--extras", "ocmf", top=checkout)
     return folder
 
 
@@ -79,7 +92,7 @@ def test_units_and_rules_are_in_place(root):
         assert (root / "etc" / file).is_file(), file
 
 
-def test_a_second_installation_changes_nothing(root):
+def test_a_second_installation_changes_nothing(root, checkout):
     def seen():
         return {
             p: p.lstat().st_mtime_ns
@@ -88,7 +101,7 @@ def test_a_second_installation_changes_nothing(root):
         }
 
     before = seen()
-    install("--root", root, "--extras", "ocmf")
+    install("--root", root, "--extras", "ocmf", top=checkout)
     assert seen() == before
 
 
