@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal, Protocol, Self, assert_never
 
 from edge.emv.sun import SunKeys
 from hw.meters import profile as profiles
+from hw.virtual.acquirer import VirtualAcquirer
+from hw.virtual.acquirer_host import Host
+from hw.virtual.bank_cards.bank import Bank
 from hw.virtual.cards import Phone, UidCard, VirtualCard
 from hw.virtual.charge_point import VirtualWallbox
 from hw.virtual.clock import VirtualClock
@@ -62,6 +65,9 @@ PAYING: Final[dict[str, Callable[[], Presented]]] = {
     "phone wallet": phone_wallet,
     "declined card": partial(bank_card, declines=0x05),
 }
+
+#: Bank cards of a test bank, for the plain reader of a laboratory: what each is in the bank's drawer.
+LAB: Final = {"lab card": "visa", "lab mastercard": "mastercard", "lab phone": "visa phone"}
 
 #: What may go wrong with the payment terminal, in words.
 TerminalFault = Literal[
@@ -124,6 +130,8 @@ class World:
         self.reader: dict[str, str] = {}
         self.environment: dict[str, str] = {}
         self.terminal = VirtualTerminal()
+        self.bank: Bank | None = None
+        self.acquirer: VirtualAcquirer | None = None
         self._clock = clock
         self._draw = random.Random()  # noqa: S311  (a phone's UID, not a secret)
         self._sun_card = Ntag424(SUN_UID, SUN_KEYS, draw=self._draw, random_id=True)
@@ -143,10 +151,12 @@ class World:
         meter_link: Path,
         meter: MeterKind = "eastron_sdm630",
         pcscd: Pcscd | None = None,
+        lab: bool = False,
     ) -> Self:
-        """Everything powered, no car, no card. The plain meter's serial line is a pty behind `meter_link`.
+        """Everything powered, no car, no card. `lab`: with a test bank and its acquirer's host.
 
-        The reader is nfcpy's udp field, or a virtual one of `pcscd`.
+        The plain meter's serial line is a pty behind `meter_link`. The reader is nfcpy's udp field, or a virtual one
+        of `pcscd`.
         """
         if pcscd is None:
             udp = await UdpField.start()
@@ -157,6 +167,9 @@ class World:
             world.reader = {"driver": "pcsc", "reader": "Virtual PCD 00 00"}
             world.environment = {SOCKET_VARIABLE: pcscd.address}
         world.terminal = await VirtualTerminal.start()
+        if lab:
+            world.bank = Bank(today=partial(_day, clock))
+            world.acquirer = await VirtualAcquirer.start(Host(issuer=world.bank.issuer.approve))
         await world._tcp.start()
         await world._rtu.start()
         await world._gateway.start()
@@ -242,6 +255,9 @@ class World:
                 return Phone(self._draw)
             case "sun card":
                 return self._sun_card
+            case _ if name in LAB:
+                assert self.bank is not None
+                return self.bank.card(LAB[name])
             case _:
                 return UidCard(CARDS[name])
 
@@ -279,6 +295,12 @@ class World:
     async def close(self) -> None:
         await self.field.close()
         await self.terminal.stop()
+        if self.acquirer is not None:
+            await self.acquirer.close()
         await self._tcp.stop()
         await self._rtu.stop()
         await self._gateway.stop()
+
+
+def _day(clock: VirtualClock) -> date:
+    return clock.now().utc.date()

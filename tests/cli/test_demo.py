@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -277,3 +278,38 @@ def test_the_story_of_the_readme_can_be_read_and_every_scene_is_in_it(tmp_path):
     for name in (*story.Story.__struct_fields__, *story.Scene.__struct_fields__, *get_args(MeterKind)):
         assert f"`{name}`" in readme, name
     assert "README.md" in story.StoryInvalid.hint
+
+
+def test_in_the_laboratory_bank_cards_pay_at_the_plain_reader(tmp_path):
+    held = play(
+        tmp_path,
+        """
+        name = "A test bank's card and phone, and a power cut"
+        tariff = "0.49/kWh, VAT 19 %"
+        speed = 90
+        when = [
+          { at_s = 10, tap = "lab mastercard" },
+          { at_s = 60, plug = "car that takes 11 kW" },
+          { at_s = 300, tap = "lab mastercard" },
+          { at_s = 400, unplug = true },
+          { at_s = 500, tap = "lab phone" },
+          { at_s = 550, plug = "car that takes 11 kW and wants 0.5 kWh" },
+          { at_s = 750, cut_power_for_s = 60 },
+          { at_s = 1300, unplug = true },
+        ]
+        [then]
+        sessions = 2
+        invoices = 2
+        """,
+    )
+    assert [i["paid"]["method"] for i in held["till"]["invoices"]] == ["card", "card"]
+    assert held["till"]["invoices"][0]["ended_by"] == "card"
+    wire = b"".join(f.read_bytes() for f in (tmp_path / "demo").glob("*.db*"))
+    wire += b"".join(f.read_bytes() for f in (tmp_path / "demo").glob("*.log"))
+    numbers = re.findall(rb"(?<![0-9])(?:222[0-9]|4[0-9]{3}|5[1-5][0-9]{2})[0-9]{12}(?![0-9])", wire)
+    assert [n for n in numbers if _luhn(n)] == [], "a card number is at rest"
+
+
+def _luhn(number):
+    digits = [int(chr(d)) for d in reversed(number)]
+    return sum(d if i % 2 == 0 else sum(divmod(2 * d, 10)) for i, d in enumerate(digits)) % 10 == 0

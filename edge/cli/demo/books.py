@@ -15,6 +15,7 @@ from edge.domain.ledger.checks import Checker
 from edge.errors import StoreError
 from edge.store.connection import open_reader
 from edge.store.reading import Reading
+from hw.virtual.acquirer import VirtualAcquirer
 from hw.virtual.terminal_books import Books
 
 
@@ -70,6 +71,7 @@ def collect(stage: Stage) -> dict[str, Any]:
         _energy(sessions, drawn_wh, world.step_wh),
         _money(invoices, stats),
         _terminal(invoices, world.terminal.books),
+        *_acquirer(invoices, world.acquirer),
         *_wanted(stage, sessions, invoices),
     ]
     return {
@@ -123,6 +125,20 @@ def _terminal(invoices: list[Invoice], books: Books) -> Check:
         ok=books.captured_minor == paid_minor and not books.open,
         found=f"{books.captured_minor} and {paid_minor} minor units, {len(books.open)} holds open",
     )
+
+
+def _acquirer(invoices: list[Invoice], acquirer: VirtualAcquirer | None) -> list[Check]:
+    if acquirer is None:
+        return []
+    books = acquirer.host.books
+    paid_minor = sum(i.draft.paid.captured_minor for i in invoices if i.draft.paid.method == "card")
+    return [
+        Check(
+            name="the acquirer's books are the till's",
+            ok=books.captured_minor == paid_minor and not books.open,
+            found=f"{books.captured_minor} and {paid_minor} minor units, {len(books.open)} holds open",
+        )
+    ]
 
 
 def _wanted(stage: Stage, sessions: list[dict[str, Any]], invoices: list[Invoice]) -> list[Check]:

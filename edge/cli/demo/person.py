@@ -38,6 +38,12 @@ ACTIONS: dict[str, tuple[str, str, Scene]] = {
     "k": ("tap-bank", "hold a bank card to the terminal", Scene(at_s=0, tap="bank card")),
     "o": ("tap-wallet", "hold a phone that pays to the terminal", Scene(at_s=0, tap="phone wallet")),
     "e": ("tap-declined", "hold a card that is declined to the terminal", Scene(at_s=0, tap="declined card")),
+    "v": ("tap-lab-card", "lab: tap a test bank's card at the plain reader", Scene(at_s=0, tap="lab card")),
+    "y": (
+        "tap-lab-phone",
+        "lab: tap a test bank's phone at the plain reader",
+        Scene(at_s=0, tap="lab phone"),
+    ),
     "l": (
         "lost-reply",
         "the terminal loses its next reply to a capture",
@@ -56,6 +62,7 @@ ACTIONS: dict[str, tuple[str, str, Scene]] = {
 async def play(folder: Path, story: Story, *, parts: Parts) -> None:
     """Until `q`, Ctrl-C or SIGTERM; then every invoice and whether the books agree."""
     watched = msgspec.structs.replace(story, speed=SPEED, when=(), then=Then(), name="a demo by hand")
+    parts = msgspec.structs.replace(parts, lab=True)
     stage = await Stage.build(folder, watched, parts=parts, screen_port=free_port(preferred=8080))
     player = Player(stage)
     try:

@@ -38,10 +38,13 @@ class DemoFailed(TillError):
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the demo takes from the system instead of its own: the broker, the card reader's stack."""
+    """What the demo takes from the system instead of its own: the broker, the card reader's stack. `lab`: bank cards
+    of a test bank pay at the plain reader.
+    """
 
     mosquitto: bool = False
     pcsc: bool = False
+    lab: bool = False
 
 
 class Proxy:
@@ -201,7 +204,13 @@ class Stage:
         clock = VirtualClock(speed=story.pace, base_ns=base_ns)
         pcscd = Pcscd().__enter__() if parts.pcsc else None
         broker = (Mosquitto if parts.mosquitto else EmbeddedBroker).start()
-        world = await World.start(clock, meter_link=folder / "meter0", meter=story.meter, pcscd=pcscd)
+        world = await World.start(
+            clock,
+            meter_link=folder / "meter0",
+            meter=story.meter,
+            pcscd=pcscd,
+            lab=parts.lab or story.lab,
+        )
         proxy = Proxy(broker.port)
         await proxy.open()
         stage = cls(folder, story, clock, world, proxy, screen_port)
@@ -343,8 +352,29 @@ driver = "heidelberg"
 port = "{self.world.wallbox_port}"
 unit = {WALLBOX_UNIT}
 lease_s = 60.0
-"""
+{self._lab()}"""
         )
+
+    def _lab(self) -> str:
+        """Bank cards at the plain reader: a test bank's keys, and its acquirer."""
+        bank, acquirer = self.world.bank, self.world.acquirer
+        if bank is None or acquirer is None:
+            return ""
+        (self.folder / "capk.json").write_bytes(msgspec.json.encode(bank.authority.capk()))
+        return f"""
+[emv]
+use = "payment"
+ca_keys = "capk.json"
+cvm_limit_minor = {self.story.hold_minor + 1}
+
+[acquirer]
+host = "127.0.0.1"
+port = {acquirer.port}
+terminal_id = "DEMO0001"
+merchant_id = "DEMOMERCHANT"
+acquirer_id = "1"
+time_zone = "Europe/Berlin"
+"""
 
 
 def _toml(options: Mapping[str, str | int]) -> str:

@@ -30,7 +30,7 @@ from msgspec import Meta
 from edge import strict
 from edge.domain.plan import load_plan
 from edge.errors import CallError
-from hw.virtual.world import MeterKind, TerminalFault
+from hw.virtual.world import LAB, MeterKind, TerminalFault
 
 #: A story lasts a day at most (virtual seconds), so that no typing error makes a demo run for ever.
 _AT_MAX_S = 86_400
@@ -61,6 +61,9 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             "bank card",
             "phone wallet",
             "declined card",
+            "lab card",
+            "lab mastercard",
+            "lab phone",
         ]
         | None
     ) = None
@@ -106,6 +109,11 @@ class Story(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     speed: Annotated[int, Meta(ge=1, le=200)] | None = None
     when: tuple[Scene, ...]
     then: Then = Then()
+
+    @property
+    def lab(self) -> bool:
+        """Whether bank cards pay at the plain reader."""
+        return any(scene.tap in LAB for scene in self.when)
 
     @property
     def pace(self) -> int:
