@@ -117,8 +117,13 @@ class Holds:
     async def finish(self, ref: str, amount_minor: int) -> Captured | Reversed | Expired | Declined | InDoubt:
         """Capture `amount_minor`, or reverse (0). Raises HardwareError: nothing was sent."""
         for _ in range(_TRIES):
-            if isinstance(await self._folio(ref), Reserving | Ending):
-                await self._resolve(ref)
+            match await self._folio(ref):
+                case Reserving() | Ending():
+                    await self._resolve(ref)
+                case Held() if self.unclear:
+                    await self.reconcile()
+                case _:
+                    pass
             match await self._folio(ref):
                 case Unsent() | Void():
                     if amount_minor:
@@ -128,7 +133,7 @@ class Holds:
                     return InDoubt(ref=ref, why="the reservation is in doubt")
                 case Ended() as end:
                     return _answer(ref, end, amount_minor)
-                case Ending() if self._last.may_tell:
+                case Ending() if self.unclear:
                     break  # sending it again would spend the proof
                 case (Held() | Ending()) as hold:
                     try:
@@ -276,9 +281,7 @@ class Holds:
                 assert_never(folio)
 
     async def _end(self, ref: str, hold: Held | Ending, amount_minor: int) -> Declined | None:
-        """Send a capture or a reversal. None where the folio says more now."""
-        if self.unclear:
-            await self.reconcile()
+        """Send a capture or a reversal. None where the folio says more now. The books are known."""
         hold_minor = hold.hold_minor
         if amount_minor and (hold_minor is None or amount_minor > hold_minor):
             raise ValueError(f"payment {ref}: {amount_minor} of a hold of {hold_minor} cannot be captured")
@@ -305,9 +308,7 @@ class Holds:
         match answer:
             case Done():
                 self._last.done(answer)
-                self._folios[ref] = ended(
-                    amount_minor
-                )  # what the terminal did last proves it, until all is closed
+                self._folios[ref] = ended(amount_minor)  # the terminal's last step proves it to a next run
                 return None
             case Doubt():
                 self._uncertain()
@@ -346,7 +347,7 @@ class Holds:
             except HardwareError as e:
                 log.debug("terminal.unreconciled", error=e)
             else:
-                if not isinstance(self._folios[ref], Reserving | Ending) or not self._last.may_tell:
+                if not isinstance(self._folios.get(ref), Reserving | Ending) or not self._last.may_tell:
                     return  # clear, or there is nothing more to learn
             if loop.time() >= until:
                 return

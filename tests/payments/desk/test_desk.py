@@ -647,3 +647,28 @@ def test_the_day_of_one_terminal_does_not_wait_for_the_holds_of_another():
             await other.close()
 
     assert play(scenario, options=Options(end_of_day_h=12)) == ([("end_of_day", 0)] * 2, ["reserve"])
+
+
+def test_a_reservation_that_was_never_sent_is_called_off_without_the_terminal():
+    async def scenario(shop):
+        shop.intent("a")
+        await shop.terminal.reboot(3600)
+        await asyncio.sleep(60)
+        return await shop.reverse("a")
+
+    assert play(scenario) == Reversed(ref="a")
+
+
+def test_a_payment_that_the_journal_gave_up_stops_nobody():
+    async def scenario(shop):
+        await shop.hold("a")
+        await shop.hold("b")
+        shop.terminal.script(*[Fault("refuse", on=LAST, code=0x83)] * 99, Fault("lost_reply", on=RESERVE))
+        assert isinstance(await shop.hold("c"), InDoubt)
+        shop.journal.payments["c"].status = "expired"
+        await asyncio.sleep(60)
+        assert shop.desk.ready
+        assert await shop.hold("d") == Authorized(ref="d", hold_minor=HOLD)
+        assert await shop.desk.reverse("c") == Reversed(ref="c")
+
+    play(scenario, lists_all=False)
