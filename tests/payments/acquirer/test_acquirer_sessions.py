@@ -105,7 +105,6 @@ async def charge(sold, acquirer):
     "faults",
     [
         (),
-        (Fault("lost_reply", on="0220"),),
         (Fault("silent", on="0220"), Fault("lost_request", on="0220")),
         (Fault("decline", on="0220", code="91"), Fault("garbage", on="0220")),
     ],

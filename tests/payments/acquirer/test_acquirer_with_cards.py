@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from datetime import date
 
@@ -13,14 +14,22 @@ from edge.emv.kernel.entry import pay
 from edge.emv.kernel.terminal import Purchase, Terminal
 from edge.emv.oda.keys import CaKey, CaKeys, PublicKey, Revoked
 from edge.payments.acquirer.card_data import CardData
+from edge.payments.acquirer.link import AcquirerLink
+from edge.payments.acquirer.payment import AcquirerPayment
+from edge.runtime.bank_cards import carry
+from edge.runtime.clock import SystemClock
+from hw.readers import nfc
+from hw.virtual.acquirer import VirtualAcquirer
 from hw.virtual.acquirer_host import Host
 from hw.virtual.bank_cards.bank import Bank
+from hw.virtual.nfc_udp import UdpField
 
-from .conftest import TOKEN, World, run
+from .conftest import TOKEN, Journal, World, options, run
 
 pytestmark = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 
 TODAY = date(2026, 11, 22)
+CLOCK = SystemClock(trust="always")
 
 
 @functools.cache
@@ -147,3 +156,36 @@ def test_an_expired_card_is_declined_by_whoever_sees_it_first():
             assert authorize(name, 4000)[0] == Declined(ref="r", reason="card_expired")
         else:
             assert found.why == "expired"
+
+
+@pytest.mark.parametrize("name", ["mastercard", "visa phone"])
+def test_the_whole_way_with_the_real_driver_and_the_real_line(name):
+    """nfcpy reads the card over its udp driver; the link talks to the acquirer over TCP."""
+    bank = the_bank()
+
+    async def scenario():
+        conf = {"ready_s": 30, "answer_s": 30}
+        host = Host(issuer=bank.issuer.approve)
+        async with await UdpField.start() as field, await VirtualAcquirer.start(host) as acquirer:
+            reader = nfc.create(nfc.Options(path=field.path, virtual=True), clock=CLOCK)
+            link = AcquirerLink(options(port=acquirer.port, **conf), clock=CLOCK)
+            serving = asyncio.create_task(link.serve())
+            method = AcquirerPayment(
+                link, Journal(), options=options(port=acquirer.port, **conf), clock=CLOCK
+            )
+            await field.present(bank.card(name))
+            tap = await anext(reader.taps())
+            purchase = Purchase(amount_minor=4000, currency=978, unpredictable_number=b"abcd", day=TODAY)
+            asked = await carry(tap.card, pay(Terminal(country=276), purchase, keys(bank)))
+            method.offer("r", CardData.of(asked))
+            method._journal.begin("r", 4000)
+            answer = await method.preauthorize("r", amount_minor=4000, currency="EUR", token=TOKEN)
+            assert answer == Authorized(ref="r", hold_minor=4000)
+            assert await method.capture("r", amount_minor=1, currency="EUR") == Captured(
+                ref="r", amount_minor=1
+            )
+            await reader.close()
+            serving.cancel()
+        assert host.books.open == ()
+
+    asyncio.run(asyncio.wait_for(scenario(), 120))
