@@ -352,8 +352,20 @@ driver = "heidelberg"
 port = "{self.world.wallbox_port}"
 unit = {WALLBOX_UNIT}
 lease_s = 60.0
-{self._lab()}"""
+{self._receipts()}{self._lab()}"""
         )
+
+    def _receipts(self) -> str:
+        """For whoever watches: the charger's own page behind the QR code."""
+        if not self.screen_port:
+            return ""
+        port = free_port(preferred=8092)
+        return f"""
+[receipt]
+url = "http://127.0.0.1:{port}/r/"
+local = true
+listen = "127.0.0.1:{port}"
+"""
 
     def _lab(self) -> str:
         """Bank cards at the plain reader: a test bank's keys, and its acquirer."""
