@@ -174,7 +174,8 @@ def test_the_whole_way_with_the_real_driver_and_the_real_line(name):
                 link, Journal(), options=options(port=acquirer.port, **conf), clock=CLOCK
             )
             await field.present(bank.card(name))
-            tap = await anext(reader.taps())
+            taps = reader.taps()
+            tap = await anext(taps)
             purchase = Purchase(amount_minor=4000, currency=978, unpredictable_number=b"abcd", day=TODAY)
             asked = await carry(tap.card, pay(Terminal(country=276), purchase, keys(bank)))
             method.offer("r", CardData.of(asked))
