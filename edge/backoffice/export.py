@@ -13,7 +13,9 @@ import msgspec
 from edge.backoffice.schema import read_books
 from edge.store.connection import translated
 
-Table = Literal["entries", "sessions", "payments", "invoices", "meter_values", "settlements"]
+Table = Literal[
+    "entries", "sessions", "payments", "invoices", "statements", "refunds", "meter_values", "settlements"
+]
 
 #: `settlements`: what the back office authorized itself and now settles with whoever stands behind the account.
 #: The columns of each table that mean something outside this database, and their order.
@@ -25,8 +27,13 @@ _QUERIES: dict[Table, str] = {
     "outcome, invoice_number, tariff_hash FROM sessions ORDER BY opened_at, site, device, session_id",
     "payments": "SELECT site, device, payment_ref, session_id, method, currency, status, requested_minor, hold_minor, "
     "captured_minor, reason FROM payments ORDER BY site, device, payment_ref",
-    "invoices": "SELECT site, device, number, session_id, issued_at, currency, payable_minor, document FROM invoices "
-    "ORDER BY site, device, series, sequence",
+    "invoices": "SELECT site, device, number, session_id, issued_at, currency, payable_minor, corrects, document "
+    "FROM invoices ORDER BY site, device, series, sequence",
+    "statements": "SELECT site, device, session_id, account, ended_at, currency, payable_minor, a.number AS invoice, "
+    "s.document FROM statements s LEFT JOIN account_session a USING (device_id, session_id) "
+    "ORDER BY ended_at, site, device, session_id",
+    "refunds": "SELECT site, device, refund_ref, payment_ref, session_id, method, currency, amount_minor, status, "
+    "reason FROM refunds ORDER BY site, device, refund_ref",
     "meter_values": "SELECT site, device, session_id, at, context, register_wh FROM meter_values "
     "ORDER BY site, device, session_id, at",
     "settlements": "SELECT p.site, p.device, p.session_id, p.payment_ref, a.authorization_id, "

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -133,6 +134,7 @@ class Orders:
             limit_minor=limit_minor,
             currency=currency,
             authorization_id=authorization_id,
+            invoice=self._billed(device.site, account),
         )
         now = datetime.now(UTC)
         with self._transaction():
@@ -152,6 +154,11 @@ class Orders:
                 ),
             )
         return version, authorization_id
+
+    def _billed(self, site: str, account: str) -> Literal["session", "collective"]:
+        """How the site's list bills an account."""
+        listed = (m.invoice for m in self.members(site) if m.account == account)
+        return next(listed, "session")
 
     def publish(self, site: str, body: PublishTariff | PublishPlans) -> int:
         """A document for every device of a site, in place of the one before; its version."""

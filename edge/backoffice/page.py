@@ -103,7 +103,8 @@ class _Pages:
     async def invoices(self, request: Request) -> Response:
         rows = _query(
             self._database,
-            "SELECT site, device, number, issued_at, session_id, currency, payable_minor FROM invoices "
+            "SELECT site, device, number, issued_at, session_id, currency, "
+            "CASE WHEN corrects IS NULL THEN payable_minor ELSE -payable_minor END FROM invoices "
             "ORDER BY issued_at DESC, number DESC LIMIT ? OFFSET ?",
             request,
         )

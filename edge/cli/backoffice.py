@@ -128,7 +128,18 @@ def rebuild(call: Call, db_here: Path | None, config_here: Path | None) -> None:
 @click.option(
     "--table",
     "table_name",
-    type=click.Choice(["entries", "sessions", "payments", "invoices", "meter_values", "settlements"]),
+    type=click.Choice(
+        [
+            "entries",
+            "sessions",
+            "payments",
+            "invoices",
+            "statements",
+            "refunds",
+            "meter_values",
+            "settlements",
+        ]
+    ),
     default="entries",
     show_default=True,
 )

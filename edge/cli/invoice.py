@@ -64,6 +64,29 @@ def show(call: Call, number: str) -> None:
     call.say(invoice_json(found, buyer), invoice_text(found, buyer))
 
 
+@invoice.command("refunds")
+@command
+def refunds(call: Call) -> None:
+    """What credit notes give back, and where it stands: `due` and `declined` are yours to pay back."""
+    from edge.domain.money import from_minor
+    from edge.store.reading import Reading
+
+    with Reading(database(call)) as db:
+        rows = [
+            {
+                "credit_note": r["refund_ref"],
+                "method": r["method"],
+                "amount": from_minor(r["amount_minor"], r["currency"]),
+                "currency": r["currency"],
+                "status": r["status"],
+                "reason": r["reason"],
+            }
+            for r in db.refunds()
+        ]
+    columns = ("credit_note", "method", "amount", "currency", "status", "reason")
+    call.say(rows, table(rows, columns) if rows else "no refunds yet")
+
+
 @invoice.command("credit")
 @click.argument("number")
 @click.option("--reason", required=True, help="why, as it stands on the credit note")

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from edge.backoffice.accounts import AccountBooks, Accounts, Billing, MonthRefused, SellerUnknown, TaxUnclear
 from edge.backoffice.arrival import Message
+from edge.backoffice.export import export
 from edge.backoffice.orders import Orders
 from edge.backoffice.receipts import BookReceipts
 from edge.backoffice.verify import verify
@@ -365,6 +366,27 @@ def test_the_commands_bill_list_show_export_and_credit(office, tmp_path):
     assert run("show", "ACC-000009").exception.code == "call.not_found"
     table = run("export", "--all", "--format", "csv").stdout
     assert table.count("number,issued_at") == 1
+
+
+def test_what_is_billed_and_what_is_not_can_be_exported(office):
+    office.statement(days=0)
+    office.statement(days=40)
+    office.bill()
+    rows = [json.loads(line) for line in export(office.database, "statements", "ndjson")]
+    assert [row["invoice"] for row in rows] == ["BO-000001", None]
+    assert list(export(office.database, "refunds", "ndjson")) == []
+
+
+def test_a_remote_start_is_billed_as_the_list_says(office):
+    office.member("A-1", invoice="collective")
+    orders = Orders(office.database, office.key)
+    for account in ("A-1", "A-2"):
+        orders.start(
+            Peer("s1", "d1"), evse_id="E", account=account, limit_minor=100, currency="EUR", good_for_s=60
+        )
+    ordered = [msgspec.json.decode(o.order)["invoice"] for o in orders.status(Peer("s1", "d1"))]
+    orders.close()
+    assert ordered == ["session", "collective"], "newest first"
 
 
 def test_rebuilding_the_tables_bills_nothing_anew(office):

@@ -65,6 +65,8 @@ def test_an_invoice_is_taken_back_in_parts_and_then_no_more(run, say):
     verified = json.loads(say("ledger", "verify"))
     assert verified["problems"] == []
     assert verified["invoices"] == 2
+    assert [(r["credit_note"], r["status"]) for r in run("refunds")] == [
+        (part["credit_note"], "refunded"), (rest["credit_note"], "refunded")]  # fmt: skip
     text = say("invoice", "show", rest["credit_note"])
     assert "Credit note CT-CN-" in text
     assert "Reason: The rest" in text
