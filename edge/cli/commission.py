@@ -91,6 +91,7 @@ def _tested(
     from edge.commission.run import charge, tap
     from edge.doctor.examine import without_devices
     from edge.inventory import make_clock
+    from edge.provision.files import give
     from edge.store.keys import load_or_make
 
     def tell(text: str) -> None:
@@ -116,6 +117,7 @@ def _tested(
             for finding in charged[-1].findings:
                 told(finding)
     ledger = load_or_make(config.key)
+    give(config.key, whole=True)  # made by root, it would be root's
     return Report(
         at=datetime.now(UTC),
         installer=installer,
