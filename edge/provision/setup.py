@@ -18,7 +18,9 @@ from edge.ports import Clock
 from edge.provision import files, finding_meters, toml_text
 from edge.provision.answers import Answers, EvseAnswers, TariffAnswers
 from edge.provision.enrollment import EnrollmentFailed, check, request, tls_key
+from edge.store.epochs import Owner
 from edge.store.keys import load_or_make
+from edge.store.reopening import reopen
 from edge.sync.contract.enrollment import Enrolled
 from edge.sync.contract.topics import peer
 from hw.meters.scan import Found
@@ -99,6 +101,8 @@ def provision(answers: Answers, layout: Layout, *, base: Path, clock: Clock, for
         enrollment = request_enrollment(answers.device.site, answers.device.name, layout)
     kept = files.set_aside(layout.config, force=force)
     _install(layout, config_text(answers, layout, evses))
+    owner = Owner(site=answers.device.site, device=answers.device.name)
+    reopen(layout.state / "till.db", key=ledger, owner=owner, at=clock.now())
     return Provisioned(
         config=str(layout.config),
         enrollment=None if enrollment is None else str(enrollment),

@@ -22,6 +22,7 @@ from edge.store.connection import StoreCorrupt
 from edge.store.epochs import CARRIED, DECOMMISSIONED, ROLLED_BACK, LedgerDecommissioned
 from edge.store.keys import KeyUnusable, load_or_make, make_successor
 from edge.store.reading import Reading
+from edge.store.reopening import reopen
 from edge.store.restoring import LedgerNewer, RestoreRefused, restore
 from edge.store.store import LedgerForeign, Owner, StoreInUse
 from edge.store.transaction import Tx
@@ -121,6 +122,23 @@ def test_a_decommissioned_ledger_opens_again_by_provisioning_only(till):
         one.store.open_epoch("new_epoch", one.now()).result(60)
     assert one.restart().closed == DECOMMISSIONED
     one.store.open_epoch("provisioned", one.now()).result(60)
+    assert one.store.closed is None
+    assert one.verified().problems == ()
+
+
+def test_provisioning_reopens_what_was_decommissioned_and_nothing_else(till):
+    one = till()
+    one.sell()
+    one.store.close()
+    how = {"key": load_or_make(one.folder / "key"), "owner": OWNER, "at": one.now()}
+    assert reopen(one.folder / "none.db", **how) is None
+    assert reopen(one.file, **how) is None
+    one.open()
+    one.store.decommission("moved", one.now()).result(60)
+    one.store.close()
+    with pytest.raises(LedgerForeign):
+        reopen(one.file, **{**how, "owner": Owner(site="s", device="other")})
+    assert reopen(one.file, **how) == one.open().head.epoch
     assert one.store.closed is None
     assert one.verified().problems == ()
 
