@@ -78,7 +78,7 @@ def test_each_loss_on_a_real_line_ends_in_an_end(kind):
     async def scenario():
         async with await VirtualAcquirer.start() as acquirer:
             acquirer.host.script(Fault(kind, on="0100"), Fault(kind, on="0420"))
-            async with linked(acquirer, answer_s=0.3, echo_s=0.2) as (_, pay):
+            async with linked(acquirer, answer_s=0.6, echo_s=0.5) as (_, pay):
                 answer = await hold(pay)
                 while isinstance(answer, InDoubt):
                     await asyncio.sleep(0.1)
@@ -174,8 +174,8 @@ def test_many_payments_share_one_line_and_answers_find_their_questions():
 def test_late_and_double_answers_are_nobody_s():
     async def scenario():
         async with await VirtualAcquirer.start() as acquirer:
-            acquirer.host.script(Fault("late_reply", seconds=0.6), Fault("duplicate_reply", on="0420"))
-            async with linked(acquirer, answer_s=0.3) as (link, pay):
+            acquirer.host.script(Fault("late_reply", seconds=1.2), Fault("duplicate_reply", on="0420"))
+            async with linked(acquirer, answer_s=0.6) as (link, pay):
                 assert isinstance(await hold(pay), Declined | InDoubt)
                 acquirer.host.heal()
                 await until(lambda: link.late >= 2)

@@ -122,7 +122,7 @@ def test_a_reservation_whose_answer_is_lost_gives_no_energy_and_holds_nothing(tm
     async def story(sold, acquirer):
         rig = sold.rig
         await sold.tap()
-        await rig.until(lambda: rig.controller.state.session is not None, "no session")
+        await rig.until(lambda: not acquirer.host.waiting, "nothing was asked")
         await rig.until(lambda: rig.controller.state.session is None, "not over")
         await rig.until(lambda: not rig.controller.state.unsettled, "not settled")
         assert acquirer.host.books.open == ()
