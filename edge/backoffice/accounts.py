@@ -10,22 +10,21 @@ that dies goes on where it stopped. A session that arrives after its month was b
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta
 
+from edge.backoffice.account_books import AccountInvoiceUnknown, credit_notes, read_invoice
 from edge.backoffice.catalog import Catalog, Holder
-from edge.backoffice.receipts import buyer_of
-from edge.backoffice.schema import open_books, read_books
-from edge.domain.buyer import Buyer, BuyerRecord, ZeroTax
+from edge.backoffice.schema import open_books
+from edge.domain.buyer import BuyerRecord, ZeroTax
 from edge.domain.collective import (
     BilledFee,
     BilledSession,
@@ -79,12 +78,6 @@ class TaxUnclear(CallError):
     hint = (
         "sessions of one month without VAT need one reason: correct the member list, and bill them by month"
     )
-
-
-class AccountInvoiceUnknown(CallError):
-    code = "call.not_found"
-    exit_code = 1
-    hint = "`chargetill backoffice account list`"
 
 
 class _Due(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,11 +137,11 @@ class Accounts:
     def credit(self, number: str, *, reason: str, amount: str | None, now: datetime) -> CollectiveInvoice:
         """Take a collective invoice back, or `amount` of it. Raises AccountInvoiceUnknown, CreditRefused."""
         with self._transaction():
-            invoice = _read_invoice(self._db, number)
+            invoice = read_invoice(self._db, number)
             if invoice.corrects is not None:
                 raise AccountInvoiceUnknown(f"{number} is a credit note itself")
             content = invoice.content
-            before = [n.content.figures for n in _credit_notes(self._db, number)]
+            before = [n.content.figures for n in credit_notes(self._db, number)]
             wanted = None if amount is None else amount_of(amount, content.currency)
             given = credit(content.figures, before, amount_minor=wanted, currency=content.currency)
             corrects = Correction(
@@ -327,48 +320,6 @@ class Accounts:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
-
-
-class AccountBooks:
-    """The collective invoices as they stand, read-only; a context manager."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._db = read_books(path)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._db.close()
-
-    def invoices(self) -> Iterator[CollectiveInvoice]:
-        """All of them and their credit notes, in the order of their making."""
-        with translated("read", self._path):
-            for (document,) in self._db.execute("SELECT document FROM account_invoice ORDER BY rowid"):
-                yield msgspec.json.decode(document, type=CollectiveInvoice)
-
-    def invoice(self, number: str) -> CollectiveInvoice:
-        """Raises AccountInvoiceUnknown."""
-        with translated("read", self._path):
-            return _read_invoice(self._db, number)
-
-    def buyer(self, invoice: CollectiveInvoice) -> Buyer | None:
-        """Who it is for, while that is kept."""
-        with translated("read", self._path):
-            return buyer_of(self._db, invoice.content.buyer)
-
-
-def _read_invoice(db: sqlite3.Connection, number: str) -> CollectiveInvoice:
-    row = db.execute("SELECT document FROM account_invoice WHERE number = ?", (number,)).fetchone()
-    if row is None:
-        raise AccountInvoiceUnknown(f"no collective invoice {number}")
-    return msgspec.json.decode(row[0], type=CollectiveInvoice)
-
-
-def _credit_notes(db: sqlite3.Connection, number: str) -> list[CollectiveInvoice]:
-    rows = db.execute("SELECT document FROM account_invoice WHERE corrects = ? ORDER BY rowid", (number,))
-    return [msgspec.json.decode(row[0], type=CollectiveInvoice) for row in rows.fetchall()]
 
 
 def _days(month: str) -> tuple[date, date]:

@@ -100,14 +100,14 @@ def _device(db: sqlite3.Connection, row: tuple[int, str, str, int | None, str | 
         epochs=epochs,
         entries=sum(e.entries for e in epochs),
         sessions=_count(db, "session", device_id),
-        invoices=_count(db, "invoice", device_id),
+        invoices=_count(db, "invoice", device_id, "AND corrects IS NULL"),
         quarantined=_count(db, "quarantine", device_id),
     )
 
 
-def _count(db: sqlite3.Connection, table: str, device_id: int) -> int:
+def _count(db: sqlite3.Connection, table: str, device_id: int, more: str = "") -> int:
     (count,) = db.execute(
-        f"SELECT count(*) FROM {table} WHERE device_id = ?",  # noqa: S608  (names are ours)
+        f"SELECT count(*) FROM {table} WHERE device_id = ? {more}",  # noqa: S608  (names are ours)
         (device_id,),
     ).fetchone()
     return int(count)

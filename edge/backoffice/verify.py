@@ -58,7 +58,7 @@ def verify(path: Path) -> Findings:
                 "ORDER BY site, device, line_id"
             ).fetchall()
             (devices,) = db.execute("SELECT count(*) FROM device").fetchone()
-            (invoices,) = db.execute("SELECT count(*) FROM invoice").fetchone()
+            (invoices,) = db.execute("SELECT count(*) FROM invoice WHERE corrects IS NULL").fetchone()
             for line in lines:
                 problems += list(_line(db, line, count))
             problems += list(_numbers(db))

@@ -55,7 +55,7 @@ def invoice(call: Call, month: str, early: bool, db_here: Path | None, config_he
 @command
 def list_(call: Call, db_here: Path | None, config_here: Path | None) -> None:
     """All collective invoices and credit notes; what a credit note takes back is negative."""
-    from edge.backoffice.accounts import AccountBooks
+    from edge.backoffice.account_books import AccountBooks
 
     with AccountBooks(database(call, db_here, config_here)) as books:
         rows = [_row(i) for i in books.invoices()]
@@ -69,7 +69,7 @@ def list_(call: Call, db_here: Path | None, config_here: Path | None) -> None:
 @command
 def show(call: Call, number: str, db_here: Path | None, config_here: Path | None) -> None:
     """One collective invoice."""
-    from edge.backoffice.accounts import AccountBooks
+    from edge.backoffice.account_books import AccountBooks
     from edge.documents.collective import collective_json
 
     with AccountBooks(database(call, db_here, config_here)) as books:
@@ -129,7 +129,7 @@ def export(
     everything: bool,
 ) -> None:
     """One collective invoice, or all of them, as documents named NUMBER.FORMAT.EXT."""
-    from edge.backoffice.accounts import AccountBooks
+    from edge.backoffice.account_books import AccountBooks
     from edge.documents.collective import file_name, format_named, render
     from edge.documents.sale import NotExpressible
 

@@ -16,7 +16,8 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
-from edge.backoffice.accounts import AccountBooks, Accounts, Billing, MonthRefused, SellerUnknown, TaxUnclear
+from edge.backoffice.account_books import AccountBooks
+from edge.backoffice.accounts import Accounts, Billing, MonthRefused, SellerUnknown, TaxUnclear
 from edge.backoffice.arrival import Message
 from edge.backoffice.export import export
 from edge.backoffice.orders import Orders

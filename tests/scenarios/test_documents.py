@@ -11,7 +11,8 @@ import sys
 import urllib.request
 from datetime import UTC, datetime, timedelta
 
-from edge.backoffice.accounts import AccountBooks, Accounts, Billing
+from edge.backoffice.account_books import AccountBooks
+from edge.backoffice.accounts import Accounts, Billing
 from edge.backoffice.receipts import BookReceipts
 from edge.backoffice.verify import verify
 from edge.domain.identity import receipt_token_hash
