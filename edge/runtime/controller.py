@@ -116,6 +116,7 @@ class EvseController:
         self._trusted = False
         self._permitted = False
         self._opening: asyncio.Task[None] | None = None
+        self._permitting: asyncio.Task[None] | None = None
         self._progress: Instant = clock.now()
         self._notice: tuple[Notice, Instant] | None = None
         self._notices = 0
@@ -254,11 +255,13 @@ class EvseController:
                 self._start(self._read_end(effect))
             case fx.Energize():
                 self._permitted = True
-                self._start(self._permit())
+                self._renewed()
             case fx.OpenContactor():
                 self._permitted = False
+                if self._permitting is not None:
+                    self._permitting.cancel()
                 if self._opening is None or self._opening.done():
-                    self._opening = self._start(self._open())
+                    self._opening = self._start(self._open(self._permitting))
             case fx.Tell(code=code):
                 self._note(code, at)
             case _:
@@ -283,7 +286,17 @@ class EvseController:
             return None
         return session.session_id
 
+    def _renewed(self) -> asyncio.Task[None]:
+        """Permission is asked for once at a time. It is called off when the contactor is to open: a request that is
+        repeated because its reply was lost would close it again afterwards.
+        """
+        if self._permitting is None or self._permitting.done():
+            self._permitting = self._start(self._permit())
+        return self._permitting
+
     async def _permit(self) -> None:
+        if self._opening is not None:
+            await asyncio.wait({self._opening})
         if not self._permitted:
             return
         try:
@@ -291,7 +304,9 @@ class EvseController:
         except HardwareError as e:
             log.event("evse.not_permitted", evse_id=self.evse_id, error=str(e))
 
-    async def _open(self) -> None:
+    async def _open(self, called_off: asyncio.Task[None] | None) -> None:
+        if called_off is not None:
+            await asyncio.wait({called_off})
         failing: str | None = None
         while not self._permitted:
             try:
@@ -309,7 +324,7 @@ class EvseController:
         while True:
             await self._clock.sleep(self._options.poll_s)
             if self._permitted and self._clock.now().seconds_since(self._progress) <= _PROGRESS_MAX_S:
-                await self._permit()
+                await asyncio.wait({self._renewed()})
 
     async def _watch_evse(self) -> None:
         """The vehicle's state. A charge point that stays silent counts as broken."""

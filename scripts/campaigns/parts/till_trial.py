@@ -1,0 +1,275 @@
+"""One trial: a site, its drivers and its troubles, and one life of the till after the other until all is at rest."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+from parts.till_audit import audit
+from parts.till_life import CampaignLoop, Life, wired
+from parts.till_place import build
+from parts.till_protections import Protection, without
+from parts.till_site import Site
+from parts.till_story import Driver, Troubles, look_after, visits
+
+from edge import inventory
+from edge.domain.session.state import open_sessions
+from edge.runtime.controller import EvseController
+from hw.virtual.disk import DiskFault, install
+
+#: Steps of a life after which nobody is made to die any more: the trial has to come to an end.
+_STEPS_MAX: Final = 1_500
+_LIVES_MAX: Final = 60
+
+#: systemd waits so long before it starts the till again.
+_RESTART_S: Final = 2.0
+
+#: How long the site may take to come to rest; every so often an hour passes at once, for what is asked again hourly.
+_REST_S: Final = 3_600.0
+_REST_LOOK_S: Final = 5.0
+_REST_LEAP_S: Final = 120.0
+
+#: A contactor's lease, and a poll of the world's own.
+_LEASE_S: Final = 12.0
+
+Death = Literal["killed", "power of the till", "power of the site"]
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What one trial did and found."""
+
+    seed: int
+    lives: int
+    deaths: dict[str, int]
+    faults: dict[str, int]
+    sessions: int
+    invoices: int
+    entries: int
+    energy_wh: int
+    minutes: float
+    problems: tuple[str, ...]
+
+
+class Trial:
+    """See the module."""
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        self.rng = rng = random.Random(seed)  # noqa: S311  (a campaign must be repeatable)
+        self.seed = seed
+        self.folder = folder
+        evses = rng.choice((1, 1, 2))
+        self.shape = build(folder, rng, evses=evses)
+        self.site = Site(seed, folder, evses=evses)
+        self.life: Life | None = None
+        self.lives = 0
+        self.deaths: dict[str, int] = {}
+        self.disk_fault: DiskFault | None = None
+        self.heads: list[tuple[str, int, str]] = []
+        self._deaths_left = rng.choice((0, 1, 1, 2, 3, 5))
+        self._resting = False
+        self._over = asyncio.Event()
+        self._next = folder / "life-0"
+
+    def controller(self, number: int) -> EvseController | None:
+        """The controller of an EVSE in the life that there is."""
+        life = self.life
+        if life is None or not life.alive:
+            return None
+        found = life.till._controllers  # noqa: SLF001
+        return found[number] if number < len(found) else None
+
+    async def run(self) -> Result:
+        troubles = Troubles(self)
+        drivers = [Driver(self, n, visits(self.rng)) for n in range(len(self.site.stands))]
+        with wired(self._life, lambda: self.site.clock):
+            lives = asyncio.ensure_future(self._lives())
+            around = [asyncio.ensure_future(look_after(self)), asyncio.ensure_future(troubles.run())]
+            story = [asyncio.ensure_future(d.run()) for d in drivers]
+            await asyncio.wait((lives, asyncio.gather(*story)), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((lives, around[1]), return_when=asyncio.FIRST_COMPLETED)
+            self._resting = True
+            if self.life is not None:
+                self.life.die_at = None
+            troubles.heal()
+            rested = lives.done() or await self._rest()
+            self._over.set()
+            if self.life is not None:
+                self.life.stop()
+            await lives
+            for task in (*around, *story):
+                task.cancel()
+            await asyncio.gather(*around, *story, return_exceptions=True)
+        if rested and not self._life().where:
+            self.site.problems += audit(self.site, self._database(), self.heads)
+        return self._result(troubles)
+
+    def _life(self) -> Life:
+        assert self.life is not None
+        return self.life
+
+    def _database(self) -> Path:
+        assert self.life is not None
+        return self.life.config.database
+
+    async def _lives(self) -> None:
+        """One after the other, until the trial is over."""
+        while not self._over.is_set():
+            self.lives += 1
+            if self.lives > _LIVES_MAX:
+                self.site.problems.append(f"it never comes up: {self._life().where}")
+                return
+            life = self._born()
+            await life.run()
+            self.heads += life.heads
+            if self._over.is_set():
+                if life.where:
+                    self.site.problems.append(f"the last stop: {life.where}")
+                return
+            await self._died(life)
+
+    def _born(self) -> Life:
+        config = inventory.load(self.folder / "config.toml")
+        self._next.mkdir(exist_ok=True)
+        config = replace(config, database=self._next / "till.db")
+        die_at = None
+        if self._deaths_left and not self._resting:
+            die_at = self.rng.choice(
+                (self.rng.randint(1, 100), self.rng.randint(1, _STEPS_MAX), self.rng.randint(200, _STEPS_MAX))
+            )
+        self.life = life = Life(self.site, config, die_at=die_at)
+        life.volume.fault = None if self._resting else self.disk_fault
+        return life
+
+    async def _died(self, life: Life) -> None:
+        """What is left of it, and how long it takes until the next life."""
+        rng, site = self.rng, self.site
+        killed = life.where and not life.where.startswith("ended")
+        how: Death = rng.choice(("killed", "power of the till", "power of the site")) if killed else "killed"
+        if killed:
+            self._deaths_left -= 1
+            self.deaths[f"{how}: {life.where}"] = self.deaths.get(f"{how}: {life.where}", 0) + 1
+        self._next = self.folder / f"life-{self.lives}"
+        life.volume.copy(self._next, power_cut=None if how == "killed" else rng)
+        install().unmount(life.volume)
+        off_s = _RESTART_S
+        if how != "killed":
+            life.powered_off = True
+            off_s = rng.choice((5.0, 20.0, 120.0))
+            wrong = timedelta(days=rng.choice((0, -1, -400, -9000, 3000)))
+            site.boot(skew=wrong, trusted_s=rng.choice((0.0, 0.0, 15.0, 100.0)))
+        if how == "power of the site":
+            site.cut_power()
+            await site.terminal.switch_off()
+            await asyncio.sleep(off_s)
+            site.restore_power()
+            await site.terminal.switch_on()
+        else:
+            await self._leased(off_s)
+
+    async def _leased(self, off_s: float) -> None:
+        """I1: without the till permission ends by itself."""
+        await asyncio.sleep(min(off_s, _LEASE_S))
+        if off_s > _LEASE_S:
+            before_wh = [stand.outlet.energy_wns() for stand in self.site.stands]
+            await asyncio.sleep(off_s - _LEASE_S)
+            for stand, before in zip(self.site.stands, before_wh, strict=True):
+                if stand.outlet.energy_wns() != before:
+                    self.site.problems.append(f"I1: E{stand.number + 1} charges although the till is dead")
+
+    async def _rest(self) -> bool:
+        """Until no session is open and everything is acknowledged. False, with a problem, if that never comes."""
+        waited_s = 0.0
+        while not (settled := self._settled()):
+            if waited_s >= _REST_S:
+                break
+            await asyncio.sleep(_REST_LOOK_S)
+            waited_s += _REST_LOOK_S
+            if waited_s % _REST_LEAP_S == 0:
+                self.site.leap(3600)
+        if not settled:
+            states = [c.state for c in self.life.till._controllers] if self.life is not None else []  # noqa: SLF001
+            stuck = [
+                f"{s.session_id} {type(s.state).__name__} {s.payment.method} {s.payment.status}"
+                for state in states
+                for s in open_sessions(state)
+            ]
+            waiting = self._waiting()
+            self.site.problems.append(
+                f"no rest: sessions {stuck}, {waiting} entries wait, holds {self.site.terminal.books.open}, "
+                f"the till {'lives' if self._life().alive else 'is dead'}"
+            )
+        return bool(settled)
+
+    def _waiting(self) -> int | None:
+        life = self.life
+        if life is None or life.office is None or life.office.sender is None:
+            return None
+        return life.office.sender.waiting
+
+    def _settled(self) -> bool:
+        life = self.life
+        if life is None or not life.alive or not life.till._controllers:  # noqa: SLF001
+            return False
+        if any(open_sessions(c.state) for c in life.till._controllers) or self.site.terminal.books.open:  # noqa: SLF001
+            return False
+        sender = life.office.sender if life.office is not None else None
+        if sender is None or sender.waiting or not sender.lines:
+            return False
+        return sender.lines[-1].last == life.heads[-1][1] if life.heads else False
+
+    def _result(self, troubles: Troubles) -> Result:
+        site = self.site
+        count = site.books.db.execute
+        (entries,) = count("SELECT count(*) FROM entry").fetchone()
+        (sessions,) = count("SELECT count(*) FROM session").fetchone()
+        (invoices,) = count("SELECT count(*) FROM invoice").fetchone()
+        return Result(
+            seed=self.seed,
+            lives=self.lives,
+            deaths=self.deaths,
+            faults=troubles.done,
+            sessions=sessions,
+            invoices=invoices,
+            entries=entries,
+            energy_wh=sum(s.outlet.energy_wh() for s in site.stands),
+            minutes=round(asyncio.get_running_loop().time() / 60, 1),
+            problems=tuple(dict.fromkeys(site.problems)),
+        )
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """In memory where there is such a place: what is durable is the virtual disk's business."""
+    memory = Path("/dev/shm")  # noqa: S108  (no secret: a trial's keys are its own)
+    folder = Path(tempfile.mkdtemp(prefix="till-", dir=memory if memory.is_dir() else None))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(seed: int, protection: Protection | None = None) -> Result:
+    """One trial, as a whole, from its seed alone; `protection` is what the till goes without."""
+
+    async def trial() -> Result:
+        with _folder() as folder:
+            made = Trial(seed, folder)
+            try:
+                with without(protection):
+                    return await made.run()
+            finally:
+                await made.site.close()
+
+    with asyncio.Runner(loop_factory=CampaignLoop) as runner:
+        result: Any = runner.run(trial())
+    assert isinstance(result, Result)
+    return result
