@@ -67,10 +67,10 @@ class Watermark:
         """Hand over what waits, if it is time and the last hand-over is done. `whatever`: now, and wait for it."""
         if self._job is not None and self._job.done():
             self._finish(self._job)
+        if whatever and self._job is not None:
+            self._finish(self._job)  # also where nothing new waits: whoever stops may look at once
         if self._since is None or not self._waiting:
             return
-        if whatever and self._job is not None:
-            self._finish(self._job)
         due = whatever or self._rows >= ROWS_MAX or at >= self._since + self._interval_s
         if not due or self._job is not None:
             return
