@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-import socket
+import re
 import subprocess
 import sys
 import urllib.request
@@ -39,29 +39,22 @@ def get(port, path):
     return answer.status, answer.read()
 
 
-def unused_port():
-    with socket.socket() as line:
-        line.bind(("127.0.0.1", 0))
-        return line.getsockname()[1]
-
-
 def shown(show):
     with urllib.request.urlopen(f"{show.stage.screen}state", timeout=20) as answer:
         return json.loads(answer.read())
 
 
-def configure(show, port):
-    """A local page for receipts; card B is on an account with one invoice a month."""
+def configure(show):
+    """Coordinates; card B is on an account with one invoice a month. The port of the charger's own receipts."""
     config = show.stage.folder / "config.toml"
     text = config.read_text()
-    section = f'[receipt]\nurl = "http://127.0.0.1:{port}/r/"\nlocal = true\nlisten = "127.0.0.1:{port}"\n\n'
-    text = text.replace("[session]\n", section + "[session]\n")
     where = 'coordinates = { latitude = "52.520008", longitude = "13.404954" }\n'
     config.write_text(text.replace('time_zone = "Europe/Berlin"\n', f'time_zone = "Europe/Berlin"\n{where}'))
     members = show.stage.folder / "members.toml"
     buyer = 'buyer = { name = "Acme GmbH", address = "Hof 2, 20095 Hamburg", country = "DE" }'
     before, mark, after = members.read_text().partition('account = "A-1002"\n')
     members.write_text(f'{before}{mark}invoice = "collective"\n{buyer}\n{after}')
+    return int(re.search(r'url = "http://127.0.0.1:(\d+)/r/"', text)[1])
 
 
 async def receipt_on_screen(it, port):
@@ -115,11 +108,9 @@ async def a_credit_note(it, port, token, invoice):
 
 
 def test_receipts_credit_notes_and_an_accounts_month(show):
-    port = unused_port()
-
     async def main():
         async with show() as it:
-            configure(it, port)
+            port = configure(it)
             await it.stage.till.stop()
             await it.stage.restart()
             books = BookReceipts(it.stage.backoffice_database)
