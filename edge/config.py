@@ -215,6 +215,10 @@ class _Reader:
                 elif evse_id in served:
                     self._problems.append(f"terminal[{number}].evses: {evse_id!r} has another terminal")
                 served.append(evse_id)
+        ports = [str(getattr(t.driver.options, "port", "")) for t in terminals]
+        self._problems += [
+            f"terminal: {p} stands twice" for p in sorted({p for p in ports if ports.count(p) > 1})
+        ]
 
     def _check(
         self,

@@ -198,6 +198,7 @@ class Entrances:
             self._journal,
             currency=currency,
             clock=self._clock,
+            name=str(getattr(driver.options, "port", number)),
             wanted=lambda: any(c.wants_cards for c in self._controllers if _serves(terminal, c.evse_id)),
             options=DeskOptions(end_of_day_h=section.end_of_day_h or None, drain_h=section.drain_h),
             day_began=None if ended_at is None else Instant(ended_at, "", 0),

@@ -56,6 +56,8 @@ class Holds:
             self._holds[fact.payment_ref] = _Hold(fact.session_id)
             return
         hold = self._holds.get(fact.payment_ref)
+        if hold is None and isinstance(fact, facts.PaymentNoted):
+            return  # a refund is noted at its payment, which may have been pruned
         if hold is None:
             self._say(f"{where}: payment {fact.payment_ref} was never requested")
             return
