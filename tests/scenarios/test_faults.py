@@ -9,7 +9,7 @@ import sqlite3
 
 import pytest
 
-from edge.cli.demo.stage import DemoFailed
+from edge.cli.demo.programs import DemoFailed
 
 
 def run(work):

@@ -9,7 +9,8 @@ import urllib.request
 
 import pytest
 
-from edge.cli.demo.stage import Program, free_port
+from edge.cli.demo.programs import Program
+from edge.cli.demo.stage import free_port
 from hw.meters import profile as profiles
 from hw.virtual.cards import UidCard
 from hw.virtual.charge_point import VirtualWallbox

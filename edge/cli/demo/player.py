@@ -7,7 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 
 from edge.cli.demo import books
-from edge.cli.demo.stage import DemoFailed, Stage
+from edge.cli.demo.programs import DemoFailed
+from edge.cli.demo.stage import Stage
 from edge.cli.demo.story import Scene, car
 
 #: After the last scene: time for the money to settle and the journal to arrive (real seconds).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -101,7 +102,7 @@ class Application(Protocol):
         ...
 
 
-class PaymentApplication:
+class PaymentApplication(ABC):
     """GPO, READ RECORD and counters. A scheme fills in `_options` (GPO) and its objects."""
 
     aid = b""
@@ -168,11 +169,11 @@ class PaymentApplication:
         record = self._records.get((sfi, number))
         return NO_SUCH_RECORD if record is None else encode("70", record) + OK
 
-    def _options(self) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _options(self) -> bytes: ...
 
-    def _discretionary(self) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _discretionary(self) -> bytes: ...
 
     def _sign(self, signature: bytes) -> bytes:
         """A signature, or noise of its length that starts like one where this card is a forgery."""
