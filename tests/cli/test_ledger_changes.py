@@ -7,6 +7,10 @@ import sqlite3
 
 import pytest
 
+from edge import inventory
+from edge.store.keys import load_or_make
+from edge.store.store import Owner, Store
+
 
 def said(done):
     assert done.code == 0, done.err
@@ -14,11 +18,12 @@ def said(done):
 
 
 @pytest.fixture
-def founded(place, daemon):
-    """A till that ran once."""
-    till = daemon(place.config)
-    till.says("till.ready")
-    assert till.stop() == 0
+def founded(place):
+    """A till whose ledger was begun."""
+    config = inventory.load(place.config)
+    owner = Owner(site=config.device.site, device=config.device.name)
+    now = inventory.make_clock(config).now()
+    Store.open(place.database, key=load_or_make(config.key), owner=owner, prefix="CT", now=now).close()
     return place
 
 
@@ -49,9 +54,9 @@ def test_epoch_key_and_pruning_with_and_without_a_daemon(founded, daemon, call, 
         refused = call(*config, "ledger", "restore", founded.database, "--json")
         assert refused.error["code"] in ("store.busy", "call.restore")
         assert till.stop() == 0
-    again = daemon(founded.config)
-    again.says("till.ready")
-    assert again.stop() == 0
+        again = daemon(founded.config)
+        again.says("till.ready")
+        assert again.stop() == 0
 
 
 def test_a_backup_is_restored_where_the_disk_was_lost(founded, daemon, call, tmp_path):
