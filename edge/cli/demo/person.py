@@ -20,7 +20,7 @@ import msgspec
 from edge.cli.demo import books
 from edge.cli.demo.control import serve_control
 from edge.cli.demo.player import Player
-from edge.cli.demo.stage import Parts, Stage, free_port
+from edge.cli.demo.stage import SCREEN_PORT, Parts, Stage, free_port
 from edge.cli.demo.story import Scene, Story, Then
 from edge.errors import TillError
 
@@ -63,7 +63,7 @@ async def play(folder: Path, story: Story, *, parts: Parts) -> None:
     """Until `q`, Ctrl-C or SIGTERM; then every invoice and whether the books agree."""
     watched = msgspec.structs.replace(story, speed=SPEED, when=(), then=Then(), name="a demo by hand")
     parts = msgspec.structs.replace(parts, lab=True)
-    stage = await Stage.build(folder, watched, parts=parts, screen_port=free_port(preferred=8080))
+    stage = await Stage.build(folder, watched, parts=parts, screen_port=free_port(preferred=SCREEN_PORT))
     player = Player(stage)
     try:
         async with serve_control(stage, act=lambda name: _act(player, name), actions=_buttons()) as control:

@@ -21,6 +21,9 @@ from hw.virtual.clock import VirtualClock
 from hw.virtual.pcscd import Pcscd
 from hw.virtual.world import CARDS, SUN_KEYS, SUN_UID, WALLBOX_UNIT, World
 
+#: Where a person looks for the driver's screen.
+SCREEN_PORT = 8080
+
 SITE, DEVICE, EVSE = "demo", "till-1", "DE*CHT*E1"
 
 
@@ -221,7 +224,8 @@ lease_s = 60.0
         """For whoever watches: the charger's own page behind the QR code."""
         if not self.screen_port:
             return ""
-        port = free_port(preferred=8092)
+        # beside other stages a fixed port is gone while its daemon is off: only the usual screen has the usual page
+        port = free_port(preferred=8092 if self.screen_port == SCREEN_PORT else 0)
         return f"""
 [receipt]
 url = "http://127.0.0.1:{port}/r/"
