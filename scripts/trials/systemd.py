@@ -212,16 +212,25 @@ def upgrade() -> None:
     one_session_charging(session_id)
 
 
-def rollback() -> None:
+def rollback(package: str = "broken") -> None:
     session_id, before = one_session_charging(), installed()
     os.environ["CHARGETILL_READY_S"] = "20"
-    done = subprocess.run(["dpkg", "-i", "/trial/broken.deb"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["dpkg", "-i", f"/trial/{package}.deb"], capture_output=True, text=True, check=False
+    )
     if done.returncode == 0:
         raise Failed("a version that never becomes ready was taken for good")
     if installed() != before:
         raise Failed(f"{installed()} is current: {done.stdout[-1500:]} {done.stderr[-500:]}")
     until("active again", lambda: shown("ActiveState")["ActiveState"] == "active")
     one_session_charging(session_id)
+
+
+def rollback_of_the_ledger() -> None:
+    """The new version changed the tables before it failed: the old one gets the file that it can read."""
+    rollback("newer")
+    if not list(Path("/var/lib/chargetill").glob("till.db.of-failed-upgrade")):
+        raise Failed("the tables were not changed, or what the new version wrote is gone")
 
 
 def invoice() -> None:
@@ -267,8 +276,8 @@ def remove() -> None:
 
 
 STEPS = (
-    install, provision, start, doctor, exposure, fields, charge, hang, kill, many_crashes, upgrade, rollback, invoice,
-    credentials, remove,
+    install, provision, start, doctor, exposure, fields, charge, hang, kill, many_crashes, upgrade, rollback,
+    rollback_of_the_ledger, invoice, credentials, remove,
 )  # fmt: skip
 
 
