@@ -1,12 +1,14 @@
 """The composition root: configuration -> devices -> controllers -> one TaskGroup, and the ordered stop.
 
 An exception that nobody expected ends the process: contactors open, the journal is whole, systemd starts it
-again, and recovery is the ordinary way to start.
+again, and recovery is the ordinary way to start. A disk that fails ends everything but the process: the till waits for
+it, out of order (edge/outage.py), and starts anew.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
@@ -26,6 +28,7 @@ from edge.metrics.measure import Sources
 from edge.metrics.options import MetricsOptions
 from edge.metrics.server import serve as serve_metrics
 from edge.office import Office, health
+from edge.outage import ENDURED, Outage
 from edge.payments.members import JoinedMembers
 from edge.ports import Evse
 from edge.receipts.till import serve_own
@@ -37,7 +40,7 @@ from edge.runtime.credits import CreditDesk, Refunds
 from edge.runtime.plans import PlanBook
 from edge.runtime.settings import Settings
 from edge.runtime.shelf import OnSale, Shelf
-from edge.runtime.watchdog import notify, watch
+from edge.runtime.watchdog import notify, watch, watch_file
 from edge.stands import Stands, documents_of, saved_states
 from edge.store.keys import load_or_make
 from edge.store.store import Owner, Store, StoreClosed, StoreInUse
@@ -79,18 +82,32 @@ class Till:
         self._credits: CreditDesk | None = None
         self._refunds: Refunds | None = None
         self._stop = asyncio.Event()
+        self._sold = False
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises TillError when it cannot go on; contactors are open then."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        config = self._config
+        outage = Outage(self._config, self._board, self._clock)
+        try:
+            while not self._stop.is_set():
+                try:
+                    await self._once()
+                except ENDURED as e:
+                    if not self._stays:
+                        raise
+                    await outage.last(e, self._stop)
+        finally:
+            await self._buses.close()
+
+    async def _once(self) -> None:
+        """From the journal to the ordered stop, or to an error. Contactors are open then."""
         self._evses = [
             registry.create_evse(
                 e.charge_point.name, e.charge_point.options, clock=self._clock, buses=self._buses
             )
-            for e in config.evses
+            for e in self._config.evses
         ]
         try:
             await self._live()
@@ -99,7 +116,11 @@ class Till:
             raise
         finally:
             await self._open_all()
-            await self._buses.close()
+
+    @property
+    def _stays(self) -> bool:
+        """Whether a disk that fails is waited for: by a till that has sold, or that systemd would only start again."""
+        return self._sold or "NOTIFY_SOCKET" in os.environ
 
     async def _live(self) -> None:
         config, now = self._config, self._clock.now()
@@ -121,6 +142,7 @@ class Till:
             self._office = office = self._make_office(store, shelf, self._books)
             self._members = JoinedMembers(*office.members, self._listed)
             self._entrances = self._make_entrances(store, shelf, office)
+            stack.push_async_callback(self._entrances.close)
             await store.tx(lambda tx: self._booted(tx, booted, now))
             stands = Stands(
                 config=config,
@@ -166,6 +188,7 @@ class Till:
                     "till.ready", device=config.device.name, evses=len(config.evses), epoch=store.head.epoch
                 )
                 notify("READY=1")
+                self._sold = True
                 await self._stop.wait()
                 notify("STOPPING=1")
                 for task in running:
@@ -188,7 +211,8 @@ class Till:
         if config.kiosk is not None:
             options = cast("KioskOptions", config.kiosk)
             actions = ScreenActions(self._controllers, self._entrances.arrivals)
-            work.append(("kiosk", serve_kiosk(self._board, options, actions=actions)))
+            reader = bool(config.readers)
+            work.append(("kiosk", serve_kiosk(self._board, options, actions=actions, reader=reader)))
         if config.receipt is not None and config.receipt.local:
             own = serve_own(
                 config.database,
@@ -208,6 +232,7 @@ class Till:
         if self._refunds is not None:
             work.append(("refunds", self._refunds.run()))
         work.append(("watchdog", watch(self._controllers, store)))
+        work.append(("database", watch_file(store)))
         return work
 
     def _shelf(self, documents: dict[str, str]) -> Shelf:

@@ -5,7 +5,9 @@ Made from the configuration for all EVSEs of a till; part of the composition roo
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,6 +21,7 @@ from edge.domain.payment import Method
 from edge.domain.risk import Exposed, Policy
 from edge.emv.oda.keys import CaKeys
 from edge.emv.sun import SunKeys
+from edge.errors import HardwareError
 from edge.payments.account import AccountPayment, Caution, Offline
 from edge.payments.acquirer.card_data import CardData
 from edge.payments.acquirer.handle import NUMBERS
@@ -28,7 +31,7 @@ from edge.payments.acquirer.payment import AcquirerPayment
 from edge.payments.desk import Options as DeskOptions
 from edge.payments.desk import TerminalDesk
 from edge.payments.upstream import UpstreamPayment
-from edge.ports import Clock, MemberList, PaymentMethod, Upstream
+from edge.ports import CardReader, Clock, MemberList, PaymentMethod, PaymentTerminal, Upstream
 from edge.runtime.arrivals import Arrivals
 from edge.runtime.bank_cards import BankCards, Pays, Purse
 from edge.runtime.controller import EvseController
@@ -44,6 +47,9 @@ from hw import registry
 
 #: How often what is at risk is added up for the back office's eyes; what is accepted is added up for each tap.
 _EXPOSURE_S = 60
+
+#: A device that does not let go in this time has hung; its thread ends with the process.
+_CLOSE_S = 3.0
 
 Work = list[tuple[str, Coroutine[None, None, None]]]
 
@@ -90,6 +96,7 @@ class Entrances:
         self._token_key = TokenKey(key=keys.token, key_id=config.membership.key_id)
         self._back_office = back_office
         self._controllers: Sequence[EvseController] = ()
+        self._devices: list[CardReader | PaymentTerminal] = []
         self._account = self._make_account()
         self._journal = StoredPayments(store, clock)
         self._line, self._acquirer = self._make_acquirer()
@@ -150,6 +157,7 @@ class Entrances:
         )
         for driver in self._config.readers:
             reader = registry.create_reader(driver.name, driver.options, clock=self._clock)
+            self._devices.append(reader)
             taps = Taps(
                 reader,
                 self._arrivals(controllers),
@@ -169,6 +177,13 @@ class Entrances:
         if self._back_office is not None:
             work.append(("exposure", self._watch_exposure()))
         return work
+
+    async def close(self) -> None:
+        """Let go of readers and terminals; the next start of the same process opens them anew."""
+        for device in self._devices:
+            with suppress(HardwareError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    await device.close()
 
     async def _watch_exposure(self) -> None:
         while True:
@@ -193,8 +208,10 @@ class Entrances:
     def _make_desk(self, number: int, terminal: TerminalConfig, currency: str) -> TerminalDesk:
         driver, section = terminal.driver, terminal.section
         ended_at = self._store.submit(lambda tx: payments.day_ended(tx.connection, number)).result()
+        device = registry.create_terminal(driver.name, driver.options, clock=self._clock)
+        self._devices.append(device)
         return TerminalDesk(
-            registry.create_terminal(driver.name, driver.options, clock=self._clock),
+            device,
             self._journal,
             currency=currency,
             clock=self._clock,

@@ -12,6 +12,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from edge.runtime.controller import EvseController
 from edge.store.store import Store
@@ -21,6 +22,9 @@ _SILENCE_MAX_S = 10.0
 
 #: An empty commit waits behind at most a few others; one that takes longer is a disk that hangs.
 _COMMIT_MAX_S = 5.0
+
+#: A database that somebody has deleted is noticed within this: what is sold meanwhile would be lost.
+_FILE_S = 5.0
 
 
 def notify(state: str) -> None:
@@ -55,6 +59,13 @@ async def watch(
         await asyncio.sleep(wanted_s / 3)
         if all(c.silent_s() <= _SILENCE_MAX_S for c in controllers) and await _commits(store):
             send("WATCHDOG=1")
+
+
+async def watch_file(store: Store) -> NoReturn:
+    """Raises StoreUnreadable when the database is not where it was."""
+    while True:
+        await asyncio.sleep(_FILE_S)
+        store.check_file()
 
 
 async def _commits(store: Store) -> bool:

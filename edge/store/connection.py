@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,8 +47,15 @@ class StoreBusy(StoreError):
 
 class StoreCorrupt(StoreError):
     code = "store.corrupt"
-    hint = "keep the file for inspection and restore a backup; the back office holds what it acknowledged"
+    hint = (
+        "keep the file for inspection, then `chargetill ledger restore` a backup; the back office holds what it "
+        "acknowledged"
+    )
 
+
+#: How long a start may take to look through the whole database; a large one is looked through as far as that goes.
+_CHECK_MAX_S = 2.0
+_CHECK_STEPS = 10_000  # of SQLite's machine between two looks at the clock: a few milliseconds
 
 _BY_CODE: dict[int, type[StoreError]] = {
     sqlite3.SQLITE_FULL: StoreFull,
@@ -93,6 +101,22 @@ def open_writer(path: Path) -> sqlite3.Connection:
         connection.close()
         raise StoreReadOnly(f"{path} cannot use write-ahead logging (journal mode {mode})")
     return connection
+
+
+def check_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """Look for torn and lost pages, for a bounded time. Raises StoreCorrupt with the first that is found."""
+    ends = time.monotonic() + _CHECK_MAX_S
+    connection.set_progress_handler(lambda: time.monotonic() >= ends, _CHECK_STEPS)
+    try:
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as e:
+        if e.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        found = "ok"
+    finally:
+        connection.set_progress_handler(None, 0)
+    if found != "ok":
+        raise StoreCorrupt(f"{path}: {found}")
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

@@ -26,7 +26,7 @@ from edge.domain.ledger.envelope import Entry, Head, digest, open_envelope, read
 from edge.domain.ledger.facts import DeviceStopped, Fact, LedgerCheckpoint, LedgerOpened, LedgerRolledBack
 from edge.domain.plan import PlanBalance
 from edge.errors import LedgerError, StoreError
-from edge.store.connection import StoreBusy, open_writer, translated
+from edge.store.connection import StoreBusy, StoreUnreadable, check_whole, open_writer, translated
 from edge.store.epochs import Opened, Owner, Reason, decommission, open_epoch, roll_back, succeed
 from edge.store.keys import KeyUnusable, LedgerKey, make_successor, take_over
 from edge.store.schema import migrate
@@ -80,6 +80,8 @@ class Store:
         self._epoch_closed: str | None = None
         self._connection = open_writer(path)
         try:
+            with translated("check", path):
+                check_whole(self._connection, path)
             with translated("migrate", path):
                 migrate(self._connection)
             with translated("read", path):
@@ -87,6 +89,7 @@ class Store:
         except BaseException:
             self._connection.close()
             raise
+        self._file = _identity(path)
         self._after_commit: Callable[[], None] = lambda: None
         self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue(_QUEUE_MAX)
         self._closed = False
@@ -136,6 +139,11 @@ class Store:
     @property
     def key_id(self) -> str:
         return self._key.key_id
+
+    def check_file(self) -> None:
+        """SQLite goes on writing to a file that was deleted or replaced. Raises StoreUnreadable when ours was."""
+        if _identity(self.path) != self._file:
+            raise StoreUnreadable(f"{self.path} was deleted or replaced while the till ran")
 
     def on_commit(self, wake: Callable[[], None]) -> None:
         """Call `wake` after each commit, on the store's thread: the uplink looks for new entries then."""
@@ -360,6 +368,14 @@ class Store:
             "SELECT account, plan_id, statement FROM plan_balance WHERE statement IS NOT NULL"
         )
         return {(a, p): s for a, p, s in rows}
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def take_lock(path: Path) -> int:

@@ -206,6 +206,19 @@ class CampaignStore(Store):
             job()
 
 
+class _Silent:
+    """Takes the place of edge.sync.uplink.Uplink while the disk fails: it would dial."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+    def stop(self, _timeout_s: float) -> None:
+        pass
+
+
 @contextmanager
 def wired(current: Callable[[], Life], clock: Callable[[], Clock]) -> Iterator[None]:
     """The real till's parts, with the ends of their lines in the site."""
@@ -245,6 +258,7 @@ def wired(current: Callable[[], Life], clock: Callable[[], Clock]) -> Iterator[N
             ("hw.registry", "create_reader", lambda *_, **__: current().site.antenna),
             ("edge.inventory", "make_clock", lambda _: clock()),
             ("edge.app", "Store", Committed),
+            ("edge.outage", "Uplink", _Silent),
             ("edge.app", "Office", lambda *a, **k: current().make_office(*a, **k)),
         ):
             stack.enter_context(patch(f"{target}.{name}", new))

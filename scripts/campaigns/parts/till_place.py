@@ -89,23 +89,24 @@ lease_s = 10.0
 """
 
 
-def build(folder: Path, rng: random.Random, *, evses: int) -> None:
-    """A folder that a till can be started in."""
+def build(folder: Path, rng: random.Random, *, evses: int, calm: bool = False) -> None:
+    """A folder that a till can be started in; `calm`: a price for energy, and holds that are never used up."""
     tariff = {
         "country_code": "DE", "party_id": "CHT", "id": "T1", "currency": "EUR",
-        "elements": rng.choice(_ELEMENTS), "last_updated": "2026-01-01T00:00:00Z",
+        "elements": _ELEMENTS[0] if calm else rng.choice(_ELEMENTS), "last_updated": "2026-01-01T00:00:00Z",
     }  # fmt: skip
     (folder / "tariff.json").write_text(json.dumps(tariff))
+    limits = [6000 if calm else rng.choice((20, 300, 6000)) for _ in range(3)]
     members = "".join(
-        f'[[member]]\naccount = "A-{n}"\nuid = "{uid.hex()}"\nlimit_minor = {rng.choice((20, 300, 6000))}\n'
-        for n, uid in enumerate(UIDS[:3])
+        f'[[member]]\naccount = "A-{n}"\nuid = "{UIDS[n].hex()}"\nlimit_minor = {limit}\n'
+        for n, limit in enumerate(limits)
     )
     (folder / "members.toml").write_text(members)
     key = folder / "operator.key"
     key.touch(mode=0o600)
     key.write_text("0f" * 32)
     config = _CONFIG.format(
-        hold_minor=rng.choice((5, 60, 300, 6000, 6000)),
+        hold_minor=6000 if calm else rng.choice((5, 60, 300, 6000, 6000)),
         checkpoint_s=rng.choice((30, 900)),
         capture=rng.choice(("release", "book")),
     )

@@ -237,7 +237,7 @@ class SiteLine:
             case "lost":
                 return
             case "late":
-                self._loop.call_later(_TIMEOUT_S + rng.uniform(-0.05, 3.5), self._arrive, frame)
+                self._loop.call_later(_TIMEOUT_S + rng.uniform(-0.05, 11), self._arrive, frame)
                 return
             case "doubled":
                 self._loop.call_later(_REPLY_S + rng.uniform(0, 3.0), self._arrive, frame)

@@ -184,8 +184,8 @@ class Troubles:
         self._site.mqtt_fault = 0.0
 
     async def _line(self) -> None:
-        until_s = self._site.now_ns() / 1e9 + self._rng.uniform(5, 120)
-        fault: LineFault = self._rng.choice(get_args(LineFault))
+        until_s = self._site.now_ns() / 1e9 + self._rng.uniform(30, 300)
+        fault: LineFault = self._rng.choice(("late", *get_args(LineFault)))
         self._site.line_faults.append(
             (self._rng.choice((METER_LINE, METER_LINE, WALLBOX_LINE)), fault, until_s)
         )

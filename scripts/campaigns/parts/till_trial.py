@@ -6,7 +6,7 @@ import asyncio
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -62,19 +62,20 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 class Trial:
     """See the module."""
 
-    def __init__(self, seed: int, folder: Path) -> None:
+    def __init__(self, seed: int, folder: Path, *, calm: bool = False) -> None:
+        """`calm`: one EVSE, plain prices, and nobody dies."""
         self.rng = rng = random.Random(seed)  # noqa: S311  (a campaign must be repeatable)
         self.seed = seed
         self.folder = folder
-        evses = rng.choice((1, 1, 2))
-        self.shape = build(folder, rng, evses=evses)
+        evses = 1 if calm else rng.choice((1, 1, 2))
+        build(folder, rng, evses=evses, calm=calm)
         self.site = Site(seed, folder, evses=evses)
         self.life: Life | None = None
         self.lives = 0
         self.deaths: dict[str, int] = {}
         self.disk_fault: DiskFault | None = None
         self.heads: list[tuple[str, int, str]] = []
-        self._deaths_left = rng.choice((0, 1, 1, 2, 3, 5))
+        self._deaths_left = 0 if calm else rng.choice((0, 1, 1, 2, 3, 5))
         self._resting = False
         self._over = asyncio.Event()
         self._next = folder / "life-0"
@@ -88,29 +89,48 @@ class Trial:
         return found[number] if number < len(found) else None
 
     async def run(self) -> Result:
+        """The drivers' story, with everything that the seed breaks."""
         troubles = Troubles(self)
         drivers = [Driver(self, n, visits(self.rng)) for n in range(len(self.site.stands))]
+
+        async def story() -> None:
+            told = [asyncio.ensure_future(each) for each in (troubles.run(), *(d.run() for d in drivers))]
+            try:
+                await asyncio.gather(*told)
+            finally:
+                for task in told:
+                    task.cancel()
+
+        await self.play(story(), heal=troubles.heal)
+        return self._result(troubles)
+
+    async def play(
+        self, story: Coroutine[Any, Any, None], *, heal: Callable[[], None] = lambda: None
+    ) -> None:
+        """A story, then rest, then the audit: what is wrong stands in the site's problems."""
         with wired(self._life, lambda: self.site.clock):
             lives = asyncio.ensure_future(self._lives())
-            around = [asyncio.ensure_future(look_after(self)), asyncio.ensure_future(troubles.run())]
-            story = [asyncio.ensure_future(d.run()) for d in drivers]
-            await asyncio.wait((lives, asyncio.gather(*story)), return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait((lives, around[1]), return_when=asyncio.FIRST_COMPLETED)
+            operator = asyncio.ensure_future(look_after(self))
+            told = asyncio.ensure_future(story)
+            await asyncio.wait((lives, told), return_when=asyncio.FIRST_COMPLETED)
             self._resting = True
             if self.life is not None:
                 self.life.die_at = None
-            troubles.heal()
-            rested = lives.done() or await self._rest()
+            heal()
+            for number in range(len(self.site.stands)):
+                self.site.unplug(number)
+            rested = not lives.done() and await self._rest()
             self._over.set()
             if self.life is not None:
                 self.life.stop()
             await lives
-            for task in (*around, *story):
+            for task in (operator, told):
                 task.cancel()
-            await asyncio.gather(*around, *story, return_exceptions=True)
+            await asyncio.wait((operator, told))
+            if (error := None if told.cancelled() else told.exception()) is not None:
+                raise error
         if rested and not self._life().where:
             self.site.problems += audit(self.site, self._database(), self.heads)
-        return self._result(troubles)
 
     def _life(self) -> Life:
         assert self.life is not None
