@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
 
 from edge.domain.identity import IdToken
+from edge.domain.instant import Instant
 from edge.domain.payment import Method
 from edge.domain.session import events as ev
 from edge.ports import Clock, MemberList
@@ -18,6 +20,12 @@ from edge.runtime.controller import EvseController
 
 #: How long a tap waits for its driver to choose an EVSE; as long as any step at a screen may take.
 _CHOICE_S = 60
+
+
+#: Cards that the list does not know and upstream is asked for within an hour: each of them is written down, and
+#: a stranger with a stack of cards must not wear out the SD card.
+_UNKNOWN_MAX = 30
+_UNKNOWN_S = 3600
 
 
 class _Waiting(msgspec.Struct, frozen=True):
@@ -43,6 +51,7 @@ class Arrivals:
         self._members = members
         self._clock = clock
         self._asks_upstream = asks_upstream
+        self._unknown: deque[Instant] = deque()
         self._waiting: _Waiting | None = None
         self._expiry: asyncio.Task[None] | None = None
 
@@ -80,7 +89,7 @@ class Arrivals:
         member, method = None, arrival.method
         if method == "account":
             member = self._members.find(arrival.token)
-            if member is None and self._asks_upstream():
+            if member is None and self._may_ask():
                 method = "upstream"
         await target.post(
             ev.CardTapped(
@@ -95,6 +104,16 @@ class Arrivals:
                 receipt_token=secrets.token_urlsafe(16),
             )
         )
+
+    def _may_ask(self) -> bool:
+        """Whether the back office is asked about one more card that nobody here knows."""
+        now = self._clock.now()
+        while self._unknown and now.seconds_since(self._unknown[0]) >= _UNKNOWN_S:
+            self._unknown.popleft()
+        if len(self._unknown) >= _UNKNOWN_MAX or not self._asks_upstream():
+            return False
+        self._unknown.append(now)
+        return True
 
     async def _expire(self) -> None:
         await self._clock.sleep(_CHOICE_S)

@@ -129,6 +129,13 @@ def test_a_card_that_the_list_does_not_know_is_asked_for_upstream_where_somebody
         assert controller.events[0].member is None
 
 
+def test_a_stack_of_strangers_cards_does_not_wear_out_the_disk():
+    controller = Controller("1", pilot="B")
+    tapped([controller], *(bytes([4, n]) + bytes(5) for n in range(40)), asks_upstream=True)
+    methods = [event.method for event in controller.events]
+    assert methods == ["upstream"] * 30 + ["account"] * 10
+
+
 def test_a_phone_s_random_number_is_nobody():
     controllers = [Controller("1"), Controller("2")]
     tapped(controllers, bytes.fromhex("08A1B2C3"))
