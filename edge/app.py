@@ -12,7 +12,7 @@ import os
 import signal
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from edge import __version__, inventory, log
 from edge.bookkeeping import Bookkeeping
@@ -24,14 +24,10 @@ from edge.entrances import BackOffice, Entrances, Keys
 from edge.errors import HardwareError, TillError
 from edge.kiosk import Board, KioskOptions
 from edge.kiosk import serve as serve_kiosk
-from edge.metrics.measure import Sources
-from edge.metrics.options import MetricsOptions
-from edge.metrics.server import serve as serve_metrics
 from edge.office import Office, health
 from edge.outage import ENDURED, Outage
 from edge.payments.members import JoinedMembers
 from edge.ports import Evse
-from edge.receipts.till import serve_own
 from edge.runtime import operator
 from edge.runtime.arrivals import ScreenActions
 from edge.runtime.commands import Premises
@@ -49,6 +45,10 @@ from edge.sync.contract.messages import StateFields
 from edge.sync.contract.orders import Credit
 from hw import registry
 from hw.bus.pool import BusPool
+
+if TYPE_CHECKING:
+    from edge.metrics.measure import Sources
+    from edge.metrics.options import MetricsOptions
 
 #: At the end, for opening the contactors: some time-outs on a line that has trouble.
 _OPEN_MAX_S = 3.0
@@ -214,6 +214,8 @@ class Till:
             reader = bool(config.readers)
             work.append(("kiosk", serve_kiosk(self._board, options, actions=actions, reader=reader)))
         if config.receipt is not None and config.receipt.local:
+            from edge.receipts.till import serve_own
+
             own = serve_own(
                 config.database,
                 time_zone=config.site.time_zone,
@@ -223,6 +225,8 @@ class Till:
             )
             work.append(("receipts", own))
         if config.metrics is not None:
+            from edge.metrics.server import serve as serve_metrics
+
             work.append(("metrics", serve_metrics(cast("MetricsOptions", config.metrics), self._sources())))
         work.append(("clock", self._watch_clock(store)))
         if self._office is not None:
@@ -309,6 +313,8 @@ class Till:
         return reason
 
     def _sources(self) -> Sources:
+        from edge.metrics.measure import Sources
+
         database, clock, evses = self._config.database, self._clock, self._controllers
         return Sources(version=version(), database=database, evses=evses, clock=clock, connected=self._online)
 

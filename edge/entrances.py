@@ -1,6 +1,7 @@
 """Where drivers arrive and how they pay: the readers, the terminals, the account, and leave from upstream.
 
-Made from the configuration for all EVSEs of a till; part of the composition root.
+Made from the configuration for all EVSEs of a till; part of the composition root. What no section names is not
+loaded: a small computer has better use for the memory.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from edge.config import Config, TerminalConfig
 from edge.domain.identity import IdToken
@@ -23,27 +24,26 @@ from edge.emv.oda.keys import CaKeys
 from edge.emv.sun import SunKeys
 from edge.errors import HardwareError
 from edge.payments.account import AccountPayment, Caution, Offline
-from edge.payments.acquirer.card_data import CardData
-from edge.payments.acquirer.handle import NUMBERS
-from edge.payments.acquirer.link import AcquirerLink
-from edge.payments.acquirer.options import AcquirerOptions
-from edge.payments.acquirer.payment import AcquirerPayment
-from edge.payments.desk import Options as DeskOptions
-from edge.payments.desk import TerminalDesk
 from edge.payments.upstream import UpstreamPayment
 from edge.ports import CardReader, Clock, MemberList, PaymentMethod, PaymentTerminal, Upstream
 from edge.runtime.arrivals import Arrivals
-from edge.runtime.bank_cards import BankCards, Pays, Purse
 from edge.runtime.controller import EvseController
-from edge.runtime.counter import Counter
 from edge.runtime.journal import StoredPayments
-from edge.runtime.recognition import Recognition, TokenKey
+from edge.runtime.recognition import Pays, Recognition, TokenKey
 from edge.runtime.taps import Taps
 from edge.store import payments
 from edge.store.store import Store
 from edge.store.transaction import Tx
 from edge.sync.contract.messages import TerminalHealth
 from hw import registry
+
+if TYPE_CHECKING:
+    from edge.payments.acquirer.link import AcquirerLink
+    from edge.payments.acquirer.options import AcquirerOptions
+    from edge.payments.acquirer.payment import AcquirerPayment
+    from edge.payments.desk import TerminalDesk
+    from edge.runtime.bank_cards import BankCards
+    from edge.runtime.counter import Counter
 
 #: How often what is at risk is added up for the back office's eyes; what is accepted is added up for each tap.
 _EXPOSURE_S = 60
@@ -169,6 +169,8 @@ class Entrances:
             work.append((driver.name, taps.run()))
         for terminal, desk in self._desks:
             served = [c for c in controllers if _serves(terminal, c.evse_id)]
+            from edge.runtime.counter import Counter
+
             counter = Counter(desk, self._arrivals(served), token_key=self._token_key, clock=self._clock)
             self._entrances.append(counter)
             work += [(f"{terminal.driver.name} desk", desk.run()), (terminal.driver.name, counter.run())]
@@ -210,6 +212,9 @@ class Entrances:
         ended_at = self._store.submit(lambda tx: payments.day_ended(tx.connection, number)).result()
         device = registry.create_terminal(driver.name, driver.options, clock=self._clock)
         self._devices.append(device)
+        from edge.payments.desk import Options as DeskOptions
+        from edge.payments.desk import TerminalDesk
+
         return TerminalDesk(
             device,
             self._journal,
@@ -230,6 +235,9 @@ class Entrances:
         if self._config.acquirer is None:
             return None, None
         options = cast("AcquirerOptions", self._config.acquirer)
+        from edge.payments.acquirer.link import AcquirerLink
+        from edge.payments.acquirer.payment import AcquirerPayment
+
         line = AcquirerLink(options, clock=self._clock)
         return line, AcquirerPayment(line, self._journal, options=options, clock=self._clock)
 
@@ -238,6 +246,9 @@ class Entrances:
         emv = self._config.emv
         if emv.use == "off":
             return None
+        from edge.payments.acquirer.handle import NUMBERS
+        from edge.runtime.bank_cards import BankCards, Purse
+
         purse = Purse(
             currency=NUMBERS[self._currency],
             time_zone=self._config.site.time_zone,
@@ -255,6 +266,8 @@ class Entrances:
 
     def _offer(self, card: Pays) -> None:
         if self._acquirer is not None:
+            from edge.payments.acquirer.card_data import CardData
+
             self._acquirer.offer(card.token.value, CardData.of(card.request))
 
     def _make_account(self) -> AccountPayment:

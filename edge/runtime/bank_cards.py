@@ -27,6 +27,7 @@ from edge.emv.kernel.terminal import Purchase, Terminal
 from edge.emv.oda.keys import CaKeys
 from edge.errors import CardError, CardLost
 from edge.ports import Card, Clock
+from edge.runtime.recognition import Named, Pays, Refused
 
 Result = TypeVar("Result")
 
@@ -38,25 +39,6 @@ _WORDS: dict[Why, str] = {
     "limit": "pin_required",
     "verification": "pin_required",
 }
-
-
-class Named(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A card that can be recognized, and is asked for nothing else."""
-
-    token: IdToken
-
-
-class Pays(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A card that asks its issuer: `request` is in memory only, for one pre-authorization."""
-
-    token: IdToken
-    request: OnlineRequest
-
-
-class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Why not, as a code that the screen has words for."""
-
-    code: str
 
 
 class Purse(msgspec.Struct, frozen=True, kw_only=True):

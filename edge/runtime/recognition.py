@@ -1,15 +1,14 @@
 """Whose card is in the field: from a tap to a token, or to the word that the driver is told.
 
 A bank card is what `edge/runtime/bank_cards.py` makes of it. A card that proves itself (SUN) is asked to, before
-anything else; its counter is durable before the tap counts, so
-that no address of it works twice. Any other card is its UID, which can be copied. The two kinds of token differ:
-a copy of a proving card's UID is a card that nobody knows.
+anything else; its counter is durable before the tap counts, so that no address of it works twice. Any other card is
+its UID, which can be copied. The two kinds of token differ: a copy of a proving card's UID is a card that nobody knows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import assert_never
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 import msgspec
 
@@ -18,8 +17,10 @@ from edge.domain.identity import IdToken, is_random_uid, sun_token, uid_token
 from edge.emv import ndef, sun
 from edge.errors import CardLost
 from edge.ports import Card, Tap
-from edge.runtime.bank_cards import BankCards, Named, Pays, Refused
 from edge.runtime.conversation import converse
+
+if TYPE_CHECKING:
+    from edge.emv.kernel.outcome import OnlineRequest
 
 #: Keeps the highest counter of a card; False when this one is not above it (a replay).
 RaiseCounter = Callable[[IdToken, int], Awaitable[bool]]
@@ -33,6 +34,33 @@ class TokenKey(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"TokenKey(key_id={self.key_id!r})"
+
+
+class Named(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A card that can be recognized, and is asked for nothing else."""
+
+    token: IdToken
+
+
+class Pays(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A card that asks its issuer: `request` is in memory only, for one pre-authorization."""
+
+    token: IdToken
+    request: OnlineRequest
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Why not, as a code that the screen has words for."""
+
+    code: str
+
+
+class BankCardReader(Protocol):
+    """Reads bank cards (edge/runtime/bank_cards.py); a till that takes none never loads the kernels."""
+
+    async def read(self, card: Card) -> Named | Pays | Refused | None:
+        """Who the card is, and whether it pays; None where nothing on it does. Raises HardwareError."""
+        ...
 
 
 class Unrecognized(msgspec.Struct, frozen=True):
@@ -50,7 +78,7 @@ class Recognition:
         *,
         sun_keys: sun.SunKeys | None,
         raise_counter: RaiseCounter,
-        bank_cards: BankCards | None = None,
+        bank_cards: BankCardReader | None = None,
     ) -> None:
         self._key = token_key
         self._sun_keys = sun_keys

@@ -11,8 +11,7 @@ from edge.domain.identity import IdToken
 from edge.errors import HardwareError
 from edge.ports import CardReader, Clock, Tap
 from edge.runtime.arrivals import Arrivals
-from edge.runtime.bank_cards import Pays
-from edge.runtime.recognition import Recognition, Unrecognized
+from edge.runtime.recognition import Pays, Recognition, Unrecognized
 
 #: Between two tries to open a reader that is gone.
 _REOPEN_S = 2
