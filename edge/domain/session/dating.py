@@ -12,14 +12,15 @@ from edge.domain.session.state import Session
 
 def rebooted(session: Session, at: Instant, *, trusted: bool) -> Session:
     """The session in the boot of `at`. How long nobody watched is known only when both boots' clocks were right;
-    else it is adrift.
+    else it is adrift. A clock that lies before what the session has seen was wrong in one of the two.
     """
     if session.measured is None:
         return replace(session, timeline=Timeline(anchor=at), dated=trusted)
     shift = timedelta(microseconds=session.shift_us)
     own = replace(at, utc=at.utc - shift)
     timeline = session.timeline.reboot(own, not_before=session.measured.accrual.ended_at)
-    return replace(session, timeline=timeline, adrift=not (trusted and session.dated))
+    known = trusted and session.dated and own.utc >= session.measured.accrual.ended_at
+    return replace(session, timeline=timeline, adrift=not known)
 
 
 def dated(session: Session, now: Instant) -> Session:

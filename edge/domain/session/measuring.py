@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -17,11 +17,15 @@ from edge.domain.session.terms import Terms
 _LAST_FLOW_S = 120
 
 
+#: Prices are for sessions of a year at most. Only a clock that was set by years between two boots comes near it.
+_LONGEST = timedelta(days=365)
+
+
 def session_time(session: Session, at: Instant) -> datetime:
-    """Session time of an instant, never before what is already measured."""
+    """Session time of an instant: never before what is already measured, nor so late that no price is known for it."""
     time = session.timeline.at(at)
-    if session.measured is not None:
-        return max(time, session.measured.accrual.ended_at)
+    if (measured := session.measured) is not None:
+        return max(min(time, measured.began.utc + _LONGEST), measured.accrual.ended_at)
     return time
 
 
