@@ -10,7 +10,7 @@ import tomllib
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -19,6 +19,8 @@ from msgspec import Meta
 from edge.errors import CallError
 from hw.bus.frames import READ_REGISTERS_MAX, Span
 from hw.meters.values import REGISTERS, NumberType, Order
+
+_PROFILES = Path(__file__).parent / "profiles"
 
 Address = Annotated[int, Meta(ge=0, le=0xFFFF)]
 FUNCTIONS: dict[str, Literal[3, 4]] = {"holding": 3, "input": 4}
@@ -130,7 +132,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def names() -> tuple[str, ...]:
     """The profiles that exist."""
-    folder = resources.files("hw.meters") / "profiles"
+    folder = _PROFILES
     return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
 
 
@@ -139,7 +141,7 @@ def load(name: str) -> Profile:
     """The profile of that name. Raises UnknownProfile."""
     if name not in names():
         raise UnknownProfile(f"no meter profile `{name}`")
-    path = resources.files("hw.meters") / "profiles" / f"{name}.toml"
+    path = _PROFILES / f"{name}.toml"
     return parse(path.read_text("utf-8"))
 
 
