@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
@@ -250,6 +251,7 @@ def wired(current: Callable[[], Life], clock: Callable[[], Clock]) -> Iterator[N
 
     loop = asyncio.get_running_loop()
     with ExitStack() as stack:
+        stack.enter_context(patch.dict(os.environ, {"NOTIFY_SOCKET": ""}))  # as systemd starts it
         for target, name, new in (
             ("hw.bus.bus", "open_line", open_line),
             ("hw.bus.bus", "monotonic", loop.time),

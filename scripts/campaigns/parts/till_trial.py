@@ -7,7 +7,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from parts.till_story import Driver, Troubles, look_after, visits
 from edge import inventory
 from edge.domain.session.state import open_sessions
 from edge.runtime.controller import EvseController
+from edge.store.connection import open_reader
 from hw.virtual.disk import DiskFault, install
 
 #: Steps of a life after which nobody is made to die any more: the trial has to come to an end.
@@ -245,6 +246,12 @@ class Trial:
         if sender is None or sender.waiting or not sender.lines:
             return False
         return sender.lines[-1].last == life.heads[-1][1] if life.heads else False
+
+    def kept_entries(self) -> int:
+        """What the till's own journal still holds."""
+        with closing(open_reader(self._database())) as db:
+            (count,) = db.execute("SELECT count(*) FROM entry").fetchone()
+        return int(count)
 
     def _result(self, troubles: Troubles) -> Result:
         site = self.site
