@@ -23,7 +23,6 @@ from edge.domain.session.state import open_sessions
 from edge.entrances import BackOffice, Entrances, Keys
 from edge.errors import HardwareError, TillError
 from edge.kiosk import Board, KioskOptions
-from edge.kiosk import serve as serve_kiosk
 from edge.office import Office, health
 from edge.outage import ENDURED, Outage
 from edge.payments.members import JoinedMembers
@@ -209,6 +208,8 @@ class Till:
         assert self._entrances is not None
         work += self._entrances.work(self._controllers)
         if config.kiosk is not None:
+            from edge.kiosk.server import serve as serve_kiosk
+
             options = cast("KioskOptions", config.kiosk)
             actions = ScreenActions(self._controllers, self._entrances.arrivals)
             reader = bool(config.readers)

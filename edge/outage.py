@@ -25,7 +25,6 @@ from edge.config import Config
 from edge.domain.view import View
 from edge.errors import StoreError
 from edge.kiosk import Board, KioskOptions
-from edge.kiosk import serve as serve_kiosk
 from edge.ports import Clock
 from edge.runtime.watchdog import interval_s, notify
 from edge.store.connection import (
@@ -91,6 +90,8 @@ class Outage:
         around: list[asyncio.Future[None]] = [asyncio.ensure_future(_signs_of_life())]
         if self._config.kiosk is not None:
             options = cast("KioskOptions", self._config.kiosk)
+            from edge.kiosk.server import serve as serve_kiosk
+
             around.append(asyncio.ensure_future(serve_kiosk(self._board, options)))
         try:
             notify(f"READY=1\nSTATUS=out of order: {error.message}")

@@ -12,8 +12,6 @@ from typing import Final, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.cmac import CMAC
 
 KEY_BYTES: Final = 16
 UID_BYTES: Final = 7
@@ -94,6 +92,8 @@ def verify(message: SunMessage, keys: SunKeys, *, mac_input: bytes = b"") -> Sun
     """Who tapped. `mac_input` is the part of the address that the card is configured to sign besides."""
     if len(message.picc_data) != KEY_BYTES or len(message.mac) != MAC_BYTES:
         return Refused("format")
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
     decryptor = Cipher(algorithms.AES(keys.meta_read), modes.CBC(bytes(KEY_BYTES))).decryptor()
     plain = decryptor.update(message.picc_data) + decryptor.finalize()
     if plain[0] != _PICC_DATA_TAG:
@@ -122,6 +122,9 @@ def mac_of(key: bytes, uid: bytes, counter: bytes, mac_input: bytes = b"") -> by
 
 
 def _cmac(key: bytes, data: bytes) -> bytes:
+    from cryptography.hazmat.primitives.ciphers import algorithms
+    from cryptography.hazmat.primitives.cmac import CMAC
+
     cmac = CMAC(algorithms.AES(key))
     cmac.update(data)
     return cmac.finalize()

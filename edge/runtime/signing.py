@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from edge import log
 from edge.domain.energy import SignedValue
 from edge.domain.ledger import facts
-from edge.metering.ocmf.proof import prove
 from edge.metering.ocmf.record import SignedRecord
 from edge.metering.signing import (
     UNNAMED,
@@ -65,6 +64,8 @@ class Signing:
             for value in (kept.get("begin"), kept.get("record"))
             if value is not None
         ]
+        from edge.metering.ocmf.proof import prove
+
         proof = prove(records)
         if not proof.sound or proof.energy_wh is None or proof.energy_wh != int(proof.energy_wh):
             log.warning(

@@ -7,13 +7,15 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from edge.domain.view import View
-from edge.kiosk import Actions, Board, KioskOptions, pages, serve
+from edge.kiosk import Actions, Board, KioskOptions, pages
+from edge.kiosk.server import serve
 
 CHROMIUM = Path("/usr/bin/chromium")
 #: Generous: a slow machine that runs other tests beside this one.
@@ -23,19 +25,25 @@ PATIENCE_S = 30.0
 class Till:
     """Serves one board from an event loop of its own, as the daemon does."""
 
-    def __init__(self, options: KioskOptions, actions: Actions | None) -> None:
+    def __init__(self, options: KioskOptions, actions: Actions | None, *, has_reader: bool = True) -> None:
         self.board = Board()
         self._loop = asyncio.new_event_loop()
         self._bound: Future[int] = Future()
-        self._thread = threading.Thread(target=self._run, args=(options, actions), daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(options, actions, has_reader), daemon=True)
         self._thread.start()
         self.port = self._bound.result(PATIENCE_S)
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def _run(self, options: KioskOptions, actions: Actions | None) -> None:
+    def _run(self, options: KioskOptions, actions: Actions | None, has_reader: bool) -> None:
         asyncio.set_event_loop(self._loop)
         self._task = self._loop.create_task(
-            serve(self.board, options, actions=actions, bound=lambda _, port: self._bound.set_result(port))
+            serve(
+                self.board,
+                options,
+                actions=actions,
+                reader=has_reader,
+                bound=lambda _, port: self._bound.set_result(port),
+            )
         )
         try:
             self._loop.run_until_complete(self._task)
@@ -64,11 +72,11 @@ class Till:
 
 @pytest.fixture
 def start_till() -> Iterator[Callable[..., Till]]:
-    """`start_till(actions=.., port=0, ..options)` serves a board until the test is over."""
+    """`start_till(actions=.., has_reader=.., port=0, ..options)` serves a board until the test is over."""
     tills: list[Till] = []
 
-    def start(actions: Actions | None = None, **options: object) -> Till:
-        tills.append(Till(KioskOptions(**{"port": 0, **options}), actions))
+    def start(actions: Actions | None = None, *, has_reader: bool = True, **options: object) -> Till:
+        tills.append(Till(KioskOptions(**{"port": 0, **options}), actions, has_reader=has_reader))
         return tills[-1]
 
     yield start
@@ -95,18 +103,31 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
+@contextmanager
+def guarded(browser: Browser) -> Iterator[Callable[[], Page]]:
+    """Opens pages on a 7 inch panel of 800x480, none of which may make a mistake or ask anybody but the till."""
+    contexts: list[BrowserContext] = []
+    mistakes: list[str] = []
+
+    def open_page() -> Page:
+        contexts.append(browser.new_context(viewport={"width": 800, "height": 480}, reduced_motion="reduce"))
+        contexts[-1].set_default_timeout(PATIENCE_S * 1000)
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: mistakes.append(str(error)))
+        page.on("request", lambda request: _ours(request.url) or mistakes.append(f"asked {request.url}"))
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert mistakes == []
+
+
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A 7 inch panel of 800x480 whose page may make no mistake and ask nobody but the till."""
-    context = browser.new_context(viewport={"width": 800, "height": 480}, reduced_motion="reduce")
-    context.set_default_timeout(PATIENCE_S * 1000)
-    page = context.new_page()
-    mistakes: list[str] = []
-    page.on("pageerror", lambda error: mistakes.append(str(error)))
-    page.on("request", lambda request: _ours(request.url) or mistakes.append(f"asked {request.url}"))
-    yield page
-    context.close()
-    assert mistakes == []
+    """One guarded page."""
+    with guarded(browser) as open_page:
+        yield open_page()
 
 
 def _ours(url: str) -> bool:
