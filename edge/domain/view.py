@@ -40,10 +40,11 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """One EVSE's screen. Amounts in minor units, energy in Wh, durations in whole seconds; None is not known.
 
-    `offered_hold_minor` is what a card's tap will reserve, `hold_minor` what it has reserved; charging stops before
-    that is used up. `pending`: the payment is being confirmed, and the receipt is provisional. `stop_code` is shown
-    while the session starts; it stops on the screen what is `stoppable`. `choosing`: a tap waits for the driver to
-    choose this EVSE or another one on the screen.
+    `offered_hold_minor` is what a bank card's tap will reserve, None while none can pay; `terminal`: a payment
+    terminal takes cards. `hold_minor` is what a tap has reserved; charging stops before that is used up. `pending`:
+    the payment is being confirmed, and the receipt is provisional. `stop_code` is shown while the session starts; it
+    stops on the screen what is `stoppable`. `choosing`: a tap waits for the driver to choose this EVSE or another
+    one on the screen.
     """
 
     evse_id: str
@@ -56,6 +57,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     currency: str = "EUR"
     exponent: int = 2
     offered_hold_minor: int | None = None
+    terminal: bool = False
     hold_minor: int | None = None
     seconds_left: int | None = None
     began: str | None = None

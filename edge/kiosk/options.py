@@ -13,20 +13,25 @@ STATIC = Path(__file__).parent / "static"
 #: A language is one file of words; whoever adds one changes no code.
 LANGUAGES = tuple(sorted(f.stem for f in (STATIC / "words").glob("*.json")))
 
+#: Where something is, seen from the screen.
+Side = Literal["left", "right", "above", "below"]
+
 
 class KioskOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the driver's screen is served and looks.
 
     The first of `languages` is shown until a driver chooses another. `reader` is where the card reader is,
-    seen from the screen: the arrow points there. `support` (such as a phone number) stands under "out of
-    order". Port 0 takes any free port.
+    seen from the screen: the arrow points there. `terminal` is the same for a payment terminal, None where it
+    stands beside the reader. `support` (such as a phone number) stands under "out of order". Port 0 takes any
+    free port.
     """
 
     host: Annotated[str, Meta(min_length=1, max_length=255)] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     languages: Annotated[tuple[str, ...], Meta(min_length=1, max_length=6)] = ("en", "de")
     theme: Literal["auto", "light", "dark"] = "auto"
-    reader: Literal["left", "right", "above", "below"] = "right"
+    reader: Side = "right"
+    terminal: Side | None = None
     support: Annotated[str, Meta(max_length=60)] = ""
 
     def __post_init__(self) -> None:

@@ -40,14 +40,16 @@ _Files = dict[str, tuple[str, bytes]]
 
 
 class Pages:
-    """The routes: `Pages(board, options, actions).register(app)`."""
+    """The routes: `Pages(board, options, actions).register(app)`. `reader`: one stands beside the screen."""
 
-    def __init__(self, board: Board, options: KioskOptions, actions: Actions | None) -> None:
+    def __init__(
+        self, board: Board, options: KioskOptions, actions: Actions | None, *, reader: bool = True
+    ) -> None:
         self._board = board
         self._host = options.host
         self._actions = actions
         self._tries = Tries()
-        self._version, self._files = _read_files(options, has_actions=actions is not None)
+        self._version, self._files = _read_files(options, has_actions=actions is not None, has_reader=reader)
 
     def register(self, app: Microdot) -> None:
         app.before_request(self._only_by_address)
@@ -142,7 +144,7 @@ def _is_ours(name: str, host: str) -> bool:
     return True
 
 
-def _read_files(options: KioskOptions, *, has_actions: bool) -> tuple[str, _Files]:
+def _read_files(options: KioskOptions, *, has_actions: bool, has_reader: bool) -> tuple[str, _Files]:
     """The page's version, and everything below /static, read once: name -> (content type, content)."""
     files = {
         path.relative_to(STATIC).as_posix(): (_content_type(path.name), path.read_bytes())
@@ -154,7 +156,8 @@ def _read_files(options: KioskOptions, *, has_actions: bool) -> tuple[str, _File
             lang: msgspec.json.decode(files[f"words/{lang}.json"][1]) for lang in options.languages
         },
         "theme": options.theme,
-        "reader": options.reader,
+        "reader": options.reader if has_reader else None,
+        "terminal": options.terminal or options.reader,
         "support": options.support,
         "actions": has_actions,
     }

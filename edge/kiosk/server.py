@@ -18,15 +18,20 @@ class KioskNotServed(TillError):
 
 
 async def serve(
-    board: Board, options: KioskOptions, *, actions: Actions | None = None, bound: web.Bound | None = None
+    board: Board,
+    options: KioskOptions,
+    *,
+    actions: Actions | None = None,
+    reader: bool = True,
+    bound: web.Bound | None = None,
 ) -> None:
     """Serve the driver's screen until cancelled. Raises KioskNotServed when the address cannot be bound.
 
     `bound(host, port)` is called once the page can be opened. Without `actions` the page has nothing to press
-    but its languages.
+    but its languages; without a `reader` it asks for cards at the terminal only.
     """
     app = web.Web()
-    Pages(board, options, actions).register(app)
+    Pages(board, options, actions, reader=reader).register(app)
     try:
         await web.serve(app, options.host, options.port, bound=bound)
     except OSError as e:

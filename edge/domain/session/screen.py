@@ -62,6 +62,7 @@ def view(
         online=online,
         notice=notice,
         offered_hold_minor=terms.hold_minor if terms.methods & {"terminal", "card"} else None,
+        terminal="terminal" in terms.methods,
     )
     if state.session is not None:
         return _running(blank, state, state.session, now, terms)

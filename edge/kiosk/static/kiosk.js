@@ -21,11 +21,13 @@ const state = {
   panels: null, // null: the till is not there
   language: codes[0],
   opened: null, // the EVSE that was touched on the overview
+  left: null, // the one that was touched last: the focus goes back there
   code: null, // {typed, message} while a stop code is typed
   countdowns: new Map(), // evse -> {view's seconds_left, until}
   notices: new Map(), // evse -> serial of the newest notice that was shown
   banner: null, // {evse, kind, label, code, until} of that notice while it passes
   touched: 0,
+  said: new Map(), // evse -> what a screen reader was last told of it
   active: false, // a session was on the screen
 };
 
@@ -75,7 +77,7 @@ function hear(panels) {
 /* ---- what a driver chose, and forgetting it ---- */
 
 function forget() {
-  Object.assign(state, { language: codes[0], opened: null, code: null });
+  Object.assign(state, { language: codes[0], opened: null, left: null, code: null });
 }
 
 /** A session is over. Whoever is being told why it came to nothing still stands there and reads. */
@@ -102,6 +104,7 @@ function notice({ evse_id, label, kind, notice }) {
   if (state.banner?.evse === evse_id && state.banner.kind !== kind) state.banner = null; // what it said is over
   if (notice === null || state.notices.get(evse_id) === notice.serial) return;
   state.notices.set(evse_id, notice.serial);
+  if (kind === "ended" && notice.code === "declined") return; // the view says it, and why
   const toAll = alive(state.banner) && state.banner.code === notice.code && state.banner.label !== label;
   const until = performance.now() + NOTICE_MS;
   state.banner = { evse: evse_id, kind, label: toAll ? null : label, code: notice.code, until };
@@ -126,7 +129,7 @@ const PRESSED = {
     state.language = code;
   },
   open: ({ evse }) => {
-    state.opened = evse;
+    state.opened = state.left = evse;
   },
   back: () => {
     if (state.code && state.panels.length === 1) state.opened = null;
@@ -140,6 +143,7 @@ const PRESSED = {
   digit: ({ digit }) => {
     if (state.code.typed.length < CODE_MAX) state.code = { typed: state.code.typed + digit, message: "" };
   },
+  nothing: () => {},
   delete: () => {
     state.code = { typed: state.code.typed.slice(0, -1), message: "" };
   },
@@ -167,6 +171,7 @@ stage.addEventListener("click", async (event) => {
   await PRESSED[node.press.do](node.press);
   draw();
 });
+addEventListener("resize", () => draw());
 document.addEventListener("contextmenu", (event) => event.preventDefault());
 document.addEventListener("keydown", (event) => {
   if (state.code && /^[0-9]$/.test(event.key)) PRESSED.digit({ digit: event.key });
@@ -185,50 +190,66 @@ function languageButtons() {
     .map((code) => el("button", { class: "language", lang: code, press: { do: "language", code } }, settings.languages[code].name));
 }
 
+const context = () => ({ words: words(), locale: words().locale, language: state.language, settings, secondsLeft });
+
 function screen() {
-  const context = { words: words(), locale: words().locale, language: state.language, settings, secondsLeft };
   if (!state.panels?.length) {
     return el(
       "article",
       { class: "moment", "data-key": "moment" },
       picture("wait"),
-      el("h1", {}, context.words.one_moment),
-      el("p", {}, context.words.reconnecting),
+      el("h1", {}, words().one_moment),
+      el("p", {}, words().reconnecting),
     );
   }
   const panel = state.panels.length === 1 ? state.panels[0] : shown(state.opened);
-  if (!panel) return overview(state.panels, context, languageButtons());
-  if (state.code) return keypad({ ...context, panel }, state.code);
+  if (!panel) return overview(state.panels, context(), { languages: languageButtons(), first: state.left });
+  if (state.code) return keypad({ ...context(), panel }, state.code);
   const back =
-    state.panels.length === 1 ? null : el("button", { class: "back", press: { do: "back" } }, context.words.back);
-  return single({ ...context, panel }, { back, languages: languageButtons() });
+    state.panels.length === 1 ? null : el("button", { class: "back", press: { do: "back" } }, words().back);
+  return single({ ...context(), panel }, { back, languages: languageButtons() });
 }
 
-/** Said by a screen reader once for each change of state; figures that tick are left out. */
+/** Said by a screen reader once for each change of state, and only of what has changed; figures that tick are left out. */
 function announcement() {
-  if (!state.panels?.length) return words().one_moment;
-  const context = { words: words() };
-  const several = state.panels.length > 1;
-  return state.panels
-    .map(({ view }) => `${several ? `${view.label}: ` : ""}${headline(view, context)}. ${explanation(view, context)}`)
-    .join(". ");
+  const several = state.panels?.length > 1;
+  const now = (state.panels ?? []).map(({ view }) => {
+    const text = `${headline(view, context())}. ${explanation(view, context())}`;
+    return [view.evse_id, several ? `${words().bay} ${view.label}: ${text}` : text];
+  });
+  if (now.length === 0) now.push([null, words().one_moment]);
+  const news = now.filter(([evse, text]) => state.said.get(evse) !== text).map(([, text]) => text);
+  state.said = new Map(now);
+  return news.join(". ");
 }
 
-/** A price with more lines than the panel has room for is set denser; only then does it scroll. */
+// Steps by which a price with more lines than the panel has room for is set denser; only then does it scroll.
+const DENSITIES = ["0", "1", "2", "3"];
+
 function fit(price) {
-  price.classList.remove("dense");
-  if (price.scrollHeight > price.clientHeight + 1) price.classList.add("dense");
+  for (const density of DENSITIES) {
+    price.dataset.fit = density;
+    if (price.scrollHeight <= price.clientHeight + 1) return;
+  }
+  price.tabIndex = 0; // to be scrolled by keyboard
+}
+
+/** Whoever goes by keyboard goes on in the new view, rather than at the top of the page. */
+function keepFocus() {
+  if (stage.contains(document.activeElement)) return;
+  (stage.querySelector("[data-first]") ?? stage.querySelector("button"))?.focus();
 }
 
 function draw() {
   document.documentElement.lang = state.language;
   document.title = words().title;
+  const focused = stage.querySelector(":focus-visible") !== null;
   patchChildren(stage, [screen()]);
   patchChildren(document.getElementById("notice"), banner());
   document.querySelectorAll(".offer, .offers").forEach(fit);
-  const announcer = document.getElementById("announcer");
+  if (focused) keepFocus();
   const said = announcement();
-  if (announcer.textContent !== said) announcer.textContent = said;
+  if (said) document.getElementById("announcer").textContent = said;
 }
 
 setInterval(() => {

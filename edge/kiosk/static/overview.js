@@ -2,33 +2,35 @@
 
 import { el } from "./dom.js";
 import { duration, energy, money } from "./figures.js";
-import { picture, pictureOf } from "./pictures.js";
-import { explanation, headline, kindOf, offer, receipt } from "./views.js";
+import { pictureOf } from "./pictures.js";
+import { badge, entrances, explanation, headline, kindOf, offer, pointing, receipt } from "./views.js";
 
 // States in which somebody stands there and must read: their rows get more room.
 const ATTENTION = new Set(["authorizing", "plug_in", "paid", "ended"]);
 
-/** The whole screen for several EVSEs. */
-export function overview(panels, context, languages) {
+/** The whole screen for several EVSEs. `first` is the one that the focus goes to. */
+export function overview(panels, context, { languages, first }) {
   const choosing = panels.some(({ view }) => view.choosing);
   return el(
     "article",
-    { class: "overview", "data-key": "overview" },
-    el("aside", { class: "side" }, el("div", { class: "offers" }, offers(panels, context)), bottom(choosing, context, languages)),
-    el("ul", { class: `rows of${panels.length}` }, panels.map((panel) => row(panel, context))),
+    { class: choosing ? "overview choosing" : "overview", "data-key": "overview" },
+    el("div", { class: "side" }, el("div", { class: "offers" }, offers(panels, context)), bottom(panels, choosing, context, languages)),
+    el("ul", { class: `rows of${panels.length}` }, panels.map((panel) => row(panel, context, first))),
   );
 }
 
-function bottom(choosing, { words, settings }, languages) {
-  const pictures = el("div", { class: `pictures ${settings.reader}` }, pictureOf("idle"), picture("arrow", "arrow"));
+function bottom(panels, choosing, context, languages) {
+  const free = panels.filter(({ view }) => view.kind === "idle");
+  const { view } = free.find(({ view }) => view.terminal) ?? free[0] ?? panels[0];
+  const places = entrances(view, context);
   return el(
     "div",
     { class: "bottom" },
     el(
       "section",
       { class: "prompt" },
-      choosing ? null : pictures,
-      el("p", { class: "action" }, choosing ? words.choose : words.tap_short),
+      choosing || places.length > 1 ? null : pointing(places[0]),
+      el("h1", { class: "action" }, choosing ? context.words.choose : places[0].brief),
     ),
     el("div", { class: "buttons" }, languages),
   );
@@ -56,22 +58,24 @@ function offers(panels, context) {
   );
 }
 
-function row(panel, context) {
+function row(panel, context, first) {
   const { view } = panel;
   const press = { do: view.choosing && context.settings.actions ? "choose" : "open", evse: view.evse_id };
   return el(
     "li",
-    { class: `row ${kindOf(view)} ${ATTENTION.has(view.kind) ? "attention" : ""}`, "data-key": view.evse_id },
+    { class: `row ${kindOf(view)} ${emphasis(view)}`, "data-key": view.evse_id },
     el(
       "button",
-      { press, class: view.choosing ? "choosing" : "" },
-      el("span", { class: "badge", "aria-label": `${context.words.bay} ${view.label}` }, view.label),
+      { press, "data-first": view.evse_id === first },
+      badge(view, context),
       panel.qr ? null : pictureOf(kindOf(view), "state"),
       el("span", { class: "texts" }, el("b", {}, titleOf(view, context)), summary(view, context)),
     ),
     view.kind === "paid" && panel.qr ? receipt(panel, context) : null,
   );
 }
+
+const emphasis = (view) => (view.choosing ? "wanted" : ATTENTION.has(view.kind) ? "attention" : "");
 
 function titleOf(view, context) {
   const { words, locale } = context;
@@ -87,6 +91,7 @@ function summary(view, context) {
   const used = view.energy_wh === null ? words.unknown : energy(view.energy_wh, locale);
   switch (view.kind) {
     case "idle":
+    case "preparing":
       return null;
     case "charging":
     case "suspended":

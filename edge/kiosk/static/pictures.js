@@ -8,6 +8,7 @@ const circle = (cx, cy, r) => ["circle", { cx, cy, r }];
 
 const SHAPES = {
   card: [rect(8, 26, 62, 44, 6), path("M8 40h62M18 58h16"), path("M78 34q8 14 0 28M86 28q12 20 0 40")],
+  terminal: [rect(24, 6, 48, 84, 8), rect(34, 18, 28, 20, 3), path("M36 52h.1M48 52h.1M60 52h.1M36 64h.1M48 64h.1M60 64h.1M36 76h24")],
   plug: [path("M34 8v18M62 8v18M24 26h48v16q0 20-24 20t-24-20zM48 62v12q0 14 14 14h26")],
   bolt: [path("M54 6 22 54h24l-6 36 34-50H50z")],
   pause: [circle(48, 48, 40), path("M38 32v32M58 32v32")],

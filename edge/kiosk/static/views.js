@@ -13,6 +13,24 @@ export const filled = (sentence, figures) => sentence.replace(/\{(\w+)\}/g, (_, 
 // Reasons to end that the driver gave: nobody needs to be told. Null is none that the till would name.
 const BY_DRIVER = new Set([null, "card", "unplugged", "screen"]);
 
+// Reasons that another card may not have.
+const OF_CARD = new Set([
+  "amount_refused",
+  "card_blocked",
+  "card_declined",
+  "card_expired",
+  "card_not_accepted",
+  "card_unknown",
+  "card_unreadable",
+  "currency",
+  "insufficient_funds",
+  "limit_reached",
+  "list_too_old",
+  "method_missing",
+  "offline_limit",
+  "pin_required",
+]);
+
 /** The state to draw: one that ended without anything to pay, but with energy, was a free charge. */
 export const kindOf = (view) => (view.kind === "ended" && view.energy_wh > 0 ? "paid" : view.kind);
 
@@ -20,6 +38,10 @@ export const kindOf = (view) => (view.kind === "ended" && view.energy_wh > 0 ? "
 export function headline(view, { words }) {
   return words.kinds[kindOf(view)];
 }
+
+/** The letter on the bay and its cable; a screen reader hears what it is. */
+export const badge = ({ label }, { words }) =>
+  el("span", { class: "badge" }, el("span", { class: "heard" }, `${words.bay} `), label);
 
 /** The line below the heading, where a state has one. */
 function subtitle(view, context) {
@@ -30,23 +52,29 @@ function subtitle(view, context) {
       return view.power_w === null ? "" : filled(context.words.power_now, { power: power(view.power_w, context.locale) });
     case "paid":
       return explanation(view, context);
+    case "idle":
+      return view.vehicle_connected ? context.words.cable_in : "";
     default:
       return "";
   }
 }
 
 /** The sentence below the heading: why, or what to do next. */
-export function explanation(view, { words }) {
+export function explanation(view, context) {
+  const { words } = context;
   switch (view.kind) {
-    case "idle":
-      return view.vehicle_connected ? words.tap_connected : words.tap;
+    case "idle": {
+      const cable = view.vehicle_connected ? [words.cable_in] : [];
+      return [...cable, ...entrances(view, context).map(({ text }) => text)].join(". ");
+    }
     case "charging":
       return words.stop_how;
     case "suspended":
       return words.pauses[view.by ?? "ev"];
     case "out_of_order":
-    case "ended":
       return wordsFor(words.reasons, view.reason);
+    case "ended":
+      return wordsFor(words.reasons, view.reason === "limit" ? "hold_too_small" : view.reason);
     case "paid":
       return view.vehicle_connected === false ? "" : words.unplug;
     default:
@@ -54,10 +82,27 @@ export function explanation(view, { words }) {
   }
 }
 
+/** Where a card may be held now, and which: a terminal takes bank cards, a reader those of members. */
+export function entrances(view, { words, settings: { reader, terminal } }) {
+  const desk = { picture: "terminal", side: terminal, text: words.tap_terminal, brief: words.tap_short_terminal };
+  const any = { picture: "card", side: reader, text: words.tap, brief: words.tap_short };
+  const member = { picture: "card", side: reader, text: words.tap_member, brief: words.tap_short_member };
+  if (!view.terminal) return [view.offered_hold_minor === null ? member : any];
+  if (reader === null) return [desk];
+  return [
+    { ...desk, text: words.tap_bank, brief: words.tap_short_both },
+    { ...member, text: words.tap_card, brief: words.tap_short_both },
+  ];
+}
+
+/** What is held where, with an arrow that points there. */
+export const pointing = ({ picture: name, side }) =>
+  el("div", { class: `pictures ${side ?? ""}` }, picture(name), side ? picture("arrow", "arrow") : null);
+
 /** The complete price in the chosen language: the first line large, the others below it, then the hold. */
 export function offer(view, context, { brief = false } = {}) {
   const { words, locale } = context;
-  const lines = view.price[context.language] ?? Object.values(view.price)[0] ?? [];
+  const [language, lines] = priceIn(context.language, view.price);
   if (lines.length === 0) return el("section", { class: "offer" }, el("p", { class: "label" }, words.price_unknown));
   const [common, [first, ...others]] = shared(lines);
   const reserved = view.kind === "idle" && view.offered_hold_minor !== null ? money(view.offered_hold_minor, view, locale) : null;
@@ -65,12 +110,18 @@ export function offer(view, context, { brief = false } = {}) {
   return el(
     "section",
     { class: `offer ${brief ? "brief" : ""}`, "aria-label": words.price },
-    el("p", { class: "label" }, first.label, first.note ? el("small", {}, ` · ${first.note}`) : null),
+    el("p", { class: "label", lang: language }, first.label, first.note ? el("small", {}, ` · ${first.note}`) : null),
     amount(first.amount),
-    others.length ? el("ul", { class: "lines" }, others.map(priceLine)) : null,
+    others.length ? el("ul", { class: "lines", lang: language }, others.map(priceLine)) : null,
     common ? el("p", { class: "common" }, filled(words.all_prices, { note: common })) : null,
     reserved === null ? null : [hold(words.hold, "full"), hold(words.hold_short, "short")],
   );
+}
+
+/** The price in this language, or in another one that is then named; the till may know fewer than the page. */
+function priceIn(language, price) {
+  if (price[language]) return [null, price[language]];
+  return Object.entries(price)[0] ?? [null, []];
 }
 
 /** What every line's note says, such as the tax, and the lines without it: said once, it is read. */
@@ -102,19 +153,19 @@ function priceLine(line) {
 
 /** The picture and words of the next single action. */
 function prompt(view, context, ...more) {
-  const pointing = view.kind === "idle" || view.kind === "ended";
-  return el(
-    "section",
-    { class: `prompt ${view.kind}` },
-    el(
-      "div",
-      { class: `pictures ${pointing ? context.settings.reader : ""}` },
-      pictureOf(view.kind === "ended" ? "idle" : view.kind),
-      pointing ? picture("arrow", "arrow") : null,
-    ),
-    el("p", { class: "action" }, view.kind === "ended" ? context.words.next.ended : explanation(view, context)),
-    ...more,
-  );
+  const action = (text) => el("p", { class: "action" }, text);
+  if (view.kind === "idle") {
+    const places = entrances(view, context);
+    const parts = places.map((place) => el("div", { class: "place" }, pointing(place), action(place.text)));
+    return el("section", { class: places.length > 1 ? "prompt idle several-places" : "prompt idle" }, parts);
+  }
+  if (view.kind === "ended") {
+    const [place, ...others] = entrances(view, context);
+    const text = OF_CARD.has(view.reason) ? context.words.next.other_card : context.words.next.ended;
+    return el("section", { class: "prompt ended" }, pointing(others.length ? { picture: "card" } : place), action(text));
+  }
+  const shown = el("div", { class: "pictures" }, pictureOf(view.kind));
+  return el("section", { class: `prompt ${view.kind}` }, shown, action(explanation(view, context)), ...more);
 }
 
 function figure(label, text, extra = "") {
@@ -177,7 +228,7 @@ function metered(view, { panel, ...context }) {
       { class: "foot" },
       el("div", {}, el("p", { class: "how" }, explanation(view, context)), limit ? el("p", {}, limit) : null),
       view.stoppable && context.settings.actions
-        ? el("button", { class: "stop", press: { do: "ask-code", evse: view.evse_id } }, words.stop)
+        ? el("button", { class: "stop", "data-first": true, press: { do: "ask-code", evse: view.evse_id } }, words.stop)
         : null,
     ),
   ];
@@ -203,9 +254,10 @@ function paid(view, { panel, ...context }) {
   const { words, locale } = context;
   const freed = view.hold_minor === null || view.cost_minor === null ? 0 : view.hold_minor - view.cost_minor;
   const released =
-    freed > 0 && view.paid_method !== "account" && !view.pending
-      ? filled(words.released, { amount: money(freed, view, locale), hold: money(view.hold_minor, view, locale) })
-      : null;
+    freed > 0 && view.paid_method !== "account"
+      ? `. ${filled(words.released, { amount: money(freed, view, locale), hold: money(view.hold_minor, view, locale) })}`
+      : "";
+  const how = view.pending ? words.pending : wordsFor(words.methods, view.paid_method) + released;
   return [
     el(
       "section",
@@ -216,14 +268,16 @@ function paid(view, { panel, ...context }) {
         figure(view.estimated ? words.total_estimated : words.total, costOf(view, context), "huge"),
         used(view, context),
       ),
-      el("p", { class: "method" }, wordsFor(words.methods, view.paid_method)),
-      released ? el("p", {}, released) : null,
-      view.pending ? el("p", {}, words.pending) : null,
+      el("p", {}, how),
       BY_DRIVER.has(view.reason) ? null : el("p", {}, wordsFor(words.reasons, view.reason)),
     ),
     receipt(panel, context),
   ];
 }
+
+const LONG = 48; // characters: more than three lines of the large size
+
+const why = (text) => el("p", { class: text.length > LONG ? "why long" : "why" }, text);
 
 function ended(view, context) {
   const nothing = view.cost_minor === null || view.cost_minor === 0;
@@ -231,7 +285,7 @@ function ended(view, context) {
     el(
       "section",
       { class: "explain" },
-      el("p", { class: "why" }, explanation(view, context)),
+      why(explanation(view, context)),
       view.energy_wh > 0 ? el("dl", { class: "figures" }, used(view, context)) : null,
       nothing ? el("p", { class: "how" }, context.words.nothing_to_pay) : null,
       view.pending ? el("p", {}, context.words.releasing) : null,
@@ -247,7 +301,7 @@ function unavailable(view, { words, settings }) {
       "section",
       { class: "explain wide" },
       pictureOf(view.kind),
-      el("p", { class: "why" }, broken ? wordsFor(words.reasons, view.reason) : words.next.starting_up),
+      why(broken ? wordsFor(words.reasons, view.reason) : words.next.starting_up),
       broken ? el("p", { class: "how" }, words.next.out_of_order) : null,
       broken && settings.support ? el("p", {}, `${words.support}: `, el("b", {}, settings.support)) : null,
     ),
@@ -274,7 +328,7 @@ export function single(context, { back, languages }) {
   const title = el(
     "header",
     { class: "head" },
-    el("span", { class: "badge", "aria-label": `${context.words.bay} ${view.label}` }, view.label),
+    badge(view, context),
     pictureOf(kindOf(view), "state"),
     el(
       "div",
