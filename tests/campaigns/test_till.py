@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 #: For each protection a trial that breaks a promise without it; edge/README.md has the table.
-WITHOUT = {"intent": 1000005}
+WITHOUT = {"fsync": 1_000_008, "intent": 1_000_005, "ack": 1_000_096, "lease": 1_000_009}
 
 #: Some of the trials that a change has broken before, or that are good at breaking things.
-TRIALS = range(2_000_000, 2_000_024)
+TRIALS = range(2_000_000, 2_000_020)
 
 
 @pytest.mark.parametrize("seed", TRIALS)
@@ -30,3 +32,23 @@ def test_a_seed_gives_the_same_trial_again():
     from parts.till_trial import run
 
     assert run(2_000_001) == run(2_000_001)
+
+
+@pytest.mark.parametrize("protection", [None, "quarantine"])
+def test_a_gateway_that_keeps_replies_back_is_believed_only_without_the_quarantine(staged, protection):
+    from parts.till_protections import without
+    from parts.till_site import METER_LINE
+
+    async def story(stage):
+        await stage.charges()
+        stage.site.line_faults.append((METER_LINE, "late", 1e9))
+        with without(protection):
+            await asyncio.sleep(900)
+        stage.site.line_faults.clear()
+        await asyncio.sleep(15)
+
+    if protection is None:
+        staged(story)
+    else:
+        with pytest.raises(AssertionError, match="I7"):
+            staged(story)

@@ -68,6 +68,7 @@ class CampaignOffice:
         self.sender: Sender | None = None
         self._wire: _Wire | None = None
         self.upstream = self
+        self.closed = False
 
     @property
     def online(self) -> bool:
@@ -79,6 +80,7 @@ class CampaignOffice:
     def close(self) -> None:
         """As the uplink does in an ordered stop: what waits is sent, where there is a connection."""
         self.commands.stop()
+        self.closed = True
         if not self._life.alive or self.sender is None or not self._site.broker_up:
             return
         outbox = Outbox(self._store.path)

@@ -242,7 +242,9 @@ class Trial:
             return False
         if any(open_sessions(c.state) for c in life.till._controllers) or self.site.terminal.books.open:  # noqa: SLF001
             return False
-        sender = life.office.sender if life.office is not None else None
+        if life.office is None or life.office.closed:
+            return False  # it waits for its disk
+        sender = life.office.sender
         if sender is None or sender.waiting or not sender.lines:
             return False
         return sender.lines[-1].last == life.heads[-1][1] if life.heads else False
