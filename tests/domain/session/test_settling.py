@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edge.domain.ledger import facts
@@ -277,6 +279,15 @@ def test_a_remote_start_at_a_charger_in_use_changes_nothing(charger):
 def test_the_hold_is_shown_before_a_card_is_tapped(charger):
     till = charger(hold_minor=5_000)
     assert shown(till).offered_hold_minor == 5_000
+
+
+def test_the_screen_knows_of_a_terminal_while_it_takes_cards(charger):
+    till = charger()
+    members_only = replace(till.terms(), methods=frozenset({"account"}))
+    assert shown(till).terminal
+    before = view(till.state, members_only, till.now(), online=None, notice=None, choosing=False)
+    assert not before.terminal
+    assert before.offered_hold_minor is None
 
 
 def test_a_late_yes_to_a_reservation_that_was_given_up_starts_nothing(charger):
