@@ -266,8 +266,8 @@ class Sender:
 _BESIDE = 2
 
 #: One reading of the journal: what a backlog sends at once, and small enough for a Pi.
-_READ_ROWS = 500
-_READ_BYTES = 1_048_576
+_READ_ROWS = 250
+_READ_BYTES = 262_144
 
 #: Bad entries are complained about once each, and not without end.
 _COMPLAINTS_MAX = 1000
