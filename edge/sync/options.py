@@ -41,7 +41,7 @@ class UplinkOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     #: a dead link is noticed after 1.5 of these (MQTT), or sooner when something is under way
     keepalive_s: Annotated[int, Meta(ge=5, le=600)] = 30
     #: entries under way without acknowledgement: what a crash may send twice
-    window: Annotated[int, Meta(ge=1, le=10_000)] = 400
+    window: Annotated[int, Meta(ge=1, le=10_000)] = 1000
     #: messages under way without PUBACK; brokers allow 20 by default and count on clients to know
     messages_max: Annotated[int, Meta(ge=1, le=1000)] = 20
     #: entries per message in a backlog
