@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+import msgspec
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from edge.domain.view import View
+from edge.domain.session.state import StopReason
+from edge.domain.view import Notice, View
 from edge.kiosk import Answer, KioskOptions, pages
+from edge.kiosk.options import STATIC
 from tests.kiosk.conftest import PATIENCE_S, Till, guarded
 from tests.kiosk.states import FAULTS, LANDSCAPE, PORTRAIT, STATES, metered, paid, view
 
@@ -19,6 +22,7 @@ from tests.kiosk.states import FAULTS, LANDSCAPE, PORTRAIT, STATES, metered, pai
 PANELS = (LANDSCAPE, PORTRAIT, (1024, 600), (1280, 800), (1920, 1080), (1080, 1920), (400, 240))
 #: One price of so many lines that no panel has room for it: it can be scrolled, and nothing else may.
 SCROLLS = {"long price"}
+TABLES = ("notices", "reasons")
 AXE = str(files("axe_playwright_python") / "axe.min.js")
 #: Contrast is held to 7:1 by our own eyes (faults.js); everything else that axe knows, advice included.
 AUDIT = """async () => (await axe.run(document, {rules: {"color-contrast": {enabled: false}}}))
@@ -197,4 +201,28 @@ def test_only_one_language_is_spoken_and_what_is_another_s_says_so(
     expect(shown.page.locator(".offer .label")).to_have_attribute("lang", "en")
     shown.show(view())
     expect(shown.page.locator(".offer .label")).not_to_have_attribute("lang", "en", timeout=PATIENCE_S * 1000)
+    shown.read_in("English")
+
+
+@pytest.mark.parametrize("name", ["English", "Deutsch"])
+def test_the_longest_words_fit_wherever_they_may_stand(display: Callable[[int], Display], name: str) -> None:
+    """What fits the smallest panel fits the larger ones, which show the same design scaled."""
+    words = msgspec.json.decode((STATIC / "words" / f"{name[:2].lower()}.json").read_bytes())
+    notices, reasons = (sorted(words[table], key=lambda code: -len(words[table][code])) for table in TABLES)
+    stops = [reason for reason in reasons if reason in get_args(StopReason)]
+    views = [view(terminal=True, notice=Notice(code=c, serial=100 + n)) for n, c in enumerate(notices[:5])]
+    views += [view("ended", reason=reason, terminal=True, pending=True) for reason in reasons[:5]]
+    views += [view("out_of_order", reason=reason) for reason in reasons[:2]]
+    views += [paid(reason=reason, online=False) for reason in stops[:3]]
+    shown = display(1)
+    shown.turn(LANDSCAPE)
+    shown.show(view())
+    shown.read_in(name)
+    for one in views:
+        shown.show(one)
+        shown.read_in(name)
+        for panel in (LANDSCAPE, PORTRAIT):
+            shown.turn(panel)
+            assert shown.page.evaluate(FAULTS) == [], (one.kind, one.reason, one.notice)
+        shown.turn(LANDSCAPE)
     shown.read_in("English")
