@@ -39,17 +39,21 @@ class Show:
 
     async def ready(self) -> None:
         """Wait until the screen invites to a tap."""
+        await self.shows(rb'"kind": ?"idle"')
 
-        def idle() -> bool:
+    async def shows(self, pattern: bytes) -> None:
+        """Wait until the screen's state has what the pattern says."""
+
+        def found() -> bool:
             try:
                 with urllib.request.urlopen(f"{self.stage.screen}state", timeout=20) as answer:
-                    return re.search(rb'"kind": ?"idle"', answer.read()) is not None
+                    return re.search(pattern, answer.read()) is not None
             except OSError:
                 return False
 
         ends = asyncio.get_running_loop().time() + PATIENCE_S
-        while not await asyncio.to_thread(idle):
-            assert asyncio.get_running_loop().time() < ends, "the charger does not get ready"
+        while not await asyncio.to_thread(found):
+            assert asyncio.get_running_loop().time() < ends, f"the screen does not show {pattern!r}"
             await asyncio.sleep(0.05)
 
     async def until(self, true, what: str) -> None:
@@ -63,14 +67,6 @@ class Show:
         """Wait until the car has taken so much more."""
         before_wh = self.world.register_wh
         await self.until(lambda: self.world.register_wh >= before_wh + gained_wh, "the car takes no energy")
-
-    async def ended(self) -> tuple[int, str]:
-        """Wait for the daemon's end: its exit code and its last words."""
-        process = self.stage.till._process
-        async with asyncio.timeout(PATIENCE_S):
-            await process.wait()
-            await self.stage.till._reading
-        return process.returncode, self.stage.till._lines[-1].rstrip("\n")
 
     def pid(self) -> int:
         return self.stage.till._process.pid
