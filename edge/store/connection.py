@@ -18,7 +18,7 @@ _BUSY_TIMEOUT_S = 5.0
 
 #: Pages in memory, in KB (SQLite's default is 2000 a connection): what one commit touches; and for readers, which
 #: stream, the inner pages of the indexes. The kernel's cache has the rest, and gives it back when it is needed.
-_WRITER_CACHE_KB = 1000
+_WRITER_CACHE_KB = 500
 _READER_CACHE_KB = 250
 
 
@@ -115,6 +115,7 @@ def check_whole(connection: sqlite3.Connection, path: Path) -> None:
         found = "ok"
     finally:
         connection.set_progress_handler(None, 0)
+        connection.execute("PRAGMA shrink_memory")  # the pages that were only looked at
     if found != "ok":
         raise StoreCorrupt(f"{path}: {found}")
 

@@ -266,7 +266,7 @@ class Sender:
 _BESIDE = 2
 
 #: One reading of the journal: what a backlog sends at once, and small enough for a Pi.
-_READ_ROWS = 250
+_READ_ROWS = 500
 _READ_BYTES = 262_144
 
 #: Bad entries are complained about once each, and not without end.
