@@ -32,10 +32,21 @@ class Show:
 
     async def session(self, card: str = "card A", *, gained_wh: int = 100) -> None:
         """A tap once the screen invites to it, a cable, and some energy."""
-        await self.ready()
-        await self.do(tap=card)
+        for _ in range(3):  # a driver whose card was not taken holds it there again
+            await self.ready()
+            await self.do(tap=card)
+            if await self._taken():
+                break
         await self.do(plug="car that takes 11 kW")
         await self.charging(gained_wh=gained_wh)
+
+    async def _taken(self) -> bool:
+        """Whether the screen goes on from its invitation within a few seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                await self.shows(rb'"kind": ?"(authorizing|plug_in|preparing|charging|suspended)"')
+                return True
+        return False
 
     async def ready(self) -> None:
         """Wait until the screen invites to a tap."""
