@@ -91,6 +91,10 @@ def _told(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "holds open", f"{amount or 'amount unknown'}, {hold['status']} ({hold['payment_ref']})"
     if not found["open_holds"]:
         yield "holds open", "none"
+    yield (
+        "at risk",
+        f"{found['exposure']['device_minor']:,} minor units taken without a connection, {found['lost_minor']:,} lost",
+    )
     yield "journal", f"{counted(found['entries'], 'entry', 'entries')}, {found['waiting']:,} not acknowledged"
     for epoch in found["epochs"]:
         yield (
