@@ -9,13 +9,18 @@ from typing import NoReturn
 
 import click
 
-from edge.cli.call import NOT_DONE, WRONG_CALL, fail
+from edge.cli.call import WRONG_CALL, fail
 from edge.cli.root import root
 from edge.errors import CallError, TillError
 
 
 class _UsageError(CallError):
     code = "call.usage"
+
+
+class _Interrupted(TillError):
+    code = "call.interrupted"
+    hint = "call it again"
 
 
 class _Crashed(TillError):
@@ -34,7 +39,7 @@ def main(args: list[str] | None = None) -> None:
         where = e.ctx.command_path if e.ctx else "chargetill"
         fail(_UsageError(e.format_message(), hint=f"`{where} --help` shows the options"), as_json=as_json)
     except click.Abort:
-        sys.exit(NOT_DONE)
+        fail(_Interrupted("stopped before it was done"), as_json=as_json)
     except TillError as e:
         fail(e, as_json=as_json)
     except BrokenPipeError:

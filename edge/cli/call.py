@@ -19,7 +19,6 @@ CONFIG_DEFAULT = Path("/etc/chargetill/config.toml")
 
 NO = 1
 WRONG_CALL = 2
-NOT_DONE = 3
 
 
 @dataclasses.dataclass(slots=True)

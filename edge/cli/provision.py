@@ -11,7 +11,7 @@ import msgspec
 
 from edge.cli.call import Call, command
 from edge.cli.place import config_file
-from edge.errors import CallError
+from edge.errors import CallError, TillError
 
 if TYPE_CHECKING:
     from edge.provision.setup import Layout
@@ -22,6 +22,11 @@ STATE_DEFAULT = Path("/var/lib/chargetill")
 class _NobodyToAsk(CallError):
     code = "provision.answers"
     hint = "give --answers FILE; scripts/answers.toml is one to start from"
+
+
+class _AnswersEnded(TillError):
+    code = "provision.interrupted"
+    hint = "the answers so far are kept: run it again, or give --answers FILE"
 
 
 @click.command("provision")
@@ -71,7 +76,10 @@ def _provision(call: Call, file: Path | None, layout: Layout, *, force: bool) ->
 
         files.folder(layout.folder, mode=0o750, mine=False)
         draft = Draft(layout.named(f".{layout.config.name}.answers"))
-        answered = interview(draft, clock=clock)
+        try:
+            answered = interview(draft, clock=clock)
+        except click.Abort:
+            raise _AnswersEnded("the answers ended before the questions did") from None
         made = setup.provision(answered, layout, base=Path.cwd(), clock=clock, force=force)
         draft.done()
     call.say(made, _next_steps(made, layout))

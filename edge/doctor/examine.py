@@ -63,8 +63,12 @@ def _checked(path: Path) -> Iterator[Finding]:
         yield from _wrong(path, e)
     else:
         yield ok("configuration", f"{path}: {len(config.evses)} EVSE(s), {len(config.readers)} reader(s)")
-        if not config.readers:
-            yield warn("readers", "none is configured: nobody can tap a card", "add a section [[reader]]")
+        if not config.readers and not config.terminals:
+            yield warn(
+                "readers",
+                "no reader and no payment terminal: nobody can tap a card",
+                "add a section [[reader]] or [[terminal]]",
+            )
 
 
 def _computer(config: Config, machine: Machine, who: Account) -> Iterator[Finding]:

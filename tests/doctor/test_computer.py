@@ -40,6 +40,13 @@ def test_every_mistake_of_the_configuration_is_a_line(place):
     assert results(found) == ["fail", "fail"]
 
 
+def test_where_nobody_can_pay_it_says_so_and_a_terminal_is_somewhere_to_tap(place):
+    (found,) = [f for f in examine(place.config) if f.what == "readers"]
+    assert (found.result, "[[terminal]]" in found.todo) == ("warn", True)
+    place.edit("[[evse]]", '[[terminal]]\ndriver = "zvt"\nport = "tcp://127.0.0.1:9"\n[[evse]]')
+    assert not [f for f in examine(place.config) if f.what == "readers"]
+
+
 @pytest.mark.parametrize("wrong", [datetime(1970, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)])
 def test_a_wrong_time_is_named(place, wrong):
     (finding,) = host.clock(load(place.config), Machine(), now=wrong)

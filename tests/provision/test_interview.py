@@ -76,7 +76,8 @@ def test_a_wrong_answer_is_asked_again(tmp_path, hardware):
 
 def test_answers_survive_an_interruption(tmp_path, hardware):
     stopped = asked(tmp_path, identity("south"))  # the input ends here
-    assert stopped.exit_code != 0
+    assert stopped.exception.code == "provision.interrupted"
+    assert "--answers FILE" in stopped.exception.hint
     assert not (tmp_path / "etc/config.toml").exists()
     lines = [*[""] * 8, "n", *MONEY, *NETWORK, *READER, "1", *evse(hardware, 1)]
     done = asked(tmp_path, lines)
