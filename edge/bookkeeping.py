@@ -91,6 +91,12 @@ class Bookkeeping:
         """Open no new session; None: sell again."""
         self._paused = reason
 
+    async def end_sessions(self) -> None:
+        """Ask each session that uses an EVSE to end."""
+        for controller in self._controllers:
+            if controller.state.session is not None:
+                await controller.request_stop("remote")
+
     def sends(self) -> bool:
         """Whether there is a back office that acknowledges."""
         return self._config.mqtt is not None

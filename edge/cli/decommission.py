@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,20 +10,14 @@ import click
 from edge.cli.call import NO, Call, command
 from edge.cli.daemon import change
 from edge.cli.place import config_file, database
-from edge.errors import TillError
 
 if TYPE_CHECKING:
+    from edge.config import Config
     from edge.domain.instant import Instant
-    from edge.domain.ledger.checks import Report
     from edge.store.store import Store
 
 #: Beyond the deadline: for the daemon's last commits.
 _GRACE_S = 30.0
-
-
-class HandoverFailed(TillError):
-    code = "decommission.handover"
-    hint = "the till sells no more; run this again with a folder that can be written"
 
 
 @click.command("decommission")
@@ -33,85 +26,120 @@ class HandoverFailed(TillError):
 @click.option(
     "--within", "within_s", type=click.FloatRange(0, 3600), default=60.0, show_default=True, help="seconds"
 )
+@click.option("--stop-sessions", is_flag=True, help="end running sessions now instead of waiting for them")
 @click.option(
     "--unacknowledged", is_flag=True, help="go on although the back office does not have everything"
 )
+@click.option("--destroy-keys", is_flag=True, help="remove this device's keys once everything is handed over")
 @command
-def decommission(call: Call, folder: Path | None, reason: str, within_s: float, unacknowledged: bool) -> None:
+def decommission(
+    call: Call,
+    folder: Path | None,
+    reason: str,
+    within_s: float,
+    *,
+    stop_sessions: bool,
+    unacknowledged: bool,
+    destroy_keys: bool,
+) -> None:
     """Sell no more, wait until the back office has everything, and hand the ledger over into FOLDER.
 
-    Refused while a session is open. FOLDER (default: `handover` beside the database) gets the database, the export
-    of its journal and the report of `ledger verify`. Run again it hands over once more. Only provisioning lets the
-    till sell again.
+    Waits for running sessions, their money and refunds; what is left at the deadline is named, and the till sells on.
+    FOLDER (default: `handover` beside the database) gets the database, the export of its journal, the public key and
+    the report of `ledger verify`. Interrupted or run again it goes on where it was. Only provisioning lets the till
+    sell again.
     """
-
-    def offline(store: Store, at: Instant) -> Any:
-        return _last_word(call, store, at, reason=reason, unacknowledged=unacknowledged)
-
-    order = {"reason": reason, "within_s": within_s, "unacknowledged": unacknowledged}
-    done = change(call, "decommission", order, offline=offline, timeout_s=within_s + _GRACE_S)
     source = database(call)
-    report, files = _hand_over(source, folder or source.with_name("handover"))
-    answer = {**done, "files": [str(f) for f in files], "problems": report.problems}
-    extent = "all" if done["acknowledged"] else "not all"
+    done = _finished(call, source)
+    if done is None:
+        order = {
+            "reason": reason,
+            "within_s": within_s,
+            "stop_sessions": stop_sessions,
+            "unacknowledged": unacknowledged,
+        }
+
+        def offline(store: Store, at: Instant) -> Any:
+            return _last_word(call, store, at, reason=reason, unacknowledged=unacknowledged)
+
+        done = change(call, "decommission", order, offline=offline, timeout_s=within_s + _GRACE_S)
+    _hand_over(call, done, source, folder=folder or source.with_name("handover"), destroy_keys=destroy_keys)
+
+
+def _hand_over(call: Call, done: dict[str, Any], source: Path, *, folder: Path, destroy_keys: bool) -> None:
+    from edge.provision.retire import destroy, hand_over, keys_of
+
+    handed = hand_over(source, folder)
+    problems, acknowledged = handed.report.problems, bool(done["acknowledged"])
+    gone: tuple[Path, ...] = ()
+    if destroy_keys and acknowledged and not problems:
+        gone = destroy(keys_of(_config(call)))
+    extent = "all acknowledged" if acknowledged else "not all acknowledged: run this again when it is"
     lines = [
-        f"decommissioned: epoch {done['epoch']}, {done['entries']} entries, {extent} acknowledged",
-        *(str(f) for f in files),
-        *(f"problem: {p}" for p in report.problems),
+        f"decommissioned: epoch {done['epoch']}, {done['entries']} entries, {extent}",
+        *(str(f) for f in handed.files),
+        *(f"to be paid back by the operator: {ref}" for ref in done["refunds_due"]),
+        *(f"problem: {p}" for p in problems),
+        *(f"destroyed: {f}" for f in gone),
     ]
+    if destroy_keys:
+        kept = problems or not acknowledged
+        lines.append(
+            "the keys stay until that is mended" if kept else "next: systemctl disable --now chargetill"
+        )
+    answer = {
+        **done,
+        "files": [str(f) for f in handed.files],
+        "problems": problems,
+        "keys_destroyed": [str(f) for f in gone],
+    }
     call.say(answer, "\n".join(lines))
-    if report.problems or not done["acknowledged"]:
+    if problems or not acknowledged:
         raise click.exceptions.Exit(NO)
+
+
+def _finished(call: Call, source: Path) -> dict[str, Any] | None:
+    """A ledger with an acknowledged last word needs neither daemon nor key any more; None for all others."""
+    from edge.store.epochs import DECOMMISSIONED
+    from edge.store.outstanding import outstanding
+    from edge.store.reading import Reading
+
+    with Reading(source):  # a till's, and no other database
+        left = outstanding(source)
+    if left.closed != DECOMMISSIONED or (left.waiting and _config(call).mqtt is not None):
+        return None
+    return {
+        "epoch": left.epoch,
+        "entries": left.entries,
+        "acknowledged": True,
+        "refunds_due": list(left.due),
+    }
 
 
 def _last_word(call: Call, store: Store, at: Instant, *, reason: str, unacknowledged: bool) -> dict[str, Any]:
     """Without a daemon nothing can be sent: everything has to be acknowledged already, or there is no back office."""
-    from edge import inventory
-    from edge.runtime.keeper import NotAcknowledged, SessionsOpen
-    from edge.store.reading import Reading
+    from edge.runtime.keeper import NotAcknowledged, require_settled
+    from edge.store.epochs import DECOMMISSIONED
+    from edge.store.outstanding import outstanding
 
-    sends = inventory.load(config_file(call)).mqtt is not None
-    with Reading(store.path) as till:
-        stats = till.stats()
-        running = [s["session_id"] for s in till.sessions() if s["status"] != "ended"]
-    if running or stats["open_holds"]:
-        held = [h["session_id"] for h in stats["open_holds"]]
-        names = ", ".join(dict.fromkeys([*running, *held]))
-        raise SessionsOpen(f"sessions are open: {names}", hint="start the till, which settles them")
-    if sends and stats["waiting"] and not unacknowledged and store.closed != "decommissioned":
+    sends = _config(call).mqtt is not None
+    left = outstanding(store.path)
+    require_settled(left)
+    if sends and left.waiting and not unacknowledged and store.closed != DECOMMISSIONED:
         raise NotAcknowledged(
-            f"{stats['waiting']} entries wait for the back office",
+            f"{left.waiting} entries wait for the back office",
             hint="start the till, which sends them; --unacknowledged hands over what the back office does not have",
         )
     store.decommission(reason, at).result()
-    return {"epoch": store.head.epoch, "entries": store.head.seq, "acknowledged": not sends}
+    return {
+        "epoch": store.head.epoch,
+        "entries": store.head.seq,
+        "acknowledged": not sends,
+        "refunds_due": list(left.due),
+    }
 
 
-def _hand_over(source: Path, folder: Path) -> tuple[Report, list[Path]]:
-    """Everything that somebody needs who keeps the books from here on."""
-    import msgspec
+def _config(call: Call) -> Config:
+    from edge import inventory
 
-    from edge.store.backup import back_up
-    from edge.store.reading import Reading
-    from edge.store.verification import verify
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        copy = back_up(source, folder / "till.db")
-        export, verdict = folder / "ledger.ndjson", folder / "verify.json"
-        with Reading(copy) as till:
-            with _private(export) as out:
-                anchor = till.anchor()
-                if anchor is not None:
-                    out.write(anchor.line + b"\n")
-                out.writelines(entry.raw + b"\n" for entry in till.entries())
-            report = verify(till)
-        with _private(verdict) as out:
-            out.write(msgspec.json.encode(report) + b"\n")
-    except OSError as e:
-        raise HandoverFailed(f"{folder}: {e.strerror}") from e
-    return report, [copy, export, verdict]
-
-
-def _private(path: Path) -> Any:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+    return inventory.load(config_file(call))

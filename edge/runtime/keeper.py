@@ -26,11 +26,12 @@ from edge.ports import Clock
 from edge.runtime.control import Handler
 from edge.store.aging import forget_documents
 from edge.store.connection import open_reader, translated
-from edge.store.epochs import LedgerDecommissioned, Owner
+from edge.store.epochs import DECOMMISSIONED, LedgerDecommissioned, Owner, decommission
+from edge.store.outstanding import Outstanding, outstanding, owed
 from edge.store.privacy import Erased, Erasure, erase, expire, forget_last, has_expired
 from edge.store.pruning import Cut, PruneRefused, Retention, cut, note_acknowledged, plan
-from edge.store.reading import Reading
 from edge.store.store import Store
+from edge.store.transaction import Tx
 
 #: How often the till looks whether something may go.
 _LOOK_S = 3600.0
@@ -48,7 +49,13 @@ DRAIN_MAX_S = 3600
 class SessionsOpen(CallError):
     code = "decommission.sessions_open"
     exit_code = 3
-    hint = "end them, or wait until their cars and their money are done; then decommission again"
+    hint = "end them (--stop-sessions), or wait until their cars and their money are done; then decommission again"
+
+
+class RefundsOpen(CallError):
+    code = "decommission.refunds_open"
+    exit_code = 3
+    hint = "wait until the way to pay answers; without its section in the configuration they become the operator's task"
 
 
 class NotAcknowledged(TillError):
@@ -76,6 +83,10 @@ class Shop(Protocol):
         """Open no new session, with this reason on the screen; None: sell again."""
         ...
 
+    async def end_sessions(self) -> None:
+        """Ask each session that uses an EVSE to end; it is settled as any other."""
+        ...
+
     def sends(self) -> bool:
         """Whether there is a back office that acknowledges."""
         ...
@@ -86,10 +97,13 @@ class Shop(Protocol):
 
 
 class DecommissionOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`unacknowledged`: go on at the deadline, with entries that the back office does not have."""
+    """`stop_sessions`: running sessions end now instead of being waited for. `unacknowledged`: go on at the deadline,
+    with entries that the back office does not have.
+    """
 
     reason: str
     within_s: float = 60.0
+    stop_sessions: bool = False
     unacknowledged: bool = False
 
 
@@ -196,38 +210,59 @@ class Keeper:
         return erased
 
     async def decommission(self, order: DecommissionOrder) -> Mapping[str, Any]:
-        """Sell nothing more, wait for the acknowledgements, say the last word, and wait for its own.
+        """Sell nothing more, wait until everything is settled and acknowledged, say the last word, and wait for its
+        own acknowledgement.
 
-        Raises SessionsOpen, NotAcknowledged; the till sells again then.
+        Raises SessionsOpen, RefundsOpen, NotAcknowledged; the till sells again then. Asked again, also after a crash,
+        it goes on where it was: the last word is said once.
         """
         ends = asyncio.get_running_loop().time() + min(order.within_s, DRAIN_MAX_S)
-        self._shop.pause("decommissioned")
+        self._shop.pause(DECOMMISSIONED)
         try:
-            if found := self._shop.open_sessions():
-                raise SessionsOpen(f"{len(found)} sessions are open: {', '.join(found)}")
-            if not await self._drained(ends) and not order.unacknowledged:
-                waiting = await asyncio.to_thread(self._waiting)
-                raise NotAcknowledged(f"{waiting} entries wait for the back office")
-            at = self._clock.now()
-            await asyncio.wrap_future(self._store.decommission(order.reason, at))
+            if self._store.closed != DECOMMISSIONED:
+                if order.stop_sessions:
+                    await self._shop.end_sessions()
+                left = await self._owed(ends)
+                self._require_settled(left)
+                if self._shop.sends() and left.waiting and not order.unacknowledged:
+                    raise NotAcknowledged(f"{left.waiting} entries wait for the back office")
+                await self._say_last_word(order.reason)
         finally:
             self._shop.pause(None)
-        drained = await self._drained(ends)
-        log.event("till.decommissioned", acknowledged=drained)
-        return {"epoch": self._store.head.epoch, "entries": self._store.head.seq, "acknowledged": drained}
+        left = await self._owed(ends)
+        acknowledged = not (self._shop.sends() and left.waiting)
+        log.event("till.decommissioned", acknowledged=acknowledged)
+        return {
+            "epoch": self._store.head.epoch,
+            "entries": self._store.head.seq,
+            "acknowledged": acknowledged,
+            "refunds_due": list(left.due),
+        }
 
-    async def _drained(self, ends: float) -> bool:
-        if not self._shop.sends():
-            return True
-        while await asyncio.to_thread(self._waiting):
+    async def _say_last_word(self, reason: str) -> None:
+        at = self._clock.now()
+
+        def run(tx: Tx) -> None:
+            require_settled(owed(tx.connection))  # a tap that was under way may have opened one more
+            decommission(tx, reason, at)
+
+        await self._store.tx(run)
+
+    def _require_settled(self, left: Outstanding) -> None:
+        if found := self._shop.open_sessions():
+            raise SessionsOpen(f"{len(found)} sessions are open: {', '.join(found)}")
+        require_settled(left)
+
+    async def _owed(self, ends: float) -> Outstanding:
+        """Wait until nothing is owed, at most until `ends`; what is left."""
+        while True:
+            left = await asyncio.to_thread(outstanding, self._store.path)
+            settled = not (left.sessions or left.refunds or self._shop.open_sessions())
+            if settled and not (self._shop.sends() and left.waiting):
+                return left
             if asyncio.get_running_loop().time() >= ends:
-                return False
+                return left
             await asyncio.sleep(_DRAIN_LOOK_S)
-        return True
-
-    def _waiting(self) -> int:
-        with Reading(self._store.path) as till:
-            return int(till.stats()["waiting"])
 
     async def _new_epoch(self, _arguments: Mapping[str, Any]) -> Any:
         opened = await asyncio.wrap_future(self._store.open_epoch("new_epoch", self._clock.now()))
@@ -247,6 +282,14 @@ class Keeper:
 
     async def _decommission(self, arguments: Mapping[str, Any]) -> Any:
         return await self.decommission(_read(arguments, DecommissionOrder))
+
+
+def require_settled(left: Outstanding) -> None:
+    """Raises SessionsOpen, RefundsOpen."""
+    if left.sessions:
+        raise SessionsOpen(f"{len(left.sessions)} sessions are open: {', '.join(left.sessions)}")
+    if left.refunds:
+        raise RefundsOpen(f"{len(left.refunds)} refunds are on their way: {', '.join(left.refunds)}")
 
 
 def _read(arguments: Mapping[str, Any], kind: type[msgspec.Struct]) -> Any:

@@ -97,9 +97,13 @@ def test_a_decommissioned_till_hands_over_its_ledger_and_never_sells_again(
     folder = tmp_path / "handed over"
     done = said(call(*config, "decommission", folder, "--json"))
     assert (done["acknowledged"], done["problems"]) == (True, [])
-    assert sorted(f.name for f in folder.iterdir()) == ["ledger.ndjson", "till.db", "verify.json"]
+    files = ["ledger.ndjson", "public.key", "till.db", "verify.json"]
+    assert sorted(f.name for f in folder.iterdir()) == files
     assert all(f.stat().st_mode & 0o777 == 0o600 for f in folder.iterdir())
-    assert said(call("ledger", "verify", "--file", folder / "ledger.ndjson"))["problems"] == []
+    checked = call(
+        "ledger", "verify", "--file", folder / "ledger.ndjson", "--public-key", folder / "public.key"
+    )
+    assert said(checked)["problems"] == []
     assert rows(founded, "SELECT closed FROM epoch") == [("decommissioned",)]
     assert said(call(*config, "decommission", folder, "--json"))["entries"] == done["entries"]
     refused = call(*config, "ledger", "new-epoch", "--json")
@@ -107,6 +111,13 @@ def test_a_decommissioned_till_hands_over_its_ledger_and_never_sells_again(
     if running:
         assert till.stop() == 0
     assert "sells nothing: decommissioned" in call(*config, "ledger", "stats").out
+    assert (founded.folder / "ledger.key").exists()
+    done = said(call(*config, "decommission", folder, "--destroy-keys", "--json"))
+    assert {"ledger.key", "operator.key"} <= {f.rpartition("/")[2] for f in done["keys_destroyed"]}
+    assert list(founded.folder.glob("*.key")) == []
+    again = said(call(*config, "decommission", folder, "--destroy-keys", "--json"))
+    assert (again["keys_destroyed"], again["problems"]) == ([], [])
+    assert list(founded.folder.glob("*.key")) == [], "none was made anew"
 
 
 def test_what_the_back_office_does_not_have_is_not_left_behind(founded, call, tmp_path):
@@ -115,9 +126,10 @@ def test_what_the_back_office_does_not_have_is_not_left_behind(founded, call, tm
     done = call(*config, "decommission", tmp_path / "f", "--json")
     assert (done.code, done.error["code"]) == (3, "decommission.not_acknowledged")
     assert rows(founded, "SELECT closed FROM epoch") == [(None,)]
-    done = call(*config, "decommission", tmp_path / "f", "--unacknowledged", "--json")
+    done = call(*config, "decommission", tmp_path / "f", "--unacknowledged", "--destroy-keys", "--json")
     assert done.code == 1
     assert json.loads(done.out)["acknowledged"] is False
+    assert (founded.folder / "ledger.key").exists()
 
 
 def test_open_sessions_are_named_and_nothing_is_decommissioned(founded, call, tmp_path):

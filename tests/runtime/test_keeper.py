@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from edge.domain.ledger import facts
-from edge.runtime.keeper import DecommissionOrder, Keeper, NotAcknowledged, Rules, SessionsOpen
+from edge.runtime.keeper import DecommissionOrder, Keeper, NotAcknowledged, RefundsOpen, Rules, SessionsOpen
 from edge.store.privacy import Erasure
 from edge.store.pruning import Retention
 from edge.store.store import Owner
@@ -31,6 +31,10 @@ class Shop:
 
     def pause(self, reason):
         self.reasons.append(reason)
+
+    async def end_sessions(self):
+        self.ended = True
+        self.sessions = ()
 
     def sends(self):
         return self._sends
@@ -132,9 +136,66 @@ def test_a_till_with_open_sessions_is_not_decommissioned_and_sells_on(world):
     till, shop, _, keeper = world
     shop.sessions = ("s-1",)
     with pytest.raises(SessionsOpen, match="s-1"):
-        asyncio.run(keeper.decommission(DecommissionOrder(reason="r")))
+        asyncio.run(keeper.decommission(DecommissionOrder(reason="r", within_s=0)))
     assert shop.reasons == ["decommissioned", None]
     assert till.store.closed is None
+
+
+def test_running_sessions_are_waited_for_or_ended(world):
+    till, shop, _, keeper = world
+    till.acknowledge()
+    shop.sessions = ("s-1",)
+
+    async def story():
+        waiting = asyncio.ensure_future(
+            keeper.decommission(DecommissionOrder(reason="r", within_s=60, unacknowledged=True))
+        )
+        await asyncio.sleep(0.05)
+        assert till.store.closed is None
+        shop.sessions = ()
+        while till.store.closed is None:  # noqa: ASYNC110  (the store says it to nobody)
+            await asyncio.sleep(0.02)
+        waiting.cancel()
+
+    asyncio.run(story())
+    assert not hasattr(shop, "ended")
+
+
+def test_sessions_are_ended_when_that_is_asked_for(world):
+    _, shop, _, keeper = world
+    shop.sessions = ("s-1",)
+    order = DecommissionOrder(reason="r", within_s=0, stop_sessions=True, unacknowledged=True)
+    done = asyncio.run(keeper.decommission(order))
+    assert (shop.ended, done["acknowledged"]) == (True, False)
+
+
+REFUND = (
+    "INSERT INTO refund (refund_ref, payment_ref, session_id, method, amount_minor, currency, status) "
+    "VALUES ('CN-1', 'p', 's', 'card', 100, 'EUR', ?)"
+)
+
+
+def test_a_refund_on_its_way_is_named_and_one_that_is_due_is_told(world):
+    till, _, _, keeper = world
+    till.commit(lambda tx: tx.connection.execute(REFUND, ("requested",)))
+    order = DecommissionOrder(reason="r", within_s=0, unacknowledged=True)
+    with pytest.raises(RefundsOpen, match="CN-1"):
+        asyncio.run(keeper.decommission(order))
+    assert till.store.closed is None
+    till.commit(lambda tx: tx.connection.execute("UPDATE refund SET status = 'due'"))
+    assert asyncio.run(keeper.decommission(order))["refunds_due"] == ["CN-1"]
+
+
+def test_the_last_word_is_said_once_however_often_it_is_asked_for(world):
+    till, _, _, keeper = world
+    order = DecommissionOrder(reason="r", within_s=0, unacknowledged=True)
+    first = asyncio.run(keeper.decommission(order))
+    till.commit(lambda tx: tx.append(facts.DeviceStopped(reason="asked"), till.now()))
+    assert asyncio.run(keeper.decommission(order))["acknowledged"] is False
+    till.acknowledge(upto=first["entries"])  # what a till says when it stops is not waited for
+    assert asyncio.run(keeper.decommission(order))["acknowledged"] is True
+    kinds = [e.type for e in till.export()[1]]
+    assert kinds.count(facts.DeviceDecommissioned.TYPE) == 1
 
 
 def test_decommissioning_waits_for_the_back_office_up_to_its_deadline(world):
