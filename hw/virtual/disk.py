@@ -78,11 +78,13 @@ class _File:
 
 class Volume:
     """See the module. `operations` counts writes and syncs; `before` is called with each one's name and may end the
-    volume (`dead`): from then on nothing reaches it.
+    volume (`dead`): from then on nothing reaches it. One that does not remember (`remembers`) holds no copy of its
+    files in memory, and cannot lose power.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.remembers = True
         self.fault: DiskFault | None = None
         self.sync_s = 0.0
         self.before: Callable[[str], None] | None = None
@@ -92,6 +94,7 @@ class Volume:
 
     def copy(self, to: Path, *, power_cut: random.Random | None = None) -> None:
         """The files in another folder: as they are, or as a power cut leaves them."""
+        assert self.remembers
         to.mkdir(parents=True, exist_ok=True)
         for name, file in self._files.items():
             data = file.now if power_cut is None else _after_power_cut(file, power_cut)
@@ -108,7 +111,7 @@ class Volume:
         _put(found.durable, offset, data)
 
     def opened(self, name: str) -> None:
-        if name not in self._files:
+        if self.remembers and name not in self._files:
             path = Path(name)
             data = path.read_bytes() if path.exists() else b""
             self._files[name] = _File(bytearray(data), bytearray(data), [])
@@ -129,12 +132,16 @@ class Volume:
         return _CODES[self.fault]
 
     def wrote(self, name: str, offset: int, data: bytes) -> None:
+        self.written_bytes += len(data)
+        if not self.remembers:
+            return
         file = self._files[name]
         _put(file.now, offset, data)
         file.pending.append((offset, data))
-        self.written_bytes += len(data)
 
     def truncated(self, name: str, size: int) -> None:
+        if not self.remembers:
+            return
         file = self._files[name]
         del file.now[size:]
         file.pending.append((size, None))
@@ -143,6 +150,8 @@ class Volume:
         self.syncs += 1
         if self.sync_s:
             time.sleep(self.sync_s)
+        if not self.remembers:
+            return
         file = self._files[name]
         for offset, data in file.pending:
             _do(file.durable, offset, data)

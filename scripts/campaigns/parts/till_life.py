@@ -82,6 +82,7 @@ class Life:
         self.office: CampaignOffice | None = None
         self._cable: Cable | None = None
         self._work: set[asyncio.Task[Any]] = set()
+        self._known: dict[int, tuple[str, int, str] | None] = {}
         self.powered_off = False
 
     # --- what the till does, and where it may die
@@ -115,6 +116,10 @@ class Life:
 
     def permitted(self, number: int) -> None:
         """The wallbox is about to be told that it may: the journal has to know why (I1)."""
+        head = self.heads[-1] if self.heads else None
+        if head is not None and self._known.get(number) == head:
+            return  # as the last time
+        self._known[number] = head
         found = self._states().get(f"E{number + 1}")
         session = found.session if found is not None else None
         if session is None or not isinstance(session.state, Charging):

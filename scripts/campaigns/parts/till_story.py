@@ -80,17 +80,21 @@ class Driver:
     async def run(self) -> None:
         """Each visit in turn."""
         for visit in self._plan:
-            if not await self._shows("idle"):
-                continue
-            await self._begin(visit)
-            if visit.plugs_after_s is None:
-                await asyncio.sleep(self._rng.uniform(5, 70))
-                continue
-            await asyncio.sleep(visit.plugs_after_s)
-            self._site.plug(self._number, current_a=visit.current_a, wants_wh=visit.wants_wh)
-            await self._stay(visit)
-            self._site.unplug(self._number)
-            await asyncio.sleep(self._rng.uniform(2, 30))
+            await self.visit(visit)
+
+    async def visit(self, visit: Visit) -> None:
+        """From the wait for a free charger until the cable is out."""
+        if not await self._shows("idle"):
+            return
+        await self._begin(visit)
+        if visit.plugs_after_s is None:
+            await asyncio.sleep(self._rng.uniform(5, 70))
+            return
+        await asyncio.sleep(visit.plugs_after_s)
+        self._site.plug(self._number, current_a=visit.current_a, wants_wh=visit.wants_wh)
+        await self._stay(visit)
+        self._site.unplug(self._number)
+        await asyncio.sleep(self._rng.uniform(2, 30))
 
     def _controller(self) -> EvseController | None:
         return self._trial.controller(self._number)

@@ -64,7 +64,7 @@ class Trial:
     """See the module."""
 
     def __init__(self, seed: int, folder: Path, *, calm: bool = False) -> None:
-        """`calm`: one EVSE, plain prices, and nobody dies."""
+        """`calm`: one EVSE, plain prices, and nobody dies. `forgetful`: the disk's writes are not kept in memory."""
         self.rng = rng = random.Random(seed)  # noqa: S311  (a campaign must be repeatable)
         self.seed = seed
         self.folder = folder
@@ -75,6 +75,7 @@ class Trial:
         self.lives = 0
         self.deaths: dict[str, int] = {}
         self.disk_fault: DiskFault | None = None
+        self.forgetful = False
         self.heads: list[tuple[str, int, str]] = []
         self._deaths_left = 0 if calm else rng.choice((0, 1, 1, 2, 3, 5))
         self._resting = False
@@ -168,6 +169,7 @@ class Trial:
             )
         self.life = life = Life(self.site, config, die_at=die_at)
         life.volume.fault = None if self._resting else self.disk_fault
+        life.volume.remembers = not self.forgetful
         return life
 
     async def _died(self, life: Life) -> None:
@@ -276,7 +278,7 @@ class Trial:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def folder_of_trial() -> Iterator[Path]:
     """In memory where there is such a place: what is durable is the virtual disk's business."""
     memory = Path("/dev/shm")  # noqa: S108  (no secret: a trial's keys are its own)
     folder = Path(tempfile.mkdtemp(prefix="till-", dir=memory if memory.is_dir() else None))
@@ -290,7 +292,7 @@ def run(seed: int, protection: Protection | None = None) -> Result:
     """One trial, as a whole, from its seed alone; `protection` is what the till goes without."""
 
     async def trial() -> Result:
-        with _folder() as folder:
+        with folder_of_trial() as folder:
             made = Trial(seed, folder)
             try:
                 with without(protection):
