@@ -48,7 +48,7 @@ def test_a_power_cut_loses_nothing_and_bills_nothing_twice(tmp_path):
         """
         name = "Power cut while charging: nothing lost, nothing billed twice"
         tariff = "0.49/kWh, VAT 19 %"
-        speed = 120
+        speed = 60
         when = [
           { at_s = 0, tap = "card A" },
           { at_s = 20, plug = "car that takes 11 kW" },
@@ -205,7 +205,7 @@ def test_a_meter_that_signs_proves_the_energy_of_the_invoice(tmp_path, meter):
         f"""
         name = "A meter that signs, and a daemon that is killed in mid-session"
         meter = "{meter}"
-        speed = 120
+        speed = 60
         when = [
           {{ at_s = 0, plug = "car that takes 11 kW" }},
           {{ at_s = 20, tap = "card A" }},
@@ -230,7 +230,7 @@ def test_what_a_meter_can_sign_no_more_is_not_sold(tmp_path):
         """
         name = "An EM580 closes its record in a power cut, so the session ends there"
         meter = "em580"
-        speed = 120
+        speed = 60
         when = [
           { at_s = 0, tap = "card A" },
           { at_s = 20, plug = "car that takes 11 kW" },
@@ -286,7 +286,7 @@ def test_in_the_laboratory_bank_cards_pay_at_the_plain_reader(tmp_path):
         """
         name = "A test bank's card and phone, and a power cut"
         tariff = "0.49/kWh, VAT 19 %"
-        speed = 90
+        speed = 60
         when = [
           { at_s = 10, tap = "lab mastercard" },
           { at_s = 60, plug = "car that takes 11 kW" },

@@ -542,6 +542,7 @@ def test_where_a_card_is_held_depends_on_what_stands_there_and_works(start_till:
         "pictures left",
     ]
     till.show(view())
+    expect(page.locator(".action")).to_have_count(1)
     expect(page.locator(".action")).to_have_text("Hold your card or phone here")
     till.show(view(offered_hold_minor=None))
     expect(page.locator(".action")).to_have_text("Hold your charging card here")

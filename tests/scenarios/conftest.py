@@ -94,7 +94,7 @@ def show(tmp_path, free_port):
 
     @contextlib.asynccontextmanager
     async def make(**story):
-        told = Story(name="test", when=(), then=Then(), **{"speed": 100, **story})
+        told = Story(name="test", when=(), then=Then(), **{"speed": 40, **story})
         stage = await Stage.build(tmp_path / "stage", told, parts=Parts(), screen_port=free_port)
         try:
             yield Show(stage)

@@ -72,7 +72,7 @@ def test_killed_and_stopped_in_mid_charge_it_bills_what_the_meter_says(show, agr
 
 def test_a_meter_that_falls_silent_for_good_ends_the_session_and_may_come_back(show, agree):
     async def story():
-        async with show(speed=120) as it:
+        async with show() as it:
             await it.session("card A", gained_wh=200)
             it.world.silence_meter(silent=True)
             await it.until(lambda: not it.world.outlet.closed, "the contactor stays closed without a meter")

@@ -162,7 +162,7 @@ def test_a_day_of_taps_leaves_no_card_data_uid_or_key(show):
     asked = []
 
     async def day():
-        async with show(speed=100) as it:
+        async with show() as it:
             with Watch(it.stage) as watch:
                 await it.session("card A")
                 for card in bank_cards(b"\x04\x11\x22\x33\x44\x55\x66", asked):

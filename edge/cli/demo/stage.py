@@ -24,6 +24,10 @@ from hw.virtual.world import CARDS, SUN_KEYS, SUN_UID, WALLBOX_UNIT, World
 #: Where a person looks for the driver's screen.
 SCREEN_PORT = 8080
 
+#: Seconds of the wall, of which the story's clock makes `pace` times as many: what a hand may need between card and
+#: cable, and how long a meter behind a busy computer may seem silent.
+_HAND_S, _SILENCE_S = 10, 5
+
 SITE, DEVICE, EVSE = "demo", "till-1", "DE*CHT*E1"
 
 
@@ -183,8 +187,11 @@ sun_keys = "sun.keys"
 
 [session]
 answer_timeout_s = 600
-plug_timeout_s = 120
+plug_timeout_s = {max(120, _HAND_S * self.story.pace)}
+prepare_timeout_s = 300
+resume_wait_s = 600
 stale_s = 60
+silence_max_s = {max(120, _SILENCE_S * self.story.pace)}
 
 [mqtt]
 brokers = ["127.0.0.1:{self.proxy.port}"]
