@@ -1,4 +1,4 @@
-"""A small HTTP server for pages on a charger: it gives up clients that stall, and what is no HTTP is no news.
+"""A small HTTP server for pages on a charger: no client can hold it up, and what is no HTTP is no news.
 
 >>> app = Web()
 >>> await serve(app, "127.0.0.1", 8081)
@@ -20,6 +20,8 @@ from edge import log
 CONNECTIONS_MAX = 32
 #: A client that has not sent its request, or takes nothing, for this long is cut off.
 PATIENCE_S = 10.0
+#: A request's first line and headers: browsers send one or two thousand bytes. More would only fill the memory.
+HEAD_MAX_BYTES = 16_384
 
 #: What the caller is told once pages can be opened: host and port.
 Bound = Callable[[str, int], None]
@@ -31,7 +33,8 @@ class Web(Microdot):
     async def handle_request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request. What is no HTTP gets a 400 and is no news: anyone may send that."""
         try:
-            request = await Request.create(self, reader, writer, writer.get_extra_info("peername"))
+            head = cast("asyncio.StreamReader", _Head(reader))
+            request = await Request.create(self, head, writer, writer.get_extra_info("peername"))
         except (ValueError, IndexError, EOFError):
             request = None
         response = await self.dispatch_request(request)  # type: ignore[arg-type]  # None is its own word for it
@@ -41,17 +44,25 @@ class Web(Microdot):
 
 
 async def serve(app: Web, host: str, port: int, *, bound: Bound | None = None) -> None:
-    """Serve until cancelled. Raises OSError when the address cannot be had."""
+    """Serve until cancelled. Raises OSError when the address cannot be had.
+
+    With all connections taken, a new one takes the place of the one that has kept its request back for longest.
+    """
     microdot.microdot.print_exception = _report  # type: ignore[attr-defined]  # a name it keeps for itself
-    lines: set[asyncio.Task[None]] = set()
+    lines: dict[asyncio.Task[None], _Line] = {}
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(lines) >= CONNECTIONS_MAX:
-            writer.transport.abort()
-            return
-        task = asyncio.create_task(_answer(app, reader, writer))
-        lines.add(task)
-        task.add_done_callback(lines.discard)
+            idle = next((task for task, line in lines.items() if not line.answering), None)
+            if idle is None:
+                writer.transport.abort()
+                return
+            idle.cancel()
+            lines.pop(idle).cut()
+        line = _Line(writer)
+        task = asyncio.create_task(_answer(app, reader, line))
+        lines[task] = line
+        task.add_done_callback(lambda done: lines.pop(done, None))
 
     server = await asyncio.start_server(accept, host, port, backlog=CONNECTIONS_MAX)
     try:
@@ -65,13 +76,13 @@ async def serve(app: Web, host: str, port: int, *, bound: Bound | None = None) -
         await asyncio.gather(*lines, return_exceptions=True)
 
 
-async def _answer(app: Web, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _answer(app: Web, reader: asyncio.StreamReader, line: _Line) -> None:
     try:
-        await app.handle_request(reader, cast("asyncio.StreamWriter", _Line(writer)))
+        await app.handle_request(reader, cast("asyncio.StreamWriter", line))
     except OSError:
         pass  # the client is gone; it comes back by itself
     finally:
-        writer.transport.abort()
+        line.cut()
 
 
 def _report(error: BaseException) -> None:
@@ -79,17 +90,44 @@ def _report(error: BaseException) -> None:
     log.error("web.failed", error=error)
 
 
+class _Head:
+    """A connection as microdot reads a request from it. Raises ValueError where the head of one does not end."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+        self._left = HEAD_MAX_BYTES
+
+    async def readline(self) -> bytes:
+        line = await self._reader.readline()
+        self._left -= len(line)
+        if self._left < 0:
+            raise ValueError("the head of a request is too long")
+        return line
+
+    async def readexactly(self, size: int) -> bytes:
+        return await self._reader.readexactly(size)
+
+
 class _Line:
-    """A connection as microdot writes to it, which gives up a client that stalls."""
+    """A connection as microdot writes to it, which gives up a client that stalls.
+
+    `answering` is True from the first byte of the answer on.
+    """
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
+        self.answering = False
         self._cut_off = asyncio.get_running_loop().call_later(PATIENCE_S, writer.transport.abort)
 
     def get_extra_info(self, name: str) -> object:
         return self._writer.get_extra_info(name)
 
+    def cut(self) -> None:
+        self._cut_off.cancel()
+        self._writer.transport.abort()
+
     async def awrite(self, data: bytes) -> None:
+        self.answering = True
         self._cut_off.cancel()
         self._writer.write(data)
         try:

@@ -4,7 +4,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -185,12 +185,31 @@ def test_a_client_that_never_asks_is_cut_off(start_till: Any, monkeypatch: pytes
         assert ended(line)
 
 
+def test_those_who_keep_their_request_back_give_way_to_those_who_ask(start_till: Any) -> None:
+    till = start_till()
+    with listening(till) as event:
+        assert event()[0] == "page"
+        silent = [
+            socket.create_connection(("127.0.0.1", till.port), timeout=PATIENCE_S)
+            for _ in range(web.CONNECTIONS_MAX)
+        ]
+        for line in silent:
+            with suppress(ConnectionError):
+                line.sendall(b"GET / HT")
+        assert ask(till, "/state")[0] == 200
+        assert ended(silent[0])
+        assert event()[0] == "state"
+        for line in silent:
+            line.close()
+
+
 @pytest.mark.parametrize(
     "sent",
     [
         b"5413330089600044\r\n\r\n",
         b"GET / HTTP/1.1\r\nContent-Length: 5413330089600044x\r\n\r\n",
         b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: a\r\n" % n for n in range(2_000)),
         b"\xff\xfe\r\n\r\n",
         b"GET / 1\r\n\r\n",
     ],
