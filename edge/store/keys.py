@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 from pathlib import Path
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
 
 from edge.domain.ledger.signature import key_id_of
 from edge.errors import StoreError
+
+#: An Ed25519 key in PKCS #8, up to its 32 octets (RFC 8410, 7).
+_PKCS8: Final = bytes.fromhex("302e020100300506032b657004220420")
+
+#: The file that is made here, and that openssl makes.
+_OURS: Final = re.compile(rb"-----BEGIN PRIVATE KEY-----\n([A-Za-z0-9+/]{64})\n-----END PRIVATE KEY-----\n?")
 
 
 class KeyUnusable(StoreError):
@@ -29,7 +31,7 @@ class LedgerKey:
     def __init__(self, private: Ed25519PrivateKey, *, path: Path | None = None) -> None:
         self._private = private
         self.path = path
-        raw = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        raw = private.public_key().public_bytes_raw()
         self.public_hex = raw.hex()
         self.key_id = key_id_of(self.public_hex)
 
@@ -80,7 +82,8 @@ def _settle(folder: Path) -> None:
 
 
 def _make(path: Path) -> LedgerKey:
-    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    data = base64.b64encode(_PKCS8 + Ed25519PrivateKey.generate().private_bytes_raw())
+    pem = b"-----BEGIN PRIVATE KEY-----\n" + data + b"\n-----END PRIVATE KEY-----\n"
     fresh = path.with_name(path.name + ".new")
     try:
         fresh.unlink(missing_ok=True)
@@ -107,10 +110,23 @@ def _load(path: Path) -> LedgerKey:
         raise KeyUnusable(f"cannot read {path}: {e.strerror}") from e
     if mode & 0o077:
         raise KeyUnusable(f"{path} is readable by others (mode {mode & 0o777:o})", hint=f"chmod 600 {path}")
+    return LedgerKey(_private(pem, path), path=path)
+
+
+def _private(pem: bytes, path: Path) -> Ed25519PrivateKey:
+    ours = _OURS.fullmatch(pem)
+    data = b"" if ours is None else base64.b64decode(ours[1])
+    if data.startswith(_PKCS8):
+        return Ed25519PrivateKey.from_private_bytes(data[len(_PKCS8) :])
+    # whatever else may hold such a key; every other cipher is loaded with this, a megabyte of them
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
     try:
         private = load_pem_private_key(pem, password=None)
+    except TypeError as e:  # it wants a password
+        raise KeyUnusable(f"{path} is encrypted; the till has nobody to ask for a password") from e
     except ValueError as e:
         raise KeyUnusable(f"{path} is not a private key in PEM form") from e
     if not isinstance(private, Ed25519PrivateKey):
         raise KeyUnusable(f"{path} is not an Ed25519 key")
-    return LedgerKey(private, path=path)
+    return private

@@ -22,14 +22,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.errors import SyncError
 from edge.sync.options import TlsOptions, host_port
+from edge.sync.paho import (
+    CallbackAPIVersion,
+    Client,
+    MQTTErrorCode,
+    MQTTMessage,
+    MQTTProtocolVersion,
+    PacketTypes,
+    Properties,
+    ReasonCode,
+)
 
 #: A broker that does not take a connection within this is down for us; the next one is tried.
 CONNECT_TIMEOUT_S = 3.0
