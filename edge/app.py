@@ -27,7 +27,7 @@ from edge.office import Office, health
 from edge.outage import ENDURED, Outage
 from edge.payments.members import JoinedMembers
 from edge.ports import Evse
-from edge.runtime import operator
+from edge.runtime import operator, release
 from edge.runtime.arrivals import ScreenActions
 from edge.runtime.commands import Premises
 from edge.runtime.controller import EvseController
@@ -64,6 +64,7 @@ class Till:
         self._buses = BusPool(self._clock)
         self._evses: list[Evse] = []
         self._tariff = inventory.load_tariff(config)
+        self._fallback = inventory.load_fallback(config, self._tariff.tariff.currency)
         self._keys = Keys(
             token=inventory.load_operator_key(config.members_key_file),
             sun=inventory.load_sun_keys(config.sun_keys_file),
@@ -164,6 +165,7 @@ class Till:
                 self._controllers,
                 more={
                     **operator.handlers(self._entrances.desks),
+                    **release.handlers(self._controllers, self._clock),
                     "invoice.credit": self._credits.ordered,
                 },
             )
@@ -241,7 +243,12 @@ class Till:
         return work
 
     def _shelf(self, documents: dict[str, str]) -> Shelf:
-        own = OnSale(tariff=self._tariff, hold_minor=self._config.tariff.hold_minor, rules=self._config.rules)
+        own = OnSale(
+            tariff=self._tariff,
+            hold_minor=self._config.tariff.hold_minor,
+            rules=self._config.rules,
+            fallback=self._fallback,
+        )
         return Shelf(own, documents=documents, in_use=self._in_use)
 
     def _in_use(self) -> set[str]:

@@ -76,6 +76,7 @@ class Config:
     site: Site
     tariff: TariffSection
     tariff_file: Path
+    fallback_file: Path | None
     invoice: InvoiceSection
     rules: Rules
     membership: Membership
@@ -305,6 +306,7 @@ class _Reader:
             site=file.site,
             tariff=file.tariff,
             tariff_file=folder / file.tariff.file,
+            fallback_file=None if file.tariff.fallback_file is None else folder / file.tariff.fallback_file,
             invoice=file.invoice,
             rules=file.session,
             membership=file.membership,

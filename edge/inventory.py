@@ -13,7 +13,7 @@ import msgspec
 from edge import config as configuration
 from edge.config import Config
 from edge.domain.plan import FrozenPlan
-from edge.domain.tariffs import FrozenTariff, freeze, require_lawful
+from edge.domain.tariffs import FrozenTariff, depends_on_time, freeze, require_lawful
 from edge.emv.oda.keys import CaKeys
 from edge.emv.sun import SunKeys
 from edge.errors import CallError, ConfigError
@@ -74,6 +74,7 @@ def check(path: Path) -> Config:
 
     checks: list[Callable[[], object]] = [
         priced,
+        lambda: load_fallback(config, currency),
         lambda: load_members(config, currency),
         lambda: offered_plans(config, currency),
         lambda: load_sun_keys(config.sun_keys_file),
@@ -137,12 +138,35 @@ def load_bank_cards(config: Config) -> CaKeys | None:
 
 def load_tariff(config: Config) -> FrozenTariff:
     """The tariff in its file, strict, and lawful by the configured profile. Raises ConfigError."""
-    path = config.tariff_file
+    return _tariff(config, config.tariff_file, "tariff.file")
+
+
+def load_fallback(config: Config, currency: str) -> FrozenTariff | None:
+    """What is sold while the time that the tariff needs is not known. Raises ConfigError where it needs one, too."""
+    path = config.fallback_file
+    if path is None:
+        return None
+    frozen = _tariff(config, path, "tariff.fallback_file")
+    problems: list[str] = []
+    if depends_on_time(frozen.tariff):
+        problems.append(
+            f"{path}: depends on the time of day or the date, and is for when these are not known"
+        )
+    if frozen.tariff.currency != currency:
+        problems.append(f"{path}: is in {frozen.tariff.currency}, the tariff in {currency}")
+    if problems:
+        raise ConfigError(
+            tuple(problems), hint="tariff.fallback_file names a tariff that is the same at any time"
+        )
+    return frozen
+
+
+def _tariff(config: Config, path: Path, key: str) -> FrozenTariff:
     try:
         frozen = freeze(path.read_bytes())
         require_lawful(frozen.tariff, profile=config.tariff.profile)
     except OSError as e:
-        raise ConfigError((f"{path}: {e.strerror}",), hint="tariff.file names an OCPI or OCPP tariff") from e
+        raise ConfigError((f"{path}: {e.strerror}",), hint=f"{key} names an OCPI or OCPP tariff") from e
     except CallError as e:
         raise ConfigError((f"{path}: {e.message}",), hint=e.hint) from e
     return frozen

@@ -74,10 +74,12 @@ class TariffSection(Table, frozen=True, kw_only=True):
     """What is on sale, and how much a session may cost at most (minor units of the tariff's currency).
 
     Where a way to pay lets a hold grow, it grows up to `hold_max_minor`. `profile` names the rules that the tariff
-    has to keep to be shown lawfully; another tariff is refused.
+    has to keep to be shown lawfully; another tariff is refused. `fallback_file` names a tariff that needs no time:
+    it is sold, and labelled so, while the clock is not trusted and the price would depend on it.
     """
 
     file: str
+    fallback_file: str | None = None
     hold_minor: Annotated[int, Meta(ge=1, le=100_000_000)]
     hold_max_minor: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
     profile: Literal["afir_50kw", "afir", "none"] = "none"

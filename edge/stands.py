@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import cast
 
 import msgspec
@@ -100,11 +101,10 @@ class Stands:
 def documents_of(store: Store, states: Iterable[EvseState]) -> dict[str, str]:
     """Tariffs and plans of the sessions that are open, by hash; asked before the store's thread has work."""
     found: dict[str, str] = {}
-    for session in (state.session for state in states):
-        if session is not None:
-            found[session.tariff_hash] = store.tariff(session.tariff_hash)
-            if session.plan_hash is not None:
-                found[session.plan_hash] = store.plan(session.plan_hash)
+    for session in chain.from_iterable(open_sessions(state) for state in states):
+        found[session.tariff_hash] = store.tariff(session.tariff_hash)
+        if session.plan_hash is not None:
+            found[session.plan_hash] = store.plan(session.plan_hash)
     return found
 
 

@@ -14,11 +14,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from edge import inventory
 from edge.config import Config
 from edge.doctor.finding import Finding, fail, ok, warn
 from edge.doctor.machine import Account, Machine, may
 from edge.domain.ledger.envelope import open_envelope
-from edge.errors import HardwareError, StoreError
+from edge.domain.tariffs import depends_on_time
+from edge.errors import ConfigError, HardwareError, StoreError
 from edge.runtime.clock import SystemClock
 from edge.store.connection import open_reader, translated
 
@@ -66,6 +68,12 @@ def clock(config: Config, machine: Machine, *, now: datetime) -> Iterator[Findin
     if config.lab is not None or config.clock.trust == "always":
         yield ok("clock", f"{now:%Y-%m-%d %H:%M:%S} UTC, believed because clock.trust says so")
         return
+    if _sells_by_time_only(config):
+        yield warn(
+            "clock and tariff",
+            "the price depends on the time: nothing is sold after a power cut until the time is known",
+            "name a tariff for that case in tariff.fallback_file",
+        )
     try:
         trusted = SystemClock(trust="ntp").trusted()
     except HardwareError as e:
@@ -83,6 +91,15 @@ def clock(config: Config, machine: Machine, *, now: datetime) -> Iterator[Findin
         yield warn(
             "clock battery", "no real-time clock", "after a power cut the time is wrong until NTP answers"
         )
+
+
+def _sells_by_time_only(config: Config) -> bool:
+    """Whether the price in the file needs a time, and none stands in for it; a file that cannot be read is told of by
+    `config check`.
+    """
+    with contextlib.suppress(ConfigError):
+        return config.fallback_file is None and depends_on_time(inventory.load_tariff(config).tariff)
+    return False
 
 
 def _journal_time(database: Path) -> datetime | None:

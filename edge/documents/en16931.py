@@ -367,8 +367,9 @@ def _notes(invoice: Invoice, words: Words) -> tuple[str, ...]:
     )
     tariff = f"{words.tariff}: {draft.tariff.text} (SHA-256 {draft.tariff.hash})"
     plan = (f"{words.plan}: {draft.plan.text}",) if draft.plan else ()
+    fallback = (words.fallback,) if draft.tariff.fallback else ()
     undated = () if draft.dated else (words.undated,)
     corrects = invoice.corrects
     reason = () if corrects is None else (f"{words.reason}: {corrects.reason}",)
     place = f"EVSE {draft.place.evse_id}"
-    return (*reason, place, *times, *undated, energy, meter, *plan, tariff)
+    return (*reason, place, *times, *undated, energy, meter, *plan, tariff, *fallback)

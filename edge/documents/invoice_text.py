@@ -66,6 +66,7 @@ def invoice_text(invoice: Invoice, buyer: Buyer | None = None) -> str:
         *(["Meter values are signed by the meter"] if draft.meter.signed else []),
         *([f"Plan: {draft.plan.text}"] if draft.plan else []),
         f"Price: {draft.tariff.text}",
+        *(["Clock not set: fallback tariff"] if draft.tariff.fallback else []),
         f"Tariff {draft.tariff.hash[:16]}",
     ]
     return "\n".join(lines)

@@ -315,6 +315,7 @@ def _remarks(sale: Sale, words: Words, told: Numbers) -> tuple[str, ...]:
         *zero_tax_remarks(draft.figures, draft.zero_tax, words),
         words.small_amount if _small_amount(sale) else "",
         f"{words.tariff}: {draft.tariff.text}",
+        words.fallback if draft.tariff.fallback else "",
         f"{words.plan}: {draft.plan.text}" if draft.plan else "",
         f"{words.account}: {draft.account}" if draft.account else "",
         words.held.format(amount=told.money(hold))

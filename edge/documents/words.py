@@ -31,6 +31,7 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     signed: str
     unknown: str
     tariff: str
+    fallback: str
     plan: str
     account: str
     driver: str
@@ -111,6 +112,7 @@ _ENGLISH = Words(
     signed="Meter values are signed by the meter",
     unknown="without serial number",
     tariff="Price shown before the start",
+    fallback="The station's clock was not set: the price for this case applied",
     plan="Membership",
     account="Account",
     driver="Driver at the charging station",
@@ -194,6 +196,7 @@ _GERMAN = Words(
     signed="Die Messwerte sind vom Zähler signiert",
     unknown="ohne Seriennummer",
     tariff="Preis, der vor dem Start angezeigt wurde",
+    fallback="Die Uhr der Ladestation war nicht gestellt: Es galt der Preis für diesen Fall",
     plan="Mitgliedschaft",
     account="Konto",
     driver="Fahrer an der Ladestation",

@@ -68,11 +68,15 @@ class Paid(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["captured", "expired", "reversed", "refund"]
 
 
-class TariffText(msgspec.Struct, frozen=True, kw_only=True):
-    """The price that was on the screen at the tap, in words (a plan by its name), and the hash of its document."""
+class TariffText(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The price that was on the screen at the tap, in words (a plan by its name), and the hash of its document.
+
+    `fallback`: it was sold in the place of one that depends on the time, which was not known.
+    """
 
     hash: str
     text: str
+    fallback: bool = False
 
 
 class InvoiceDraft(msgspec.Struct, frozen=True, kw_only=True):

@@ -44,7 +44,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     terminal takes cards. `hold_minor` is what a tap has reserved; charging stops before that is used up. `pending`:
     the payment is being confirmed, and the receipt is provisional. `stop_code` is shown while the session starts; it
     stops on the screen what is `stoppable`. `choosing`: a tap waits for the driver to choose this EVSE or another
-    one on the screen.
+    one on the screen. `fallback`: the price is the one for when the clock is not set.
     """
 
     evse_id: str
@@ -54,6 +54,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     by: Literal["ev", "evse"] | None = None
     vehicle_connected: bool | None = None
     price: dict[str, tuple[PriceLine, ...]] = {}
+    fallback: bool = False
     currency: str = "EUR"
     exponent: int = 2
     offered_hold_minor: int | None = None

@@ -192,7 +192,7 @@ class EvseController:
         if (
             isinstance(event, ev.CardTapped)
             and self.state.session is None
-            and self._offers.tag.is_news(event.at)
+            and self._offers.is_news(event.at, clock_trusted=self._trusted)
         ):
             self.tell("price_changed")
             return
@@ -368,7 +368,7 @@ class EvseController:
 
     def _show(self) -> None:
         now = self._clock.now()
-        self._offers.tag.drawn(now)
+        self._offers.drawn(now, clock_trusted=self._trusted)
         if self._notice is not None and now.seconds_since(self._notice[1]) > _NOTICE_S:
             self._notice = None
         self.shown = view(

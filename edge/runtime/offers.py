@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
@@ -90,7 +90,7 @@ class Offers:
     ) -> None:
         self._sale = sale
         self._shelf = shelf
-        self.tag = PriceTag(shelf)
+        self.tag = PriceTag()
         self._plans = plans
         self._refusal = refusal
         self._compiled: OrderedDict[tuple[str, str | None], Offer] = OrderedDict()
@@ -98,16 +98,39 @@ class Offers:
     def on_sale(self, member: Member | None, *, now: Instant, clock_trusted: bool) -> Terms:
         """What a tap would buy now: the tariff on sale, by the member's plan where there is one."""
         plan = None if member is None else self._plans.find(member, now.utc)
-        offer = self._offer(self._shelf.on_sale.tariff.hash, plan.hash if plan else None, plan)
+        offer = self._sold(plan, clock_trusted=clock_trusted)
         account = member.account if member is not None else None
         refusal = "clock_untrusted" if offer.needs_time and not clock_trusted else self._refusal()
-        return self._terms(offer, account, refusal, now, clock_trusted=clock_trusted)
+        terms = self._terms(offer, account, refusal, now, clock_trusted=clock_trusted)
+        falls_back = offer.frozen.hash != self._shelf.on_sale.tariff.hash
+        return replace(terms, fallback=True) if falls_back else terms
+
+    def drawn(self, now: Instant, *, clock_trusted: bool) -> None:
+        """The screen shows what is on sale now."""
+        self.tag.drawn(self._sold(None, clock_trusted=clock_trusted).frozen.hash, now)
+
+    def is_news(self, at: Instant, *, clock_trusted: bool) -> bool:
+        """Whether a tap at this moment was made at another price, or before this one could be read (I3)."""
+        return self.tag.is_news(self._sold(None, clock_trusted=clock_trusted).frozen.hash, at)
+
+    def _sold(self, plan: FrozenPlan | None, *, clock_trusted: bool) -> Offer:
+        """The tariff on sale; its fallback where only the tariff's own rules need a time that is not known.
+
+        A plan that depends on the time is refused by either.
+        """
+        on_sale, plan_hash = self._shelf.on_sale, plan.hash if plan else None
+        offer = self._offer(on_sale.tariff.hash, plan_hash, plan)
+        if clock_trusted or not offer.needs_time or on_sale.fallback is None:
+            return offer
+        fallback = self._offer(on_sale.fallback.hash, plan_hash, plan)
+        return offer if fallback.needs_time else fallback
 
     def session(self, session: Session, *, now: Instant, clock_trusted: bool) -> Terms:
         """The terms that a session began with, and what its account has left now."""
         offer = self._offer(session.tariff_hash, session.plan_hash, None)
         refusal = "clock_untrusted" if offer.needs_time and not clock_trusted else None
-        return self._terms(offer, session.account, refusal, now, clock_trusted=clock_trusted)
+        terms = self._terms(offer, session.account, refusal, now, clock_trusted=clock_trusted)
+        return replace(terms, fallback=True) if session.fallback else terms
 
     def _terms(
         self, offer: Offer, account: str | None, refusal: str | None, now: Instant, *, clock_trusted: bool

@@ -25,11 +25,15 @@ BLOCKED = "blocked_by_operator"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnSale:
-    """The tariff, what a tap reserves at most (minor units), and the limits of a session."""
+    """The tariff, what a tap reserves at most (minor units), and the limits of a session.
+
+    `fallback` takes the tariff's place while that needs a time which is not known.
+    """
 
     tariff: FrozenTariff
     hold_minor: int
     rules: Rules
+    fallback: FrozenTariff | None = None
 
 
 class Shelf:
@@ -60,6 +64,9 @@ class Shelf:
 
     def find(self, document_hash: str) -> str:
         """The document of a tariff or plan that an open session began with."""
+        fallback = self.on_sale.fallback
+        if fallback is not None and fallback.hash == document_hash:
+            return fallback.document
         return self._documents[document_hash]
 
     def refusal(self, evse_id: str) -> str | None:
@@ -68,23 +75,23 @@ class Shelf:
 
 
 class PriceTag:
-    """Which tariff one screen offers, and whether whoever stands there has had time to read it (I3)."""
+    """Which tariff one screen offers, by its hash, and whether whoever stands there has had time to read it (I3)."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self) -> None:
         self._shown: str | None = None
         self._since: Instant | None = None
 
-    def drawn(self, now: Instant) -> None:
-        """The screen shows what is on sale now."""
-        on_sale = self._shelf.on_sale.tariff.hash
-        if self._shown not in {None, on_sale}:
+    def drawn(self, tariff_hash: str, now: Instant) -> None:
+        """The screen shows this one now."""
+        if self._shown not in {None, tariff_hash}:
             self._since = now
-        self._shown = on_sale
+        self._shown = tariff_hash
 
-    def is_news(self, at: Instant) -> bool:
-        """Whether a tap at this moment was made at another price: it is shown again, and nothing is sold."""
+    def is_news(self, tariff_hash: str, at: Instant) -> bool:
+        """Whether a tap at this moment, which would buy this one, was made at another price: it is shown again, and
+        nothing is sold.
+        """
         if self._shown is None:
             return False
-        changed = self._shown != self._shelf.on_sale.tariff.hash
+        changed = self._shown != tariff_hash
         return changed or (self._since is not None and at.seconds_since(self._since) < _READ_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -192,6 +193,23 @@ def test_everything_that_it_names_is_checked_at_once(place):
     assert any("tariff.json" in p for p in found)
     assert any("operator.key: not hexadecimal" in p for p in found)
     assert any("unknown_meter" in p for p in found)
+
+
+def test_a_fallback_tariff_is_one_for_any_time_in_the_same_currency(place):
+    place.edit('file = "tariff.json"\n', 'file = "tariff.json"\nfallback_file = "fallback.json"\n')
+    fallback = place.folder / "fallback.json"
+    assert "No such file" in problems(place.config, check)[0]
+    usual = json.loads((place.folder / "tariff.json").read_text())
+    night = {
+        "price_components": usual["elements"][0]["price_components"],
+        "restrictions": {"start_time": "22:00"},
+    }
+    fallback.write_text(json.dumps({**usual, "currency": "CHF", "elements": [night]}))
+    timed, foreign = problems(place.config, check)
+    assert "depends on the time" in timed
+    assert foreign == f"{fallback}: is in CHF, the tariff in EUR"
+    fallback.write_text(json.dumps(usual))
+    assert check(place.config).fallback_file == fallback
 
 
 @pytest.mark.parametrize(

@@ -49,19 +49,16 @@ def test_the_document_of_an_open_session_outlives_every_change() -> None:
 
 
 def test_a_price_is_news_until_it_was_drawn_and_could_be_read() -> None:
-    shelf = Shelf(on_sale(0.5), documents={}, in_use=set)
-    tag = PriceTag(shelf)
-    assert not tag.is_news(at(0)), "nobody has seen anything yet"
-    tag.drawn(at(0))
-    assert not tag.is_news(at(0.1))
-    shelf.put(on_sale(0.6))
-    assert tag.is_news(at(1))
-    tag.drawn(at(2))
-    assert tag.is_news(at(3.9))
-    assert not tag.is_news(at(4))
-    shelf.put(on_sale(0.6))
-    tag.drawn(at(5))
-    assert not tag.is_news(at(5)), "it is the same price"
+    tag = PriceTag()
+    assert not tag.is_news("old", at(0)), "nobody has seen anything yet"
+    tag.drawn("old", at(0))
+    assert not tag.is_news("old", at(0.1))
+    assert tag.is_news("new", at(1))
+    tag.drawn("new", at(2))
+    assert tag.is_news("new", at(3.9))
+    assert not tag.is_news("new", at(4))
+    tag.drawn("new", at(5))
+    assert not tag.is_news("new", at(5)), "it is the same price"
 
 
 def test_a_blocked_evse_says_why() -> None:

@@ -38,7 +38,7 @@ def draft(session: Session, reason: str, terms: Terms) -> InvoiceDraft:
         tax_included=terms.compiled.tariff.tax_included == "YES",
         figures=bill.invoice,
         paid=_paid(payment),
-        tariff=TariffText(hash=terms.tariff_hash, text=session.tariff_text),
+        tariff=TariffText(hash=terms.tariff_hash, text=session.tariff_text, fallback=session.fallback),
         plan=_plan_text(terms),
         account=session.account,
         billing="statement" if session.invoicing.collective else "invoice",

@@ -42,6 +42,8 @@ _RECEIPT_S = 300
 
 def out_of_order(state: EvseState, terms: Terms, at: Instant) -> str | None:
     """Why nothing is sold here at this moment, as a code, or None. The first that applies, worst first."""
+    if state.welded is not None:
+        return "contactor_welded"
     if state.pilot in ("E", "F"):
         return "evse_fault"
     if state.halted is not None:
@@ -166,6 +168,7 @@ def _open(
         timeline=Timeline(anchor=event.at),
         tariff_hash=terms.tariff_hash,
         tariff_text=terms.price_text,
+        fallback=terms.fallback,
         plan_hash=terms.plan.hash if terms.plan else None,
         grant=grant,
         token=token,
@@ -190,6 +193,7 @@ def _open(
             plan_hash=session.plan_hash,
             authorization_id=authorization_id,
             receipt_token_hash=event.receipt_token and receipt_token_hash(event.receipt_token),
+            fallback=terms.fallback,
         ),
         *reserved,
         facts.PaymentRequested(

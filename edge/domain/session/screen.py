@@ -63,6 +63,7 @@ def view(
         notice=notice,
         offered_hold_minor=terms.hold_minor if terms.methods & {"terminal", "card"} else None,
         terminal="terminal" in terms.methods,
+        fallback=terms.fallback,
     )
     if state.session is not None:
         return _running(blank, state, state.session, now, terms)

@@ -25,6 +25,7 @@ StopReason = Literal[
     "evse_fault",
     "meter_silent",
     "meter_halted",
+    "contactor_welded",
     "power_cut",  # the session could not go on after a restart
     "restored",  # it was open in a backup that was restored
 ]
@@ -123,7 +124,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
     `dated` is False while its times come from a clock that was not trusted; `shift_us` is what they are off by,
     known once that boot's clock is right. `adrift`: since a restart nobody knows how much time has passed.
-    `receipt_token` stands in the address of its receipt.
+    `receipt_token` stands in the address of its receipt. `fallback`: its tariff is the one for when the time that the
+    usual one needs is not known.
     """
 
     session_id: str
@@ -132,6 +134,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     timeline: Timeline
     tariff_hash: str
     tariff_text: str
+    fallback: bool = False
     plan_hash: str | None = None
     grant: Grant | None = None
     token: IdToken
@@ -179,11 +182,40 @@ class LastSession(msgspec.Struct, frozen=True, kw_only=True):
     asked: Instant | None = None
 
 
+Evidence = Literal["power", "energy", "charge_point"]
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """The contactor was told to open at `at`; at `done` the charge point said that it is.
+
+    What the meter shows since then: `drawn` readings with a flow since `drawing`; from `window` on the register's gain
+    over `window_wh` is looked at, `gained` where it was too much; `quiet` since when nothing flows.
+    """
+
+    at: Instant
+    done: Instant | None = None
+    drawing: Instant | None = None
+    drawn: int = 0
+    window: Instant | None = None
+    window_wh: int = 0
+    gained: bool = False
+    quiet: Instant | None = None
+
+
+class Welded(msgspec.Struct, frozen=True, kw_only=True):
+    """Energy flowed while the contactor was to be open, or the charge point said that it is welded."""
+
+    since: Instant
+    evidence: Evidence
+    register_wh: int | None
+
+
 class EvseState(msgspec.Struct, frozen=True, kw_only=True):
     """One EVSE. What devices say is not kept over a restart: it is asked again.
 
     `unsettled`: sessions that no longer need the EVSE, and whose money or invoice is on its way (edge/domain/session/
-    settling.py).
+    settling.py). `opened` is there while nothing may flow; `stuck` where the charge point says that its contactor stays
+    closed; `welded` outlives restarts (edge/domain/session/contactor.py).
     """
 
     evse_id: str
@@ -198,6 +230,9 @@ class EvseState(msgspec.Struct, frozen=True, kw_only=True):
     power_w: int | None = None
     meter_seen: Instant | None = None
     halted: str | None = None
+    opened: Opened | None = None
+    stuck: bool = False
+    welded: Welded | None = None
 
 
 def open_sessions(state: EvseState) -> tuple[Session, ...]:

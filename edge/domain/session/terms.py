@@ -50,7 +50,7 @@ class Terms:
     has left of the plan. `rated_power_w` is the most that the meter can measure. `refusal` is a code that says why
     nothing new is sold, or None. `methods` are the ways to pay that are offered; a hold by one of `extending` may
     grow up to `hold_max_minor`. `receipt_url` is what a receipt's token is appended to; `zero_tax` why prices without
-    tax have none.
+    tax have none. `fallback`: this tariff is sold because the time that another one needs is not known.
     """
 
     tariff_hash: str
@@ -72,6 +72,7 @@ class Terms:
     hold_max_minor: int = 0
     receipt_url: str | None = None
     zero_tax: ZeroTax | None = None
+    fallback: bool = False
     rules: Rules = field(default_factory=Rules)
 
     @property

@@ -224,7 +224,7 @@ function announcement() {
 }
 
 // Steps by which a price with more lines than the panel has room for is set denser; only then does it scroll.
-const DENSITIES = ["0", "1", "2", "3"];
+const DENSITIES = ["0", "1", "2", "3", "4"];
 
 function fit(price) {
   for (const density of DENSITIES) {

@@ -114,6 +114,7 @@ export function offer(view, context, { brief = false } = {}) {
     amount(first.amount),
     others.length ? el("ul", { class: "lines", lang: language }, others.map(priceLine)) : null,
     common ? el("p", { class: "common" }, filled(words.all_prices, { note: common })) : null,
+    view.fallback ? el("p", { class: "fallback" }, words.fallback) : null,
     reserved === null ? null : [hold(words.hold, "full"), hold(words.hold_short, "short")],
   );
 }

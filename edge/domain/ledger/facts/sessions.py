@@ -53,6 +53,7 @@ class SessionOpened(SessionFact, frozen=True, kw_only=True):
 
     `authorization_id`: what the back office calls its own permission, for a session that it started or granted.
     `receipt_token_hash`: SHA-256 of the token in the address of its receipt, which only the screen shows.
+    `fallback`: the usual tariff depends on the time, which was not known; this is the one for that case.
     """
 
     TYPE: ClassVar[str] = "chargetill.session.opened.v1"
@@ -66,6 +67,7 @@ class SessionOpened(SessionFact, frozen=True, kw_only=True):
     plan_hash: str | None = None
     authorization_id: str | None = None
     receipt_token_hash: str | None = None
+    fallback: bool = False
 
 
 class VehicleConnected(SessionFact, frozen=True, kw_only=True):
