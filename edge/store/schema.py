@@ -165,7 +165,12 @@ def _first(db: Database) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first,)
+def _orders(db: Database) -> None:
+    """What the back office ordered and must not be forgotten with the lists that it sent (edge/store/kept.py)."""
+    db.table("kept").create({"name": str, "value": str}, pk="name", not_null={"value"})
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _orders)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
