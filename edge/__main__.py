@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
-import click
-
-from edge.cli.call import WRONG_CALL, fail
-from edge.cli.root import root
 from edge.errors import CallError, TillError
+
+_WRONG_CALL = CallError.exit_code
 
 
 class _UsageError(CallError):
@@ -33,30 +31,72 @@ def main(args: list[str] | None = None) -> None:
     argv = sys.argv[1:] if args is None else args
     as_json = "--json" in argv
     try:
-        # without its standalone mode click returns the code of an Exit instead of raising it
-        sys.exit(root.main(argv, prog_name="chargetill", standalone_mode=False) or 0)
-    except click.UsageError as e:
-        where = e.ctx.command_path if e.ctx else "chargetill"
-        fail(_UsageError(e.format_message(), hint=f"`{where} --help` shows the options"), as_json=as_json)
-    except click.Abort:
-        fail(_Interrupted("stopped before it was done"), as_json=as_json)
+        service = _as_a_service(argv)
+        if service is None:
+            sys.exit(_command(argv, as_json=as_json))
+        _till(*service)
+        sys.exit(0)
+    except KeyboardInterrupt:
+        _fail(_Interrupted("stopped before it was done"), as_json=as_json)
     except TillError as e:
-        fail(e, as_json=as_json)
+        _fail(e, as_json=as_json)
     except BrokenPipeError:
         _close_quietly()
-        sys.exit(WRONG_CALL)
+        sys.exit(_WRONG_CALL)
     except Exception as e:  # noqa: BLE001  (what nobody expected still goes through the scrubber)
         _crashed(e, as_json=as_json)
 
 
+def _as_a_service(argv: list[str]) -> tuple[Path, Path | None] | None:
+    """Configuration and database of the plain call `--config F [--db F] run`; None for anything else.
+
+    The till stays for years; the reader of command lines would stay with it, 2 MB of a small computer.
+    """
+    *options, last = argv or [""]
+    given = dict(zip(options[::2], options[1::2], strict=False))
+    plain = last == "run" and len(options) == 2 * len(given) and given.keys() <= {"--config", "--db"}
+    if not plain or "--config" not in given or any(value.startswith("-") for value in given.values()):
+        return None
+    return Path(given["--config"]), Path(given["--db"]) if "--db" in given else None
+
+
+def _till(config: Path, database: Path | None) -> None:
+    from edge.cli.run_till import run_till  # noqa: PLC0415
+
+    run_till(config, database)
+
+
+def _command(argv: list[str], *, as_json: bool) -> int:
+    import click  # noqa: PLC0415
+
+    from edge.cli.root import root  # noqa: PLC0415
+
+    try:
+        # without its standalone mode click returns the code of an Exit instead of raising it
+        return root.main(argv, prog_name="chargetill", standalone_mode=False) or 0
+    except click.UsageError as e:
+        where = e.ctx.command_path if e.ctx else "chargetill"
+        _fail(_UsageError(e.format_message(), hint=f"`{where} --help` shows the options"), as_json=as_json)
+    except click.Abort:
+        _fail(_Interrupted("stopped before it was done"), as_json=as_json)
+
+
+def _fail(e: TillError, *, as_json: bool) -> NoReturn:
+    from edge.cli.call import fail  # noqa: PLC0415
+
+    fail(e, as_json=as_json)
+
+
 def _crashed(e: Exception, *, as_json: bool) -> NoReturn:
-    from edge import log  # noqa: PLC0415  (needed only here, and every command starts here)
+    import logging  # noqa: PLC0415  (needed only here, and every command starts here)
+
+    from edge import log  # noqa: PLC0415
     from edge.emv.scrub import scrub  # noqa: PLC0415
 
     if not logging.getLogger().handlers:
         log.setup()
     log.error("till.crashed", error=e)
-    fail(_Crashed(scrub(f"{type(e).__name__}: {e}")), as_json=as_json)
+    _fail(_Crashed(scrub(f"{type(e).__name__}: {e}")), as_json=as_json)
 
 
 def _close_quietly() -> None:

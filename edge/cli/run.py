@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import replace
-
 import click
 
 from edge.cli.call import Call, command
@@ -15,30 +12,6 @@ from edge.cli.place import config_file
 @command
 def run(call: Call) -> None:
     """Run the till until SIGTERM."""
-    from edge import log
-    from edge.app import Till
-    from edge.inventory import load
+    from edge.cli.run_till import run_till
 
-    _share_one_heap()
-    config = load(config_file(call))
-    if call.db is not None:
-        config = replace(config, database=call.db)
-    log.setup(config.log.format)
-
-    async def main() -> None:
-        await Till(config).run()
-
-    asyncio.run(main())
-
-
-#: mallopt(3): how many heaps glibc may make for threads
-_M_ARENA_MAX = -8
-
-
-def _share_one_heap() -> None:
-    """A dozen threads that allocate little would each keep a half-empty heap of their own: 3 MB on a Pi."""
-    import ctypes
-
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # only glibc has it
-    if mallopt is not None:
-        mallopt(_M_ARENA_MAX, 1)
+    run_till(config_file(call), call.db)

@@ -6,14 +6,18 @@ import json
 import re
 import socket
 import sqlite3
+import sys
 import time
 import urllib.request
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from edge import __main__ as entry
+from edge.cli import run_till
+from edge.cli.root import root
 from edge.domain.identity import IdToken
 from edge.domain.instant import Instant, Timeline
 from edge.domain.payment import Payment
@@ -201,8 +205,26 @@ def test_help_and_version_are_answers(call):
     assert re.match(r"chargetill, version \d", call("--version").out)
 
 
+def test_the_service_starts_without_a_reader_of_command_lines_and_with_the_same_words(monkeypatch):
+    begun = []
+    monkeypatch.setattr(run_till, "run_till", lambda *given: begun.append(given))
+    monkeypatch.setitem(sys.modules, "click", None)  # whoever imports it now fails
+    for words in ("--config F run", "--config F --db D run", "--db D --config F run"):
+        with pytest.raises(SystemExit) as found:
+            entry.main(words.split())
+        assert found.value.code == 0
+    assert begun == [(Path("F"), None), (Path("F"), Path("D")), (Path("F"), Path("D"))]
+
+
 @pytest.mark.parametrize(
-    "arguments", [("frobnicate",), ("run", "--frobnicate"), ("--config",), ("session", "show")]
+    "arguments",
+    [
+        ("frobnicate",),
+        ("run", "--frobnicate"),
+        ("--config",),
+        ("session", "show"),
+        ("--config", "F", "--db", "run"),
+    ],
 )
 def test_a_wrong_call_is_one_line_and_exit_2(call, arguments):
     done = call(*arguments)
@@ -212,12 +234,13 @@ def test_a_wrong_call_is_one_line_and_exit_2(call, arguments):
     assert call(*arguments, "--json").error["code"] == "call.usage"
 
 
-@pytest.mark.parametrize("arguments", [["run"], ["run", "--json"]])
+@pytest.mark.parametrize("arguments", [["run"], ["run", "--json"], ["--config", "F", "run"]])
 def test_what_nobody_expected_is_scrubbed_and_ends_with_3(monkeypatch, capfd, arguments):
     def breaks(*_args, **_kwargs):
         raise ValueError("read 5413330089010434 from the card")
 
-    monkeypatch.setattr(entry.root, "main", breaks)
+    monkeypatch.setattr(root, "main", breaks)
+    monkeypatch.setattr(run_till, "run_till", breaks)
     with pytest.raises(SystemExit) as found:
         entry.main(arguments)
     assert found.value.code == 3
