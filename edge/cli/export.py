@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import date, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -39,7 +40,11 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 @click.option("--from", "first", type=_DAY, help="with --all: the first day of issue, such as 2026-03-01")
 @click.option("--to", "last", type=_DAY, help="with --all: the last day of issue")
 @click.option("--lang", type=click.Choice(["en", "de"]), default="en", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="a file or a folder; a folder with --all")
+@click.option(
+    "--out",
+    "place",
+    help="a file, or a folder; with --all a folder, or one file such as all.csv for formats of lines",
+)
 @command
 def export(
     call: Call,
@@ -48,11 +53,13 @@ def export(
     first: datetime | None,
     last: datetime | None,
     lang: str,
-    out: Path | None,
+    place: str | None,
     *,
     everything: bool,
 ) -> None:
     """One invoice or credit note, or all of them, as documents named NUMBER.FORMAT.EXT."""
+    out = None if place is None else Path(place)
+    folder = out is not None and (out.is_dir() or str(place).endswith(os.sep))
     if (number is None) != everything:
         raise click.UsageError("give one invoice's number, or --all")
     if not everything and (first or last):
@@ -62,13 +69,20 @@ def export(
     with Reading(database(call)) as db:
         if number is not None:
             sale = _sale(db, wanted, db.invoice(number))
-            target = out / file_name(wanted, sale) if out is not None and out.is_dir() else out
+            target = out / file_name(wanted, sale) if out is not None and folder else out
             write(render(wanted, sale, language=lang), target)
             return
         days = first.date() if first else None, last.date() if last else None
-        failed = _export_all(db, wanted, days, lang, out, as_json=call.json)
+        one = out if wanted.stream and out is not None and not folder and _is_one(out, wanted) else None
+        with nullcontext(None) if one is None else _whole(one) as together:
+            failed = _export_all(db, wanted, days, lang, together or out, as_json=call.json)
     if failed:
         sys.exit(NO)
+
+
+def _is_one(out: Path, wanted: Format) -> bool:
+    """True for a file that there is, and for a name such as all.csv: many lines go into one file."""
+    return out.exists() or out.suffix in {f".{wanted.suffix}", ".ndjson"}
 
 
 def _check_out(wanted: Format, out: Path | None, *, everything: bool) -> None:
@@ -87,11 +101,14 @@ def _export_all(
     wanted: Format,
     days: tuple[date | None, date | None],
     language: str,
-    out: Path | None,
+    out: Path | BinaryIO | None,
     *,
     as_json: bool,
 ) -> int:
-    """Every document of these days, one at a time; how many could not be expressed, each with its reason."""
+    """Every document of these days, one at a time; how many could not be expressed, each with its reason.
+
+    `out`: a folder, one open file for all of them, or None for standard output.
+    """
     failed, written = 0, 0
     shown = out is not None and sys.stderr.isatty()
     stats = db.stats() if shown else {"invoices": 0, "credit_notes": 0}
@@ -105,13 +122,17 @@ def _export_all(
         for invoice in _between(invoices, days):
             sale = _sale(db, wanted, invoice)
             try:
-                document = render(wanted, sale, language=language, heading=out is not None or not written)
+                alone = isinstance(out, Path)
+                document = render(wanted, sale, language=language, heading=alone or not written)
             except NotExpressible as e:
                 failed += 1
                 click.echo(scrub(encode({"error": e.as_json()}) if as_json else str(e)), err=True)
                 continue
             written += 1
-            write(document, None if out is None else out / file_name(wanted, sale))
+            if out is None or isinstance(out, Path):
+                write(document, None if out is None else out / file_name(wanted, sale))
+            else:
+                out.write(document)
     return failed
 
 
@@ -146,10 +167,25 @@ def write(document: bytes, target: Path | None) -> None:
     if target is None:
         click.echo(document, nl=False)
         return
+    with _whole(target) as file:
+        file.write(document)
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[BinaryIO]:
+    """A file that gets its name when it is whole. A device or a pipe is written to, and never replaced."""
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = target.with_name(f".{target.name}.{os.getpid()}")
-        fresh.write_bytes(document)
-        fresh.replace(target)
+        if target.exists() and not target.is_file():
+            with target.open("wb") as stream:
+                yield stream
+            return
+        try:
+            with fresh.open("wb") as stream:
+                yield stream
+            fresh.replace(target)
+        finally:
+            fresh.unlink(missing_ok=True)
     except OSError as e:
         raise _NotWritten(f"{target}: {e.strerror}", hint="check the folder and the space on its disk") from e

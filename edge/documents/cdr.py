@@ -168,15 +168,18 @@ def _periods(bill: Bill, begin: datetime) -> list[dict[str, Any]]:
         name: _running(Fraction(rational(volume(p))) / unit for p in bill.periods)
         for name, volume, unit in volumes
     }
-    periods = []
+    periods: list[dict[str, Any]] = []
     for i, period in enumerate(bill.periods):
         used = [
             {"type": name, "volume": shares[name][i]}
             for name, volume, _ in volumes
             if rational(volume(period))
         ]
+        start = _time(period.begin + shift)
+        if not used and periods and periods[-1]["start_date_time"] == start:
+            continue  # the one before says already that nothing more is counted from here on
         dimensions = used or [{"type": "TIME", "volume": Decimal(0)}]
-        periods.append({"start_date_time": _time(period.begin + shift), "dimensions": dimensions})
+        periods.append({"start_date_time": start, "dimensions": dimensions})
     if not periods:
         energy = _number(Fraction(rational(bill.energy_wh)) / 1000)
         periods.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -100,14 +101,22 @@ def test_periods_add_up_to_the_totals_and_costs_to_the_invoice(any_sale, version
 
 
 def test_periods_follow_a_clock_that_was_set_right(ordinary):
-    from datetime import timedelta
-
     draft = ordinary.invoice.draft
     shifted = replace(draft, begin=draft.begin + timedelta(hours=3), end=draft.end + timedelta(hours=3))
     found = cdr(replace(ordinary, invoice=replace(ordinary.invoice, draft=shifted)), "2.3.0")
     assert (
         found["charging_periods"][0]["start_date_time"] == found["start_date_time"] == "2026-06-01T13:00:00Z"
     )
+
+
+def test_what_flowed_while_nobody_watched_is_one_period_with_the_silence_after_it(ordinary):
+    first = ordinary.bill.periods[0]
+    nothing = replace(first, energy_wh=0, charging_s=0, parking_s=0)
+    later = replace(nothing, begin=first.begin + timedelta(hours=1))
+    found = cdr(replace(ordinary, bill=replace(ordinary.bill, periods=(first, nothing, later))), "2.2.1")
+    starts = [p["start_date_time"] for p in found["charging_periods"]]
+    assert len(starts) == len(set(starts)) == 2
+    assert found["charging_periods"][1]["dimensions"] == [{"type": "TIME", "volume": 0}]
 
 
 def test_the_tariff_goes_along_where_it_is_of_this_version(ordinary):

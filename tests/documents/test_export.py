@@ -106,6 +106,33 @@ def test_a_table_of_all_invoices_has_one_heading_and_sums_to_what_is_payable(exp
     assert sum(Decimal(r["amount"]) for r in rows) == payable
 
 
+def test_many_lines_go_into_the_one_file_that_is_named_so(export, numbers, tmp_path):
+    table, records = tmp_path / "books" / "all.csv", tmp_path / "all.json"
+    records.write_bytes(b"of last month")
+    assert export("--all", "--format", "csv", "--out", table).exit_code == 0
+    assert export("--all", "--out", records).exit_code == 0
+    assert table.read_bytes() == export("--all", "--format", "csv").stdout_bytes
+    assert records.read_bytes() == export("--all").stdout_bytes
+    assert {f.name for f in tmp_path.rglob("*")} == {"books", "all.csv", "all.json"}
+
+
+def test_a_name_that_ends_as_a_folder_is_one(export, numbers, tmp_path):
+    assert export(numbers[0], "--format", "ubl", "--out", f"{tmp_path / 'new'}/").exit_code == 0
+    assert [f.name for f in (tmp_path / "new").iterdir()] == [f"{numbers[0]}.ubl.xml"]
+
+
+def test_a_pipe_is_written_to_and_stays_one(export, numbers, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert export(numbers[0], "--format", "ubl", "--out", pipe).exit_code == 0
+        assert os.read(reader, 100_000).startswith(b"<?xml")
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
 def test_cdrs_of_all_invoices_are_lines_of_json(export, numbers):
     lines = export("--all", "--format", "cdr-2.3.0").stdout.splitlines()
     assert [json.loads(line)["invoice_reference_id"] for line in lines] == numbers

@@ -444,6 +444,18 @@ def test_what_is_no_transcript_is_an_error_that_names_the_line(text, says):
 
 
 @pytest.mark.parametrize(
+    "end", ['{"c":"80AE9000', '{"c":"80AE900000","r":"771', '{"c":"80AE900000"}', "80AE"]
+)
+@pytest.mark.parametrize("more", ["", "\n"])
+def test_a_last_line_of_which_a_part_is_missing_was_torn(end, more):
+    whole = transcript.read(b'{"c":"00A404000E325041592E5359532E444446303100","r":"6A82"}\n')
+    torn = transcript.read(
+        f'{{"c":"00A404000E325041592E5359532E444446303100","r":"6A82"}}\n{end}{more}'.encode()
+    )
+    assert (torn.exchanges, torn.torn) == (whole.exchanges, 2)
+
+
+@pytest.mark.parametrize(
     "command", ["0088000004DEADBEEF00", "80AE900000", "00C0000000", "00B2010C00", "00A4040000"]
 )
 def test_ten_thousand_lines_of_anything_cost_little(judge, recorded, command):

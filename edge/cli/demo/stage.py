@@ -172,6 +172,7 @@ tax_id = "DE000000000"
 
 [site]
 address = "Parkplatz am Demo-Platz, 10115 Berlin"
+coordinates = {{ latitude = "52.520008", longitude = "13.404954" }}
 time_zone = "Europe/Berlin"
 
 [tariff]

@@ -68,19 +68,23 @@ def read(text: bytes) -> Transcript:
         if not line.strip():
             continue
         try:
-            value = msgspec.json.decode(line)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as e:
-            if number == last and not text.endswith(b"\n"):
+            exchanges.append(_exchange(line, number))
+        except InputError as e:
+            half_a_line = e.__cause__ is not None and not text.endswith(b"\n")  # half of JSON is none
+            if number == last and (exchanges or half_a_line):
                 return Transcript(_joined(exchanges), torn=number)
-            raise InputError(f"line {number} is not JSON", hint=_FORM) from e
-        exchanges.append(_exchange(value, number))
+            raise
     return Transcript(_joined(exchanges))
 
 
 _FORM: Final = 'a line for each exchange: {"c": command in hex, "r": answer in hex}'
 
 
-def _exchange(value: Any, number: int) -> Exchange:
+def _exchange(line: bytes, number: int) -> Exchange:
+    try:
+        value = msgspec.json.decode(line)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as e:
+        raise InputError(f"line {number} is not JSON", hint=_FORM) from e
     if not isinstance(value, dict):
         raise InputError(f"line {number} is no JSON object", hint=_FORM)
     command, answer = _hex(value, "c", number), _hex(value, "r", number)
