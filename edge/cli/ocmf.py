@@ -166,8 +166,8 @@ def _check_value(file: str, number: int, value: Value, given: Key | None) -> Che
 
 
 def _check_record(line: Line, raw: bytes, key: Key | None) -> Checked:
-    from edge.metering.ocmf import chain, reading, record, signature
-    from edge.metering.ocmf.errors import RecordMalformed
+    from edge.metering.ocmf import chain, keys, reading, record, signature
+    from edge.metering.ocmf.errors import KeyUnreadable, RecordMalformed
     from edge.metering.ocmf.keys import ForeignKey
 
     try:
@@ -177,6 +177,13 @@ def _check_record(line: Line, raw: bytes, key: Key | None) -> Checked:
         if isinstance(key, ForeignKey):
             line.status, line.reason = "unsupported", f"{e.message}, and {key.kind}"
         return Checked(line)
+    if key is None and found.key is not None:
+        line.key_source = "file"
+        try:
+            key = keys.from_text(found.key)
+        except KeyUnreadable as e:
+            line.reason = e.message
+            return Checked(line)
     verdict = signature.verify(found, key)
     line.status, line.reason = verdict.status, verdict.reason
     if verdict.status == "invalid":

@@ -60,6 +60,21 @@ def test_a_line_says_what_was_signed(verify):
     }
 
 
+@pytest.mark.parametrize("in_hex", [False, True])
+def test_a_key_behind_the_signature_is_one_in_the_file(verify, tmp_path, in_hex):
+    key = (DATA / "em580.key.der").read_bytes().hex()
+    text = (DATA / "em580.ocmf").read_bytes().strip()
+    for name, appended in (("own", key), ("other", PUBLIC), ("none", "4711")):
+        record = text + b"|" + appended.encode()
+        (tmp_path / name).write_bytes(record.hex().encode() + b"\n" if in_hex else record + b"\n")
+    code, lines, _ = verify(*(tmp_path / name for name in ("own", "other", "none")))
+    assert code == 1
+    assert [line["status"] for line in lines] == ["valid", "invalid", "invalid"]
+    assert {line["key_source"] for line in lines} == {"file"}
+    code, (line,), _ = verify(tmp_path / "other", "--public-key", key)
+    assert (code, line["status"], line["key_source"], line["energy_wh"]) == (0, "valid", "given", 11110)
+
+
 def test_without_a_key_there_is_no_verdict(verify):
     code, (line,), _ = verify(DATA / "wm3m4.ocmf")
     assert code == 1

@@ -2,11 +2,12 @@
 
 `OCMF|{payload}|{signature}` (OCMF 1.2). The signature covers the payload's bytes, so those are kept and never
 written again from the parsed JSON. Payload and signature part at the last `|{`: a careless meter lets a `|`
-into a text.
+into a text. The transparency software also takes `OCMF|{payload}|{signature}|key`, and all of it in hex.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from decimal import Decimal
@@ -22,6 +23,9 @@ HEADER = b"OCMF|"
 RECORD_BYTES_MAX = 65_536  # the longest files of meters are 4 KB; a record with all readings of a day 30 KB
 TARIFF_TEXT_MAX = 250  # OCMF 1.2, table 4
 _CUT = re.compile(rb"\|\s*\{")
+_KEY = re.compile(rb"\}\s*\|([^{}|]*)\Z")
+_HEX_HEADER = HEADER.hex().encode()
+_HEX_RECORDS_MAX = 10_000  # as many as a file of the size that is read holds
 _SEVERAL = re.compile(
     rb"(?:\A\s*|[\r\n}][ \t]*)(?=OCMF\|\s*\{)"
 )  # linear: a file of white space is read once
@@ -37,7 +41,10 @@ class Pagination(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One record. `raw` is all of it, `payload` what is signed; texts that the meter left out are None."""
+    """One record. `raw` is all of it, `payload` what is signed; texts that the meter left out are None.
+
+    `key` is the text of a public key behind the signature, which is no part of the format.
+    """
 
     raw: bytes
     payload: bytes
@@ -52,6 +59,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     signature_encoding: str
     signature_mime: str
     signature_data: str
+    key: str | None = None
 
     @property
     def source(self) -> tuple[str | None, str | None]:
@@ -82,6 +90,9 @@ def parse(raw: bytes) -> Record:
     if not cuts:
         raise RecordMalformed("the signature is missing")
     payload, signature = raw[len(HEADER) : cuts[-1]], raw[cuts[-1] + 1 :]
+    appended = _KEY.search(signature)
+    if appended is not None:
+        signature = signature[: appended.start() + 1]
     data, signed = _object(payload, "payload"), _object(signature, "signature")
     return Record(
         raw=raw,
@@ -97,13 +108,18 @@ def parse(raw: bytes) -> Record:
         signature_encoding=_given(signed, "SE", "hex").lower(),
         signature_mime=_given(signed, "SM", "application/x-der").lower(),
         signature_data=_given(signed, "SD", None),
+        key=None if appended is None else appended[1].decode("ascii", "replace").strip() or None,
     )
 
 
 def split(data: bytes) -> tuple[bytes, ...]:
     """The records of a file that holds one or several, one after another; empty when there is none."""
-    starts = [match.end() for match in _SEVERAL.finditer(data.removeprefix(b"\xef\xbb\xbf"))]
     data = data.removeprefix(b"\xef\xbb\xbf")
+    words = data.split(maxsplit=_HEX_RECORDS_MAX)
+    if words and all(word[: len(_HEX_HEADER)].lower() == _HEX_HEADER for word in words):
+        with contextlib.suppress(ValueError):
+            return tuple(bytes.fromhex(word.decode("ascii")) for word in words)
+    starts = [match.end() for match in _SEVERAL.finditer(data)]
     if not starts:
         return (data.strip(),) if data.lstrip().startswith(HEADER) else ()
     return tuple(data[start:end].strip() for start, end in zip(starts, [*starts[1:], len(data)], strict=True))
