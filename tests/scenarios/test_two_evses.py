@@ -55,7 +55,7 @@ class Site:
         return await asyncio.to_thread(self._views)
 
     def _views(self):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/state", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/state", timeout=20) as answer:
             return {p["view"]["evse_id"]: p["view"] for p in json.load(answer)["panels"]}
 
     async def until(self, evse_id, **wanted):
@@ -78,7 +78,7 @@ class Site:
             data=json.dumps(action).encode(),
             headers={"Origin": origin, "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=20) as answer:
             return json.load(answer)
 
 
