@@ -48,8 +48,9 @@ UNLIMITED = 65_535
 #: The largest message of the contract (1 MiB) with its topic; the broker (MQTT 5) sends us nothing larger.
 PACKET_BYTES_MAX = 1_048_576 + 1024
 
-#: The kernel gives a connection up when what it sent stays unconfirmed for so long.
-SILENT_LINK_MS = 5000
+#: The kernel gives a connection up when what it sent stays unconfirmed for so long: the next broker has its first
+#: acknowledgement within 5 s of the silence.
+SILENT_LINK_MS = 4000
 
 #: Reason codes from here on say no (MQTT 5, 2.4).
 _FAILURE = 0x80

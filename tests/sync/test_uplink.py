@@ -12,6 +12,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.backoffice.verify import verify
+from edge.sync.uplink import service
 from hw.virtual.broker import Mosquitto
 
 
@@ -240,6 +241,22 @@ def test_a_broker_that_hangs_is_left_for_the_next(till, back_office, wait) -> No
     first.thaw()
     first.stop()
     second.stop()
+
+
+def test_a_broker_that_no_back_office_listens_to_is_left_for_the_next(
+    make_till, back_office, wait, monkeypatch
+) -> None:
+    monkeypatch.setattr(service, "UNHEARD_S", 0.3)
+    deaf, heard = Mosquitto.start(), Mosquitto.start()
+    back_office(heard.address)
+    till = make_till()
+    till.write(10)
+    till.connect(deaf.address, heard.address)
+    wait(lambda: till.uplink.status().acknowledged == 11, "the other broker")
+    assert till.uplink.status().broker == heard.address
+    till.disconnect()
+    deaf.stop()
+    heard.stop()
 
 
 def test_the_retained_state_tells_health_and_the_will_tells_the_end(

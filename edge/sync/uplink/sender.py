@@ -91,6 +91,11 @@ class Sender:
         """Entries without acknowledgement."""
         return sum(line.last - line.acked for line in self.lines)
 
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether something is under way that a back office could acknowledge."""
+        return any(line.under_way and not line.halted and not line.settled for line in self.lines)
+
     def position(self) -> Position | None:
         """For the state message."""
         if not self.lines:

@@ -52,6 +52,11 @@ _LOOK_S = 5.0
 #: Everything is with the broker and it says nothing for so long: it hangs. Another one may do better.
 STALL_S = 4.0
 
+#: Entries are with the broker and no back office says a word: it may listen to another one. Doubled each time, for a
+#: back office that is down listens to none.
+UNHEARD_S = 60.0
+_UNHEARD_MAX_S = 3600.0
+
 #: Of the time to stop, for what still waits; the rest is for the goodbye and the watermark.
 _DRAIN_PART = 0.6
 
@@ -61,10 +66,15 @@ _GOOD_S = 10.0
 
 @dataclass(slots=True)
 class _Visit:
-    """One connection: `ready` once the subscription stands, before that until `deadline`. Monotonic seconds."""
+    """One connection: `ready` once the subscription stands, before that until `deadline`. Monotonic seconds.
+
+    `heard_at`: when the broker last said something; `answered_at`: when the back office did. Either is now while
+    nobody is waited for.
+    """
 
     link: Link
     heard_at: float
+    answered_at: float
     deadline: float
     ready: bool = False
     taken: int = 0
@@ -104,6 +114,7 @@ class Uplink:
         self._trouble: str | None = "not connected yet"
         self._rolled_back: str | None = None
         self._protocols: dict[str, Literal["5", "3.1.1"]] = {}
+        self._unheard_s = UNHEARD_S
         self._said: StateFields | None = None
         self._said_at = 0.0
         self._bell, self._ringer = socket.socketpair()
@@ -234,7 +245,7 @@ class Uplink:
         """Be connected to one broker until that ends. Raises SyncError, StoreError saying why."""
         link = self._open(broker)
         now = time.monotonic()
-        visit = _Visit(link=link, heard_at=now, deadline=now + HANDSHAKE_TIMEOUT_S)
+        visit = _Visit(link=link, heard_at=now, answered_at=now, deadline=now + HANDSHAKE_TIMEOUT_S)
         try:
             while not self._is_over(sender):
                 self._wait(visit, sender)
@@ -272,7 +283,7 @@ class Uplink:
             case NotSubscribed(reason):
                 log.error("order.not_subscribed", broker=link.broker, reason=reason)
             case Arrived():
-                self._take(link, sender, event, now)
+                self._take(visit, sender, event, now)
             case Refused(reason):
                 sender.refused(reason)
             case Lost(error):
@@ -291,8 +302,15 @@ class Uplink:
         sender.pump(link, now)
         self._beside.pass_on(link, now)
         self._say_if_due(link, sender, now)
-        if link.in_flight and now - visit.heard_at > STALL_S and link.unsent_bytes() == 0:
+        if link.in_flight and now >= visit.heard_at + STALL_S and link.unsent_bytes() == 0:
             raise LinkFailed(f"{link.broker}: no answer for {STALL_S:.0f} s")
+        if not sender.awaits_answer:
+            visit.answered_at = now
+        elif len(self._options.brokers) > 1 and now >= visit.answered_at + self._unheard_s:
+            unheard_s, self._unheard_s = self._unheard_s, min(_UNHEARD_MAX_S, self._unheard_s * 2)
+            raise LinkFailed(
+                f"{link.broker}: no acknowledgement for {unheard_s:.0f} s; another broker is tried"
+            )
 
     def _is_over(self, sender: Sender) -> bool:
         """Stopped, with nothing left to send or no time left for it."""
@@ -303,10 +321,10 @@ class Uplink:
     def _wait(self, visit: _Visit, sender: Sender) -> None:
         """Until the socket, the bell or the clock has something for us."""
         link, now = visit.link, time.monotonic()
-        look_s = (
-            0.1 if self._stopping.is_set() or self._beside.waiting else 1.0 if link.in_flight else _LOOK_S
-        )
-        times = [now + look_s, None if visit.ready else visit.deadline, sender.next_at()]
+        soon = self._stopping.is_set() or self._beside.waiting
+        look_s = 0.1 if soon else 1.0 if link.in_flight else _LOOK_S
+        stalls_at = visit.heard_at + STALL_S if link.in_flight and now < visit.heard_at + STALL_S else None
+        times = [now + look_s, None if visit.ready else visit.deadline, sender.next_at(), stalls_at]
         timeout = max(0.0, min(at for at in times if at is not None) - now)
         fd = link.fileno()
         if fd < 0:
@@ -318,7 +336,8 @@ class Uplink:
             self._hear_bell(sender)
         link.service(readable=fd in readable, writable=bool(writable))
 
-    def _take(self, link: Link, sender: Sender, arrived: Arrived, now: float) -> None:
+    def _take(self, visit: _Visit, sender: Sender, arrived: Arrived, now: float) -> None:
+        link = visit.link
         if arrived.topic != self._peer.topic("ack"):
             self._beside.take(link, arrived)
             return
@@ -328,6 +347,7 @@ class Uplink:
         except MessageInvalid as e:
             log.warning("sync.ack_unreadable", error=e)
             return
+        visit.answered_at, self._unheard_s = now, UNHEARD_S
         if sender.heard(ack, now) and not link.full:
             self._say(link, sender, now)
 
