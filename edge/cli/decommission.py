@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 #: Beyond the deadline: for the daemon's last commits.
 _GRACE_S = 30.0
+
+
+#: What is left to do by hand; the second run removes the lists of members, which a till that runs still reads.
+_NEXT = "next: systemctl disable --now chargetill; then this command once more"
 
 
 @click.command("decommission")
@@ -67,13 +72,16 @@ def decommission(
 
 
 def _hand_over(call: Call, done: dict[str, Any], source: Path, *, folder: Path, destroy_keys: bool) -> None:
-    from edge.provision.retire import destroy, hand_over, keys_of
+    from edge.provision.retire import destroy, hand_over, keys_of, lists_of
 
     handed = hand_over(source, folder)
     problems, acknowledged = handed.report.problems, bool(done["acknowledged"])
     gone: tuple[Path, ...] = ()
     if destroy_keys and acknowledged and not problems:
-        gone = destroy(keys_of(_config(call)))
+        config = _config(call)
+        gone = destroy(keys_of(config))
+        if not _runs(source):
+            gone += destroy(lists_of(config))
     extent = "all acknowledged" if acknowledged else "not all acknowledged: run this again when it is"
     lines = [
         f"decommissioned: epoch {done['epoch']}, {done['entries']} entries, {extent}",
@@ -137,6 +145,17 @@ def _last_word(call: Call, store: Store, at: Instant, *, reason: str, unacknowle
         "acknowledged": not sends,
         "refunds_due": list(left.due),
     }
+
+
+def _runs(source: Path) -> bool:
+    """Whether a till has this database."""
+    from edge.store.store import StoreInUse, take_lock
+
+    try:
+        os.close(take_lock(source))
+    except StoreInUse:
+        return True
+    return False
 
 
 def _config(call: Call) -> Config:

@@ -86,16 +86,11 @@ def _export(out: IO[bytes], anchor: SignedAnchor | None, entries: Iterator[Entry
 
 
 def keys_of(config: Config) -> tuple[Path, ...]:
-    """Where this device's keys lie, and the operator's that were lent to it; and what the back office sent of members.
-
-    The ledger's own comes last: as long as it is there, whatever else was interrupted can be done again.
-    """
+    """Where this device's keys lie, and the operator's that were lent to it. The ledger's own comes last."""
     options = cast("UplinkOptions | None", config.mqtt)
     tls = None if options is None or options.tls is None else options.tls.key
     password = None if options is None else options.password_file
-    lists = config.database.with_suffix(".lists.db")
     found = [
-        *(lists.with_name(lists.name + end) for end in ("-wal", "-shm", ".broken", "")),
         config.members_key_file,
         config.sun_keys_file,
         None if password is None else Path(password),
@@ -105,6 +100,12 @@ def keys_of(config: Config) -> tuple[Path, ...]:
         config.key,
     ]
     return tuple(path for path in found if path is not None)
+
+
+def lists_of(config: Config) -> tuple[Path, ...]:
+    """What the back office sent of its members. A till that runs still reads it."""
+    lists = config.database.with_suffix(".lists.db")
+    return tuple(lists.with_name(lists.name + end) for end in ("-wal", "-shm", ".broken", ""))
 
 
 def destroy(paths: tuple[Path, ...]) -> tuple[Path, ...]:

@@ -102,7 +102,8 @@ def config(folder):
 
 @pytest.mark.parametrize("step", range(4))
 def test_keys_go_one_by_one_the_ledgers_last_and_an_interrupted_run_is_finished(tmp_path, monkeypatch, step):
-    keys, left = retire.keys_of(config(tmp_path)), [step]
+    place = config(tmp_path)
+    keys, left = (*retire.lists_of(place), *retire.keys_of(place)), [step]
     unlink = Path.unlink
 
     def cut(path, **how):
