@@ -13,22 +13,19 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 
-from edge import log
 from edge.config import Config
-from edge.errors import StoreError
 from edge.ports import MemberList, Upstream
 from edge.runtime.commands import Commands, Premises
 from edge.runtime.controller import EvseController
-from edge.store.connection import StoreCorrupt
+from edge.store.kept import Kept
 from edge.sync.contract.messages import EvseHealth, StateFields
 from edge.sync.contract.orders import Credit
 from edge.sync.contract.topics import peer
-from edge.sync.downlink import SETTINGS, Downlink, Lists
+from edge.sync.downlink import SETTINGS, Downlink, Lists, open_lists
 from edge.sync.options import UplinkOptions
 from edge.sync.uplink import RolledBack, Uplink
 
@@ -65,7 +62,7 @@ class Office:
             return
         options = cast("UplinkOptions", config.mqtt)
         self._answers = bool(options.orders_keys)  # without one nothing that comes down is believed
-        lists = _lists(config.database.with_suffix(".lists.db"))
+        lists = open_lists(config.database.with_suffix(".lists.db"), Kept(premises.store))
         self._commands = Commands(premises, keep_blocked=_keeper(lists), credit=credit)
         self._commands.recover(lists.document, settings=SETTINGS, blocked=_BLOCKED)
         me = peer(config.device.site, config.device.name)
@@ -156,18 +153,3 @@ def _keeper(lists: Lists) -> Callable[[dict[str, str]], None]:
         lists.keep(_BLOCKED, msgspec.json.encode(blocked).decode())
 
     return keep
-
-
-def _lists(path: Path) -> Lists:
-    """What the back office sent. A broken file is laid aside: everything in it is sent again. Raises StoreError."""
-    try:
-        return Lists(path)
-    except StoreCorrupt as e:
-        log.error("order.lists_lost", error=e)
-    try:
-        for name in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
-            if name.exists():
-                name.replace(name.with_name(name.name + ".broken"))
-    except OSError as e:
-        raise StoreError(f"cannot lay {path} aside: {e.strerror}", hint="remove it by hand") from e
-    return Lists(path)

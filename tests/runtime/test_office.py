@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from edge.errors import StoreError
-from edge.office import _lists
+from edge.sync.downlink import open_lists
 
 MQTT = '[mqtt]\nbrokers = ["127.0.0.1:9"]\n'
 
@@ -26,7 +26,7 @@ def test_a_daemon_starts_without_the_lists_that_broke(place, daemon):
 
 
 def test_what_was_ordered_and_does_not_fit_any_more_is_left_out(place, daemon):
-    lists = _lists(place.folder / "till.lists.db")
+    lists = open_lists(place.folder / "till.lists.db")
     lists.keep("tariff", '{"no": "tariff"}')
     lists.keep("settings", msgspec.json.encode({"session.plug_timeout_s": 7, "gone": 1}).decode())
     lists.keep("blocked", '{"DE*T*1": "works"}')
@@ -45,4 +45,4 @@ def test_what_was_ordered_and_does_not_fit_any_more_is_left_out(place, daemon):
 def test_a_folder_that_cannot_be_written_is_an_error_that_says_so(tmp_path):
     (tmp_path / "till.lists.db").mkdir()
     with pytest.raises(StoreError):
-        _lists(tmp_path / "till.lists.db")
+        open_lists(tmp_path / "till.lists.db")

@@ -43,8 +43,10 @@ class Office:
         config.write_text(config.read_text().replace("[mqtt]\n", f'[mqtt]\norders_keys = ["{key}"]\n'))
         await self.again()
 
-    async def again(self) -> None:
+    async def again(self, *, without_lists: bool = False) -> None:
         await self.stage.till.stop()
+        if without_lists:
+            (self.stage.folder / "till.lists.db").unlink()
         environment = {"CHARGETILL_BOOT_ID": "boot-1", **self.stage.world.environment}
         await self.stage.till.start(until="till.ready", environment=environment)
 
@@ -193,7 +195,7 @@ def test_an_evse_that_the_operator_blocks_stays_blocked_until_it_is_told_otherwi
             await it.settle()
             assert [row["stop_reason"] for row in office.table("sessions")] == ["remote"]
             await it.do(unplug=True)
-            await office.again()
+            await office.again(without_lists=True)
             await office.shows(kind="out_of_order", reason="blocked_by_operator")
             refused = await office.command(Configure(values={"session.stale_s": 1}))
             assert refused.error.code == "order.setting"

@@ -1,23 +1,29 @@
 """What the back office sent, on disk: members by token, documents, and which orders were seen and answered.
 
 A file of its own beside the ledger: it can be lost and sent again, and loading 100,000 members never holds up the
-ledger's writer. One thread writes; lookups go through a read-only connection of their own.
+ledger's writer. What must not be lost with it stands in the till's memory too (edge/sync/downlink/memory.py). One
+thread writes, and whoever erases somebody; lookups go through a read-only connection of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import threading
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
+from edge import log
 from edge.domain.buyer import Invoicing
 from edge.domain.identity import IdToken, Member
-from edge.store.connection import open_reader, open_writer, translated
+from edge.store.connection import StoreCorrupt, check_whole, open_reader, open_writer, translated
 from edge.sync.contract.orders import ListedMember, MemberChanges, MemberPart, Reply
+from edge.sync.downlink.aside import lay_aside
 from edge.sync.downlink.gate import OrderOld, Seen
+from edge.sync.downlink.memory import Memory, NoMemory, Remembered
 
 #: Rows of an outdated list that one commit removes: a short commit on an SD card.
 _SWEEP_ROWS = 5000
@@ -47,6 +53,7 @@ CREATE TABLE IF NOT EXISTS change (
     currency TEXT NOT NULL, member_group TEXT NOT NULL, blocked INTEGER NOT NULL, invoicing TEXT,
     valid_until TEXT
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS erased (digest TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
 
 #: Commands whose answers are kept: the back office sends each until it has heard its answer, so a few dozen matter.
@@ -59,13 +66,44 @@ _MARKS = ", ".join("?" * len(_COLUMNS.split(",")))
 _VERSION = 1
 
 
-class Lists:
-    """See the module. `find` may be called from one other thread than the one that writes."""
+def open_lists(path: Path, memory: Memory | None = None) -> Lists:
+    """What the back office sent. A broken file is laid aside: everything in it is sent again. Raises StoreError."""
+    there = path.exists()
+    try:
+        lists = Lists(path, memory)
+    except StoreCorrupt as e:
+        log.error("order.lists_lost", error=e)
+        lay_aside(path)
+        return Lists(path, memory)
+    if not there and lists.announced():
+        log.error("order.lists_lost", path=str(path), why="it is not there any more")
+    return lists
 
-    def __init__(self, path: Path) -> None:
+
+class Lists:
+    """See the module. `find` may be called from one other thread than the one that writes.
+
+    A file that turns out to be broken is laid aside at once, and the StoreCorrupt goes on: the till starts anew.
+    """
+
+    def __init__(self, path: Path, memory: Memory | None = None) -> None:
         self._path = path
+        self._memory = Remembered(NoMemory() if memory is None else memory)
+        self._writing = threading.Lock()
         self._db = open_writer(path)
-        with translated("migrate", path):
+        try:
+            self._prepare()
+            self._reader = open_reader(path)
+            self._behind = self._is_behind()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
+        with translated("migrate", self._path):
+            check_whole(self._db, self._path)
+            # lists are replaced seldom: whoever left one stays in no page of the file
+            self._db.execute("PRAGMA secure_delete = ON").fetchone()
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if version != _VERSION:
                 for table in ("active", "part", "member", "change"):
@@ -75,25 +113,46 @@ class Lists:
             if version != _VERSION:
                 self._db.execute("DELETE FROM seen WHERE slot LIKE 'members%'")
                 self._db.execute(f"PRAGMA user_version = {_VERSION}")
-        self._reader = open_reader(path)
 
     def close(self) -> None:
         self._reader.close()
         self._db.close()
 
+    def announced(self) -> bool:
+        """Whether there was a list once, here or in memory."""
+        return self._memory.seen("members/list") is not None
+
+    def obey(self, key_ids: Collection[str]) -> None:
+        """Whose orders count from now on. Where nobody of before is left, nothing of before counts as seen."""
+        if not key_ids:
+            return
+        anew = self._memory.strangers(key_ids)
+        if anew:
+            log.event("order.other_office", key_ids=" ".join(sorted(key_ids)))
+            with self._transaction():
+                for table in ("seen", "command", "part", "member", "change"):
+                    self._db.execute(f"DELETE FROM {table}")  # noqa: S608  (names are ours)
+                self._db.execute("DELETE FROM active WHERE name IN ('members', 'changes')")
+        self._memory.obey(key_ids, anew=anew)
+        self._behind = self._is_behind()
+
     def seen(self, slot: str) -> Seen | None:
         """The newest order that was accepted in a slot."""
-        with translated("read", self._path):
+        with self._guarded("read"):
             row = self._db.execute("SELECT version, hash FROM seen WHERE slot = ?", (slot,)).fetchone()
-        return None if row is None else Seen(*row)
+        here, remembered = None if row is None else Seen(*row), self._memory.seen(slot)
+        found = [seen for seen in (here, remembered) if seen is not None]
+        return max(found, key=lambda seen: seen.version, default=None)
 
     def accept(self, slot: str, seen: Seen, reply: Reply) -> None:
         """A document, or a part of a list, is in force or was refused: this is the answer to it from now on."""
+        self._memory.see(slot, seen)
         with self._transaction():
             self._see(slot, seen, msgspec.json.encode(reply))
 
     def begin(self, slot: str, seen: Seen) -> None:
         """From here on this command was seen, whatever happens to us; it has no answer yet."""
+        self._memory.see(slot, seen)
         with self._transaction():
             self._see(slot, seen, None)
             self._db.execute("INSERT INTO command (version, hash) VALUES (?, ?)", (seen.version, seen.hash))
@@ -115,43 +174,51 @@ class Lists:
 
     def command(self, sha256: str) -> tuple[int, Reply | None] | None:
         """The number of the command that came as this very message, and its answer unless that was never known."""
-        with translated("read", self._path):
+        with self._guarded("read"):
             row = self._db.execute("SELECT version, reply FROM command WHERE hash = ?", (sha256,)).fetchone()
         return row and (int(row[0]), _reply(row[1]))
 
     def known(self, sha256: str) -> Reply | None:
         """The answer to the document that came as this very message, if it is the newest of its kind."""
-        with translated("read", self._path):
+        with self._guarded("read"):
             row = self._db.execute("SELECT reply FROM seen WHERE hash = ?", (sha256,)).fetchone()
         return row and _reply(row[0])
 
     def keep(self, stream: str, document: str) -> None:
         """A document that is in force from now on, also after a restart."""
+        remembered = self._memory.document(stream)
+        turn = 1 + max(self._active(f"turn:{stream}")[0], 0 if remembered is None else remembered[0])
+        self._memory.keep(stream, turn, document)
         with self._transaction():
             self._db.execute(
                 "INSERT INTO document (stream, document) VALUES (?, ?) "
                 "ON CONFLICT (stream) DO UPDATE SET document = excluded.document",
                 (stream, document),
             )
+            self._activate(f"turn:{stream}", turn, None)
 
     def document(self, stream: str) -> str | None:
         """The document in force; None when none was ever sent."""
-        with translated("read", self._path):
+        remembered = self._memory.document(stream)
+        with self._guarded("read"):
             row = self._db.execute("SELECT document FROM document WHERE stream = ?", (stream,)).fetchone()
+        if remembered is not None and (row is None or remembered[0] > self._active(f"turn:{stream}")[0]):
+            return remembered[1]
         return None if row is None else str(row[0])
 
     def load(self, version: int, part: MemberPart) -> bool:
         """Store one part of a full list; True when that made the list complete and put it in force.
 
-        Raises OrderOld for a part of a list that is older than the one in force.
+        Raises OrderOld for a part of a list that is older than the one in force, or than the one that is announced.
         """
-        active = self._active("members")[0]
-        if version < active:
-            raise OrderOld(f"members {version}: {active} is in force")
+        active, announced = self._active("members")[0], self.seen("members/list")
+        newest = max(active, 0 if announced is None else announced.version)
+        if version < newest:
+            raise OrderOld(f"members {version}: there is {newest}")
         with self._transaction():
             self._db.executemany(
                 f"INSERT OR REPLACE INTO member (version, token, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  (names are ours)
-                ((version, *_row(member)) for member in part.members),
+                ((version, *_row(member)) for member in self._not_erased(version, part.members)),
             )
             self._db.execute("INSERT OR IGNORE INTO part (version, part) VALUES (?, ?)", (version, part.part))
             (count,) = self._db.execute(
@@ -162,25 +229,77 @@ class Lists:
                 self._activate("members", version, None)
         if complete:
             self._sweep(version)
+            self._behind = self._is_behind()
         return complete
 
     def change(self, version: int, changes: MemberChanges) -> None:
         """Replace the changes; they count while the list that they are based on is in force."""
+        self._memory.changed(version, changes.base)
         with self._transaction():
             self._db.execute("DELETE FROM change")
             self._db.executemany(
                 f"INSERT INTO change (token, removed, {_COLUMNS}) VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  (names are ours)
-                (_row(member) for member in changes.put),
+                (_row(member) for member in self._not_erased(version, changes.put)),
             )
             self._db.executemany(
                 f"INSERT OR REPLACE INTO change (token, removed, {_COLUMNS}) VALUES (?, 1, NULL, 1, '', '', 0, NULL, NULL)",  # noqa: S608, E501  (names are ours)
                 ((token,) for token in changes.remove),
             )
             self._activate("changes", version, changes.base)
+        self._behind = self._is_behind()
+
+    def _is_behind(self) -> bool:
+        """Changes of the list in force are missing here: who was blocked since is not known, so nobody is."""
+        version, base = self._memory.changes()
+        return base == self._active("members")[0] and version > self._active("changes")[0]
+
+    def erase(self, tokens: Collection[str], account: str | None) -> int:
+        """Forget these cards, and everybody of an account; how many there were. From any thread.
+
+        What is still on its way in a list of today does not bring them back; a list that is made later may.
+        """
+        with self._transaction():
+            found = {
+                token
+                for table in ("member", "change")
+                for (token,) in self._db.execute(
+                    f"SELECT token FROM {table} WHERE account = ? OR token IN (SELECT value FROM json_each(?))",  # noqa: S608  (names are ours)
+                    (account, msgspec.json.encode(list(tokens)).decode()),
+                )
+            }
+            gone = msgspec.json.encode(sorted(found)).decode()
+            for table in ("member", "change"):
+                named = f"DELETE FROM {table} WHERE token IN (SELECT value FROM json_each(?))"  # noqa: S608  (ours)
+                self._db.execute(named, (gone,))
+            (newest,) = self._db.execute(
+                "SELECT MAX(version) FROM (SELECT version FROM active WHERE name IN ('members', 'changes') UNION ALL "
+                "SELECT version FROM part UNION ALL SELECT version FROM seen WHERE slot LIKE 'members%')"
+            ).fetchone()
+            names = {*tokens, *found, *(() if account is None else (account,))}
+            self._db.executemany(
+                "INSERT OR REPLACE INTO erased (digest, version) VALUES (?, ?)",
+                [(_digest(name), newest or 0) for name in names],
+            )
+        with self._guarded("fold"):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return len(found)
+
+    def _not_erased(self, version: int, members: Iterable[ListedMember]) -> Iterable[ListedMember]:
+        """Without those who were erased after this version was made."""
+        erased = {d for (d,) in self._db.execute("SELECT digest FROM erased WHERE version >= ?", (version,))}
+        if not erased:
+            return members
+        return [
+            member
+            for member in members
+            if erased.isdisjoint(_digest(name) for name in (member.token, member.account) if name is not None)
+        ]
 
     def find(self, token: IdToken) -> Member | None:
         """Implements edge.ports.MemberList. A blocked card without an account is a blocked member of none."""
-        with translated("read", self._path):
+        if self._behind:
+            return None
+        with self._guarded("read"):
             row = self._reader.execute(
                 f"SELECT removed, {_COLUMNS} FROM change, active c, active m WHERE token = ? "  # noqa: S608  (names are ours)
                 "AND c.name = 'changes' AND m.name = 'members' AND c.base = m.version",
@@ -208,11 +327,11 @@ class Lists:
 
     def in_force(self) -> int:
         """The version of the full list that lookups use; 0 when there is none."""
-        with translated("read", self._path):
-            return self._active("members")[0]
+        return self._active("members")[0]
 
     def _active(self, name: str) -> tuple[int, int | None]:
-        row = self._db.execute("SELECT version, base FROM active WHERE name = ?", (name,)).fetchone()
+        with self._guarded("read"):
+            row = self._db.execute("SELECT version, base FROM active WHERE name = ?", (name,)).fetchone()
         return (0, None) if row is None else (row[0], row[1])
 
     def _activate(self, name: str, version: int, base: int | None) -> None:
@@ -234,10 +353,20 @@ class Lists:
                 ).rowcount
         with self._transaction():
             self._db.execute("DELETE FROM part WHERE version < ?", (version,))
+            self._db.execute("DELETE FROM erased WHERE version < ?", (version,))
+
+    @contextmanager
+    def _guarded(self, operation: str) -> Iterator[None]:
+        try:
+            with translated(operation, self._path):
+                yield
+        except StoreCorrupt:
+            lay_aside(self._path)
+            raise
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with translated("write", self._path):
+        with self._writing, self._guarded("write"):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -246,6 +375,11 @@ class Lists:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+
+def _digest(name: str) -> str:
+    """An erased name is not kept."""
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def _reply(kept: bytes | None) -> Reply | None:

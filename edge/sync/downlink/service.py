@@ -24,6 +24,7 @@ from edge import log
 from edge.domain.ledger.envelope import digest
 from edge.domain.ledger.signature import key_id_of
 from edge.errors import StoreError, TillError
+from edge.store.connection import StoreCorrupt
 from edge.sync.contract.orders import (
     ORDER_BYTES_MAX,
     Body,
@@ -45,7 +46,7 @@ from edge.sync.contract.orders import (
 from edge.sync.contract.signed import open_signed
 from edge.sync.contract.topics import Peer
 from edge.sync.downlink.authorizations import Authorizations, Post
-from edge.sync.downlink.gate import OrderOld, OrderRefused, Seen, admit, stream_of
+from edge.sync.downlink.gate import OrderRefused, Seen, admit, stream_of
 from edge.sync.downlink.lists import Lists
 from edge.sync.rate import Bucket
 
@@ -93,6 +94,7 @@ class Downlink:
         self.lists = lists
         self._peer = peer
         self._keys = {key_id_of(key): key for key in keys}
+        lists.obey(self._keys)
         self._now = now
         self._execute = execute
         self._post = post
@@ -143,6 +145,8 @@ class Downlink:
         while not self._stopping.is_set():
             try:
                 reply = self.handle(topic, payload)
+            except StoreCorrupt:
+                raise  # the lists are laid aside: the till starts anew, and they are sent again
             except StoreError as e:
                 if not told:
                     log.error("order.not_kept", error=e)
@@ -199,8 +203,8 @@ class Downlink:
         seen = self.lists.seen(slot)
         new = admit(order, topic=topic, me=self._peer, seen=seen, sha256=sha256, now=self._now())
         if stream_of(order) == "cmd":
-            if not new:  # its answer is too old to be kept
-                raise OrderOld(f"cmd {order.version} was seen")
+            if not new:  # its answer was lost, with the file that held it
+                raise OrderInterrupted(f"cmd {order.version} was seen")
             self.lists.begin(slot, Seen(order.version, sha256))
             reply = self._carry_out(order)
             try:
