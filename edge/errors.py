@@ -74,6 +74,14 @@ class HardwareError(TillError):
     retryable = True
 
 
+class ContactorWelded(HardwareError):
+    """The charge point itself says that its contactor stays closed against its command."""
+
+    code = "evse.contactor_welded"
+    hint = "do not use this charge point: have the contactor replaced, then `chargetill evse release`"
+    retryable = False
+
+
 class CardError(HardwareError):
     """A card or phone did not do its part; the reader is fine."""
 

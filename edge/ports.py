@@ -127,12 +127,15 @@ Pilot = Literal["A", "B", "C", "D", "E", "F"]
 
 
 class EvseStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What the charge point reports. `limited` is True while load management, not the car, withholds power."""
+    """What the charge point reports. `limited` is True while load management, not the car, withholds power;
+    `welded` where it has seen its contactor stay closed against its command.
+    """
 
     at: Instant
     pilot: Pilot
     contactor_closed: bool | None
     limited: bool = False
+    welded: bool = False
 
 
 class Evse(Protocol):

@@ -18,6 +18,7 @@ _COMMANDS = {
     "demo": "demo",
     "doctor": "doctor",
     "emv": "emv",
+    "evse": "evse",
     "invoice": "invoice",
     "ledger": "ledger",
     "meter": "meter",

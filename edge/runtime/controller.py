@@ -27,13 +27,15 @@ from edge.domain.session.settling import is_due
 from edge.domain.session.state import AwaitingClock, Charging, EvseState, Settling, find
 from edge.domain.session.terms import Terms
 from edge.domain.view import Notice, View
-from edge.errors import HardwareError
 from edge.ports import Clock, Display, Evse, Meter, PaymentMethod, SignedMeter
+from edge.runtime.calls import Calls
 from edge.runtime.metering import MeterWatch
 from edge.runtime.offers import Offers
 from edge.runtime.paying import Paying
+from edge.runtime.permission import Permission
 from edge.runtime.plans import PlanBook
 from edge.runtime.signing import Signing
+from edge.runtime.vehicle import VehicleWatch
 from edge.store.store import Store
 from edge.store.transaction import Tx
 
@@ -42,12 +44,6 @@ _MAILBOX_MAX = 256
 
 #: The consumer has to have finished an event this recently for permission to be renewed (virtual seconds).
 _PROGRESS_MAX_S = 10
-
-#: Between two tries to open a contactor that did not answer; its own lease runs out meanwhile.
-_OPEN_RETRY_S = 1
-
-#: No charge point keeps its contactor closed longer than this without us (Options of the drivers, `lease_s`).
-_LEASE_MAX_S = 60
 
 #: How long a passing word stays on the screen.
 _NOTICE_S = 6
@@ -85,7 +81,6 @@ class EvseController:
         self.state = state
         self.shown: View | None = None
         self._options = options
-        self._evse = world.evse
         self._offers = world.offers
         self._plans = world.plans
         self._store = world.store
@@ -111,12 +106,29 @@ class EvseController:
             post=self.post,
             name=options.evse_id,
         )
+        evse_calls = Calls(f"{options.evse_id} charge point")
+        self._permission = Permission(
+            world.evse,
+            evse_calls,
+            evse_id=options.evse_id,
+            current_a=options.max_current_a,
+            clock=clock,
+            start=self._start,
+            opened=self._opened,
+        )
+        self._vehicle = VehicleWatch(
+            world.evse,
+            evse_calls,
+            evse_id=options.evse_id,
+            clock=clock,
+            poll_s=options.poll_s,
+            stale_s=options.evse_stale_s,
+            post=self.post,
+        )
+        self._calls = (self._meter.calls, evse_calls)
         self._mailbox: asyncio.Queue[ev.Event] = asyncio.Queue(_MAILBOX_MAX)
         self._tasks: asyncio.TaskGroup | None = None
         self._trusted = False
-        self._permitted = False
-        self._opening: asyncio.Task[None] | None = None
-        self._permitting: asyncio.Task[None] | None = None
         self._progress: Instant = clock.now()
         self._notice: tuple[Notice, Instant] | None = None
         self._notices = 0
@@ -135,6 +147,10 @@ class EvseController:
     def silent_s(self) -> float:
         """Seconds since an event was last handled."""
         return self._clock.now().seconds_since(self._progress)
+
+    def stuck_s(self) -> float:
+        """Real seconds since the driver of the meter or of the charge point has last come back, where one hangs."""
+        return max(calls.stuck_s() for calls in self._calls)
 
     async def post(self, event: ev.Event) -> None:
         """Deliver an event; waits while the mailbox is full."""
@@ -174,9 +190,10 @@ class EvseController:
             await self._apply(ev.Booted(at=self._clock.now()))
             tasks.create_task(self._consume(), name=f"{self.evse_id} events")
             tasks.create_task(self._meter.run(), name=f"{self.evse_id} meter")
-            tasks.create_task(self._watch_evse(), name=f"{self.evse_id} evse")
+            tasks.create_task(self._vehicle.run(), name=f"{self.evse_id} evse")
             tasks.create_task(self._tick(), name=f"{self.evse_id} tick")
-            tasks.create_task(self._renew(), name=f"{self.evse_id} lease")
+            renewing = self._permission.renew(self._options.poll_s, self._lives)
+            tasks.create_task(renewing, name=f"{self.evse_id} lease")
 
     async def checkpoint(self) -> None:
         """Commit where a running session stands, so that an ordered stop loses no second of it."""
@@ -254,14 +271,9 @@ class EvseController:
             case fx.ReadEnd():
                 self._start(self._read_end(effect))
             case fx.Energize():
-                self._permitted = True
-                self._renewed()
+                self._permission.grant()
             case fx.OpenContactor():
-                self._permitted = False
-                if self._permitting is not None:
-                    self._permitting.cancel()
-                if self._opening is None or self._opening.done():
-                    self._opening = self._start(self._open(self._permitting))
+                self._permission.take_back()
             case fx.Tell(code=code):
                 self._note(code, at)
             case _:
@@ -273,10 +285,7 @@ class EvseController:
 
     async def _read_end(self, effect: fx.ReadEnd) -> None:
         """Once the contactor is open, or its lease has run out: nothing flows after the end reading."""
-        if self._opening is not None:
-            lease = asyncio.ensure_future(self._clock.sleep(_LEASE_MAX_S))
-            await asyncio.wait({self._opening, lease}, return_when=asyncio.FIRST_COMPLETED)
-            lease.cancel()
+        await self._permission.over()
         self._meter.want(effect)
 
     def _open_session(self) -> str | None:
@@ -286,72 +295,11 @@ class EvseController:
             return None
         return session.session_id
 
-    def _renewed(self) -> asyncio.Task[None]:
-        """Permission is asked for once at a time. It is called off when the contactor is to open: a request that is
-        repeated because its reply was lost would close it again afterwards.
-        """
-        if self._permitting is None or self._permitting.done():
-            self._permitting = self._start(self._permit())
-        return self._permitting
+    async def _opened(self) -> None:
+        await self.post(ev.ContactorOpened(at=self._clock.now()))
 
-    async def _permit(self) -> None:
-        if self._opening is not None:
-            await asyncio.wait({self._opening})
-        if not self._permitted:
-            return
-        try:
-            await self._evse.permit(current_a=self._options.max_current_a)
-        except HardwareError as e:
-            log.event("evse.not_permitted", evse_id=self.evse_id, error=str(e))
-
-    async def _open(self, called_off: asyncio.Task[None] | None) -> None:
-        if called_off is not None:
-            await asyncio.wait({called_off})
-        failing: str | None = None
-        while not self._permitted:
-            try:
-                await self._evse.revoke()
-            except HardwareError as e:
-                if failing != e.code:
-                    log.warning("evse.not_opened", evse_id=self.evse_id, error=e)
-                failing = e.code
-                await self._clock.sleep(_OPEN_RETRY_S)
-            else:
-                return
-
-    async def _renew(self) -> None:
-        """Permission lives only while events are being handled; a stuck consumer lets it lapse (I1, I8)."""
-        while True:
-            await self._clock.sleep(self._options.poll_s)
-            if self._permitted and self._clock.now().seconds_since(self._progress) <= _PROGRESS_MAX_S:
-                await asyncio.wait({self._renewed()})
-
-    async def _watch_evse(self) -> None:
-        """The vehicle's state. A charge point that stays silent counts as broken."""
-        prepared = False
-        told: tuple[str, bool] | None = None
-        seen = self._clock.now()
-        while True:
-            try:
-                if not prepared:
-                    await self._evse.prepare()
-                    prepared = True
-                status = await self._evse.status()
-            except HardwareError as e:
-                prepared = False
-                if (
-                    told != ("F", False)
-                    and self._clock.now().seconds_since(seen) > self._options.evse_stale_s
-                ):
-                    log.event("evse.failed", evse_id=self.evse_id, error=str(e))
-                    told = ("F", False)
-                    await self.post(ev.PilotChanged(at=self._clock.now(), pilot="F", limited=False))
-            else:
-                seen = status.at
-                if told != (status.pilot, status.limited):
-                    told = (status.pilot, status.limited)
-                    await self.post(ev.PilotChanged(at=status.at, pilot=status.pilot, limited=status.limited))
-            await self._clock.sleep(self._options.poll_s)
+    def _lives(self) -> bool:
+        return self.silent_s() <= _PROGRESS_MAX_S
 
     async def _tick(self) -> None:
         trusted = self._trusted
@@ -361,6 +309,7 @@ class EvseController:
                 trusted = True
                 await self.post(ev.ClockBecameTrusted(at=self._clock.now()))
             now = self._clock.now()
+            await self._vehicle.look()
             await self.post(ev.Ticked(at=now))
             for session in self.state.unsettled:
                 if is_due(session, now, clock_trusted=self._trusted):

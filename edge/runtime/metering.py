@@ -15,6 +15,7 @@ from edge.errors import HardwareError
 from edge.metering import reading
 from edge.metering.reading import Sample
 from edge.ports import Clock, Meter
+from edge.runtime.calls import CALL_MAX_S, LONG_CALL_MAX_S, Calls
 from edge.runtime.signing import Signing
 
 Post = Callable[[ev.Event], Awaitable[None]]
@@ -47,6 +48,7 @@ class MeterWatch:
         post: Post,
         name: str,
     ) -> None:
+        self.calls = Calls(f"{name} meter")
         self._meter = meter
         self._signing = signing
         self._open_session = open_session
@@ -83,7 +85,7 @@ class MeterWatch:
             if self._identity is None:
                 await self._recover_signing()
                 await self._identify()
-            value = await self._meter.read()
+            value = await self._read()
         except HardwareError as e:
             await self._failed(e)
             return
@@ -107,7 +109,7 @@ class MeterWatch:
     async def _first(self, value: MeterValue) -> reading.State | None:
         """The first two readings after a start have to fit each other."""
         try:
-            again = await self._meter.read()
+            again = await self._read()
         except HardwareError as e:
             await self._failed(e)
             return None
@@ -118,21 +120,24 @@ class MeterWatch:
         return reading.begin(self._meter.limits, sample)
 
     async def _identify(self) -> None:
-        self._identity = await self._meter.identify()
+        self._identity = await self._who()
         await self._post(ev.MeterIdentified(at=self._clock.now(), identity=self._identity))
 
     async def _recover_signing(self) -> None:
-        if self._signing is not None and not await self._signing.recover(self._open_session()):
+        if self._signing is not None and not await self.calls.within(
+            LONG_CALL_MAX_S, self._signing.recover(self._open_session())
+        ):
             await self._post(ev.SigningEnded(at=self._clock.now()))
 
     async def _begin(self, wanted: ReadBegin) -> None:
         reason = "meter_silent" if self._halted is None else "meter_halted"
         for _ in range(_CONFIRM_TRIES if self._halted is None else 0):
             try:
-                identity = await self._meter.identify()
+                identity = await self._who()
                 if self._signing is not None:
-                    await self._signing.begin(wanted.session_id, wanted.tariff_text)
-                first, second = await self._meter.read(), await self._meter.read()
+                    signing = self._signing.begin(wanted.session_id, wanted.tariff_text)
+                    await self.calls.within(LONG_CALL_MAX_S, signing)
+                first, second = await self._read(), await self._read()
             except HardwareError as e:
                 await self._failed(e)
                 await self._clock.sleep(self._poll_s)
@@ -158,8 +163,8 @@ class MeterWatch:
                 await self._clock.sleep(self._poll_s)
             tries += 1
             try:
-                identity = await self._meter.identify()
-                first, second = await self._meter.read(), await self._meter.read()
+                identity = await self._who()
+                first, second = await self._read(), await self._read()
             except HardwareError as e:
                 await self._failed(e)
                 continue
@@ -176,7 +181,8 @@ class MeterWatch:
                 try:
                     signed_wh = None
                     if self._signing is not None:
-                        signed_wh = await self._signing.end(wanted.session_id)
+                        ending = self._signing.end(wanted.session_id)
+                        signed_wh = await self.calls.within(LONG_CALL_MAX_S, ending)
                 except HardwareError as e:
                     await self._failed(e)
                     continue
@@ -189,6 +195,12 @@ class MeterWatch:
             await self._post(replace(unsigned, at=at))
         else:
             await self._post(ev.EndRead(at=at, value=None, identity=None))
+
+    async def _read(self) -> MeterValue:
+        return await self.calls.within(CALL_MAX_S, self._meter.read())
+
+    async def _who(self) -> MeterIdentity:
+        return await self.calls.within(CALL_MAX_S, self._meter.identify())
 
     async def _failed(self, error: HardwareError) -> None:
         self._identity = None  # whoever answers next has to say who it is

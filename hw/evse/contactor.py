@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from hw.evse.errors import EvseError, EvseNotSafe
+from hw.evse.errors import EvseError, EvseNotSafe, StaysClosed
 
 ANSWER_S = 2.0  # the guard does nothing but answer; a loaded Pi needs a fraction of it to start one
 SETTLE_S = 0.2  # a contactor moves within 50 ms, its auxiliary contact with it
@@ -38,6 +38,15 @@ class ContactorState(msgspec.Struct, frozen=True):
     relay: bool
     feedback: bool | None
 
+    @property
+    def closed(self) -> bool:
+        """As far as it can be told."""
+        return self.relay if self.feedback is None else self.feedback
+
+    @property
+    def welded(self) -> bool:
+        return bool(self.feedback) and not self.relay
+
 
 class Contactor:
     """Starts the guard when it is first needed, and again when it has died."""
@@ -60,6 +69,11 @@ class Contactor:
         return await self._checked(b"O", closed=False)
 
     async def state(self) -> ContactorState:
+        """A contactor that seems to stay closed is given the time that it takes to move."""
+        state = await self._say(b"?")
+        if not state.welded:
+            return state
+        await asyncio.sleep(SETTLE_S)
         return await self._say(b"?")
 
     async def close(self) -> None:
@@ -72,8 +86,7 @@ class Contactor:
             async with asyncio.timeout(ANSWER_S):
                 await guard.wait()
         except TimeoutError:
-            guard.kill()
-            await guard.wait()
+            await self._kill(guard)
 
     async def _checked(self, command: bytes, *, closed: bool) -> ContactorState:
         state = await self._say(command)
@@ -82,9 +95,11 @@ class Contactor:
             state = await self._say(b"?")
         if state.relay != closed:
             raise EvseNotSafe(f"the relay is {'open' if closed else 'closed'} against its command")
+        if state.welded:
+            raise StaysClosed("the contactor stays closed: it is welded")
         if state.feedback is not None and state.feedback != closed:
-            what = "does not close: check its coil and supply" if closed else "stays closed: it is welded"
-            raise EvseNotSafe(f"the contactor {what}", hint="do not use this charge point; call service")
+            hint = "do not use this charge point; call service"
+            raise EvseNotSafe("the contactor does not close: check its coil and supply", hint=hint)
         return state
 
     async def _say(self, command: bytes) -> ContactorState:
@@ -128,4 +143,6 @@ class Contactor:
         self._guard = None
         with contextlib.suppress(ProcessLookupError):
             guard.kill()
-        await guard.wait()
+        with contextlib.suppress(TimeoutError):  # a pin's driver may hold it in the kernel, for ever
+            async with asyncio.timeout(ANSWER_S):
+                await guard.wait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from edge.errors import HardwareError
+from edge.errors import ContactorWelded, HardwareError
 from hw.bus.errors import BusError
 
 
@@ -27,6 +27,13 @@ class EvseNotSafe(EvseError):
     code = "evse.not_safe"
     hint = "check the model and its firmware; a DIP switch may forbid control over Modbus"
     retryable = False
+
+
+class StaysClosed(EvseNotSafe, ContactorWelded):
+    """The auxiliary contact says so, against the relay's command."""
+
+    code = ContactorWelded.code
+    hint = ContactorWelded.hint
 
 
 @contextmanager

@@ -5,13 +5,14 @@ It knows no control pilot: a vehicle that is plugged in counts as wanting energy
 
 from __future__ import annotations
 
-import asyncio
-
 from edge.ports import Clock, EvseStatus, Lease
 from hw.bus.pool import BusPool
 from hw.evse.contactor import Contactor, GuardOptions, Pin
 from hw.evse.errors import EvseError
 from hw.evse.guard import Line, line
+from hw.worker import Worker
+
+PIN_MAX_S = 2.0  # a pin is read in microseconds; the first time its library is loaded
 
 
 class PinFailed(EvseError):
@@ -40,6 +41,7 @@ class GpioContactor:
         self._contactor = Contactor(options)
         self._options, self._clock = options, clock
         self._vehicle: Line | None = None
+        self._worker: Worker | None = None
 
     async def prepare(self) -> None:
         """Open, and seen open where there is an auxiliary contact. Raises EvseError."""
@@ -48,9 +50,13 @@ class GpioContactor:
     async def status(self) -> EvseStatus:
         """Raises EvseError."""
         state = await self._contactor.state()
-        plugged = await asyncio.to_thread(self._plugged)
-        closed = state.relay if state.feedback is None else state.feedback
-        return EvseStatus(at=self._clock.now(), pilot="C" if plugged else "A", contactor_closed=closed)
+        plugged = await self._contact()
+        return EvseStatus(
+            at=self._clock.now(),
+            pilot="C" if plugged else "A",
+            contactor_closed=state.closed,
+            welded=state.welded,
+        )
 
     async def permit(self, *, current_a: int) -> None:
         """Closed for another lease; a contactor has no current to set, so only 0 means open. Raises EvseError.
@@ -58,7 +64,7 @@ class GpioContactor:
         Not while the vehicle's contact cannot be read: nobody would see the plug being pulled.
         """
         if current_a > 0:
-            await asyncio.to_thread(self._plugged)
+            await self._contact()
             await self._contactor.keep()
         else:
             await self._contactor.open()
@@ -68,6 +74,19 @@ class GpioContactor:
 
     async def close(self) -> None:
         await self._contactor.close()
+        if self._worker is not None:
+            self._worker.close(self._release)
+
+    async def _contact(self) -> bool:
+        """Read on a thread of its own; one that hangs in the pin's driver is left behind."""
+        if self._worker is None or not self._worker.usable:
+            if self._worker is not None:
+                self._worker.close()
+            self._vehicle = None
+            self._worker = Worker(f"pin {self._options.vehicle}")
+        return await self._worker.call(self._plugged, timeout_s=PIN_MAX_S)
+
+    def _release(self) -> None:
         if self._vehicle is not None:
             self._vehicle.release()
 

@@ -89,15 +89,17 @@ class Guarded:
 
     async def prepare(self) -> None:
         """Contactor open, controller told to give nothing. Raises EvseError."""
-        await self._contactor.prepare()
-        await self._controller.prepare()
+        try:
+            await self._contactor.prepare()
+        finally:
+            await self._controller.prepare()
 
     async def status(self) -> EvseStatus:
         """The controller's state; closed only where the contactor is, too. Raises EvseError."""
         status = await self._controller.status()
         contactor = await self._contactor.state()
-        closed = contactor.relay if contactor.feedback is None else contactor.feedback
-        return msgspec.structs.replace(status, contactor_closed=closed and status.contactor_closed)
+        closed = contactor.closed and status.contactor_closed
+        return msgspec.structs.replace(status, contactor_closed=closed, welded=contactor.welded)
 
     async def permit(self, *, current_a: int) -> None:
         """The lease is renewed once the controller has answered: where its line is lost, it runs out.

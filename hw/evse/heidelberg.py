@@ -36,6 +36,9 @@ _PILOT: dict[int, Pilot] = {2: "A", 3: "A", 4: "B", 5: "B", 6: "C", 7: "C", 8: "
 _CLOSED = {7, 8}
 _WANTING, _DERATING = 6, 8
 _LOCK_CONTACT = 13 - STATES.address  # an external contact, often the grid operator's: 0 locks
+_CURRENTS_DA, _POWER_VA = slice(1, 4), 14 - STATES.address
+FLOW_VA, FLOW_DA = 300, 20  # below what a car draws at the least (6 A), above what the wallbox needs itself
+RAMP_S = 10  # a car that is told to stop draws on for some seconds
 LOCKED = 0
 
 
@@ -93,6 +96,8 @@ class Heidelberg:
         """When permission was last renewed, and the wallbox confirmed it."""
         self._allowed = self._owed = False
         """`owed`: no current was asked for, and not yet confirmed."""
+        self._stopped: Instant | None = None
+        """Since when the wallbox has confirmed that it gives nothing."""
 
     async def prepare(self) -> None:
         """No current now, none when requests stop coming; both read back. Raises EvseError."""
@@ -102,6 +107,7 @@ class Heidelberg:
         await self._set(STANDBY, STANDBY_OFF)
         await self._set(LOCK, UNLOCKED)
         self._permitted, self._allowed, self._owed = None, False, False
+        self._stopped = self._clock.now()
 
     async def status(self) -> EvseStatus:
         """The state of register 5. A permission that nobody renewed is taken back here. Raises EvseError."""
@@ -117,6 +123,7 @@ class Heidelberg:
             pilot=pilot,
             contactor_closed=state in _CLOSED,
             limited=state == _DERATING or withheld,
+            welded=self._flows_on(answer.registers, answer.at),
         )
 
     async def permit(self, *, current_a: int) -> None:
@@ -126,6 +133,7 @@ class Heidelberg:
             return
         now = self._clock.now()
         self._permitted, self._allowed, self._owed = self._permitted or now, True, False
+        self._stopped = None
         await self._set(CURRENT_DA, 10 * min(current_a, CURRENT_MAX_A))
         self._permitted = now
 
@@ -134,6 +142,7 @@ class Heidelberg:
         self._permitted, self._allowed, self._owed = None, False, True
         await self._set(CURRENT_DA, 0)
         self._owed = False
+        self._stopped = self._stopped or self._clock.now()
 
     async def energy_wh(self) -> int:
         """The wallbox's own counter (input 17, u32, VAh in the vendor's words): a check, not for billing."""
@@ -141,6 +150,12 @@ class Heidelberg:
 
     async def close(self) -> None:
         """Nothing to do: the line belongs to the pool."""
+
+    def _flows_on(self, registers: tuple[int, ...], at: Instant) -> bool:
+        """The wallbox measures for itself: what flows though it gives nothing goes through contacts that are welded."""
+        if self._stopped is None or at.seconds_since(self._stopped) < RAMP_S:
+            return False
+        return registers[_POWER_VA] >= FLOW_VA or sum(registers[_CURRENTS_DA]) >= FLOW_DA
 
     async def _lapse(self) -> None:
         """Every request feeds the wallbox's watchdog: none may go out while current flows unpermitted."""

@@ -217,6 +217,7 @@ class Charger:
         self.trusted = trusted
         self.offset_s = offset_s
         self.closed = False
+        self.welded = False
         self.power_w = 0
         self.register_mwh = 4_711_280_000
         self.delivered_mwh = 0
@@ -244,7 +245,7 @@ class Charger:
     def pass_time(self, seconds):
         """Time and energy pass; nobody hears of it."""
         self.true_ns += int(seconds * 1e9)
-        if self.closed and self.pilot in "CD":
+        if self.flows():
             flowed = int(self.power_w * seconds / 3.6)
             self.register_mwh += flowed
             self.delivered_mwh += flowed
@@ -384,8 +385,11 @@ class Charger:
             self.closed = False  # the charge point does this by itself
         self.send(ev.PilotChanged(at=self.now(), pilot=pilot, limited=limited))
 
+    def flows(self):
+        return (self.closed or self.welded) and self.pilot in "CD"
+
     def value(self):
-        power = self.power_w if self.closed and self.pilot in "CD" else 0
+        power = self.power_w if self.flows() else 0
         return MeterValue(at=self.now(), energy_wh=self.register_mwh // 1000, power_w=power)
 
     def sample(self):

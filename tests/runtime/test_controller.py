@@ -16,6 +16,7 @@ from edge.domain.identity import Member, uid_token
 from edge.domain.invoice import Place, Seller
 from edge.domain.payment import Authorized, Captured, Reversed
 from edge.domain.session import events as ev
+from edge.domain.session.contactor import not_released
 from edge.domain.session.state import Charging, EvseState, open_sessions
 from edge.domain.session.terms import Rules
 from edge.domain.tariffs import freeze
@@ -25,6 +26,7 @@ from edge.ports import EvseStatus
 from edge.runtime.controller import EvseController, Options, World
 from edge.runtime.offers import Offers, Sale
 from edge.runtime.plans import PlanBook
+from edge.runtime.release import EvseUnknown, NotReleased, handlers
 from edge.runtime.shelf import OnSale, Shelf
 from edge.store.keys import load_or_make
 from edge.store.store import Owner, Store
@@ -72,6 +74,7 @@ class Evse:
         self.pilot = "A"
         self.permits = 0
         self.closed = False
+        self.welded = False
         self._counted_ns = 0
         self._since_ns = 0
 
@@ -80,6 +83,8 @@ class Evse:
         return 11_000 * (self._counted_ns + running_ns) // 3_600_000_000_000
 
     def _close(self, *, closed):
+        if self.welded:
+            return
         if closed and not self.closed:
             self._since_ns = self.clock.now_ns()
         if self.closed and not closed:
@@ -313,13 +318,40 @@ def test_a_commit_that_was_begun_is_known_also_to_a_controller_that_is_cancelled
     play(story)
 
 
+def test_a_contactor_that_stays_closed_sells_nothing_until_it_opens_and_an_operator_says_so(play):
+    async def story(rig):
+        release = handlers([rig.controller], rig.clock)["evse.release"]
+        await rig.charge()
+        await rig.clock.sleep(60)
+        rig.evse.welded = True
+        await rig.controller.request_stop("remote")
+        await rig.until(lambda: rig.controller.state.welded, "not found")
+        await rig.until(rig.shows("out_of_order"), "still sold")
+        assert rig.controller.shown.reason == "contactor_welded"
+        assert rig.committed().welded is not None
+        with pytest.raises(NotReleased, match="nothing flows"):
+            await release({"evse_id": "E"})
+        with pytest.raises(EvseUnknown):
+            await release({"evse_id": "F"})
+        rig.evse.welded = False
+        rig.evse._close(closed=False)
+        await rig.until(
+            lambda: not_released(rig.controller.state, rig.clock.now()) is None, "the meter shows no rest"
+        )
+        await release({"evse_id": "E"})
+        await rig.until(rig.shows("idle"), "not sold again")
+
+    play(story)
+
+
 def test_a_way_to_pay_that_fails_is_asked_again_under_the_same_reference(play):
     async def story(rig):
         await rig.charge()
         await rig.clock.sleep(30)
         await rig.controller.request_stop("remote")
         await rig.until(rig.shows("paid"), "not paid")
-        assert [what for what, _ in rig.desk.asked] == ["preauthorize"] * 3 + ["capture"] * 3
+        wanted = ["preauthorize"] * 3 + ["capture"] * 3
+        await rig.until(lambda: [what for what, _ in rig.desk.asked] == wanted, rig.desk.asked)
         assert {ref for _, ref in rig.desk.asked} == {"0" * 16}
 
     play(story, failures=2)

@@ -10,7 +10,7 @@ from edge.domain.instant import Instant
 from edge.domain.ledger import facts
 from edge.domain.payment import due
 from edge.domain.session import events as ev
-from edge.domain.session import measuring, membership, settling
+from edge.domain.session import flow, measuring, membership, settling
 from edge.domain.session.effects import OpenContactor, ReadEnd, Record, Step
 from edge.domain.session.state import (
     Charging,
@@ -52,6 +52,7 @@ def ended(state: EvseState, event: ev.EndRead, terms: Terms) -> Step:
     believed = (
         value is not None
         and not session.state.outdated
+        and not _flows_on(state, value)
         and event.identity == measured.identity
         and measuring.plausible(session, measured, value.energy_wh, event.at, terms)
     )
@@ -68,6 +69,11 @@ def ended(state: EvseState, event: ev.EndRead, terms: Terms) -> Step:
     return _settle(
         state, replace(session, measured=measured), measured, session.state.reason, event.at, terms
     )
+
+
+def _flows_on(state: EvseState, value: MeterValue) -> bool:
+    """Energy of a contactor that has not opened is none of the session's: it ends at its last good value."""
+    return state.opened is not None and flow.settled(state.opened, value.at) and flow.flows(value)
 
 
 def _register_signed(measured: Measured, value: MeterValue, signed_wh: int | None) -> int | None:

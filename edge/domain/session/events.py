@@ -96,6 +96,20 @@ class EndRead(Base, frozen=True, kw_only=True):
     signed_wh: int | None = None
 
 
+class ContactorOpened(Base, frozen=True, kw_only=True):
+    """The charge point has confirmed that it opened, as it was told to."""
+
+
+class ContactorSeen(Base, frozen=True, kw_only=True):
+    """The charge point says whether its contactor stays closed against its command."""
+
+    welded: bool
+
+
+class ContactorReleased(Base, frozen=True, kw_only=True):
+    """The operator answers for it that the contactor opens again."""
+
+
 class SigningEnded(Base, frozen=True, kw_only=True):
     """The meter has closed the session's signed record by itself (a power cut): nothing more can be signed in it."""
 
@@ -152,6 +166,9 @@ Event = (
     | BeginRead
     | EndRead
     | SigningEnded
+    | ContactorOpened
+    | ContactorSeen
+    | ContactorReleased
     | ReadFailed
     | PaymentAnswered
     | ClockBecameTrusted

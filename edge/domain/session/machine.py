@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from edge.domain.instant import Instant
 from edge.domain.ledger import facts
-from edge.domain.session import charging, closing, holding, opening, recovery, settling
+from edge.domain.session import charging, closing, contactor, holding, opening, recovery, settling
 from edge.domain.session import events as ev
 from edge.domain.session.effects import Step
 from edge.domain.session.state import (
@@ -36,8 +36,12 @@ from edge.domain.session.terms import Terms
 _END_MAX_S = 180
 
 
-def step(state: EvseState, event: ev.Event, terms: Terms) -> Step:  # noqa: PLR0911  (one arm an event)
+def step(state: EvseState, event: ev.Event, terms: Terms) -> Step:
     """The next state and what follows from it."""
+    return contactor.followed(state, event, _step(state, event, terms), terms)
+
+
+def _step(state: EvseState, event: ev.Event, terms: Terms) -> Step:  # noqa: PLR0911  (one arm an event)
     match event:
         case ev.Booted():
             return recovery.booted(state, event, terms)
@@ -55,6 +59,8 @@ def step(state: EvseState, event: ev.Event, terms: Terms) -> Step:  # noqa: PLR0
             return charging.begun(state, event, terms)
         case ev.ReadFailed():
             return opening.not_prepared(state, event)
+        case ev.ContactorOpened() | ev.ContactorSeen() | ev.ContactorReleased():
+            return Step(state=state)
         case ev.SigningEnded():
             return _signing_ended(state, event, terms)
         case ev.EndRead():

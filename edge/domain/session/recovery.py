@@ -33,6 +33,7 @@ def booted(state: EvseState, event: ev.Booted, terms: Terms) -> Step:
         unsettled=unsettled,
         last=state.last,
         booted=event.at,
+        welded=state.welded,
     )
     asked = tuple(settling.request(s) for s in unsettled if isinstance(s.state, Settling))
     session = state.session

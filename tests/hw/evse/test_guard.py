@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from edge.domain.instant import Instant
+from edge.errors import ContactorWelded
 from hw.evse import gpio_contactor
 from hw.evse.contactor import Contactor, GuardFailed, GuardOptions
 from hw.evse.errors import EvseNotSafe
@@ -120,8 +121,11 @@ def test_a_welded_contactor_and_one_that_does_not_close_are_told(tmp_path):
 
     async def welded(contactor):
         feedback.write_text("1")
-        with pytest.raises(EvseNotSafe, match="welded"):
+        with pytest.raises(ContactorWelded, match="welded"):
             await contactor.prepare()
+        assert (await contactor.state()).welded
+        feedback.write_text("0")
+        assert not (await contactor.state()).welded
 
     async def dead(contactor):
         feedback.write_text("0")

@@ -228,3 +228,21 @@ def test_silence_is_an_error_with_a_hint():
         assert "baud" in raised.value.hint
 
     run(scenario)
+
+
+def test_a_wallbox_that_measures_a_flow_it_does_not_give_is_welded():
+    async def scenario(driver, box, clock):
+        await driver.prepare()
+        box.outlet.plug(Car())
+        await driver.permit(current_a=16)
+        assert not (await driver.status()).welded
+        await driver.revoke()
+        box.outlet.weld(on=True)
+        clock.ns += 5 * 10**9
+        assert not (await driver.status()).welded
+        clock.ns += 6 * 10**9
+        assert (await driver.status()).welded
+        box.outlet.weld(on=False)
+        assert not (await driver.status()).welded
+
+    run(scenario)

@@ -16,6 +16,12 @@ from edge.domain.ledger.facts.devices import (
     ClockTrusted as ClockTrusted,
 )
 from edge.domain.ledger.facts.devices import (
+    ContactorReleased as ContactorReleased,
+)
+from edge.domain.ledger.facts.devices import (
+    ContactorWelded as ContactorWelded,
+)
+from edge.domain.ledger.facts.devices import (
     DeviceBooted as DeviceBooted,
 )
 from edge.domain.ledger.facts.devices import (
@@ -185,6 +191,8 @@ _ALL: tuple[type[Fact], ...] = (
     ClockTrusted,
     EvseBlocked,
     EvseUnblocked,
+    ContactorWelded,
+    ContactorReleased,
     TariffFrozen,
     PlanFrozen,
     PlanBalanceChanged,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from edge.domain.energy import SignedValue
 from edge.domain.ledger.facts.base import Fact
@@ -44,6 +44,26 @@ class EvseBlocked(Fact, frozen=True, kw_only=True):
 class EvseUnblocked(Fact, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "chargetill.evse.unblocked.v1"
     evse_id: str
+
+
+class ContactorWelded(Fact, frozen=True, kw_only=True):
+    """Energy flowed while the contactor was to be open, or the charge point said that it stays closed: nothing is sold
+    on this EVSE until an operator releases it. `register_wh` is the meter's register at that moment; what it counts
+    from here on is nobody's session.
+    """
+
+    TYPE: ClassVar[str] = "chargetill.evse.contactor_welded.v1"
+    evse_id: str
+    evidence: Literal["power", "energy", "charge_point"]
+    register_wh: int | None
+
+
+class ContactorReleased(Fact, frozen=True, kw_only=True):
+    """The operator answers for it that the contactor opens. `leaked_wh` was billed to nobody; None where unknown."""
+
+    TYPE: ClassVar[str] = "chargetill.evse.contactor_released.v1"
+    evse_id: str
+    leaked_wh: int | None
 
 
 class SignedFact(Fact, frozen=True, kw_only=True):
