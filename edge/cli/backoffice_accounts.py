@@ -14,7 +14,7 @@ import click
 from edge.cli.books import billing, config_option, database, db_option
 from edge.cli.call import NO, Call, command, encode, table
 from edge.cli.export import write
-from edge.documents.collective import NAMES
+from edge.documents.formats import COLLECTIVE_NAMES
 from edge.emv.scrub import scrub
 from edge.errors import CallError
 
@@ -70,7 +70,7 @@ def list_(call: Call, db_here: Path | None, config_here: Path | None) -> None:
 def show(call: Call, number: str, db_here: Path | None, config_here: Path | None) -> None:
     """One collective invoice."""
     from edge.backoffice.account_books import AccountBooks
-    from edge.documents.collective import collective_json
+    from edge.documents.collective_json import collective_json
 
     with AccountBooks(database(call, db_here, config_here)) as books:
         found = books.invoice(number)
@@ -111,7 +111,7 @@ def credit(
 @account.command("export")
 @click.argument("number", required=False)
 @click.option("--all", "everything", is_flag=True, help="every collective invoice and credit note")
-@click.option("--format", "form", default="json", show_default=True, help=", ".join(NAMES))
+@click.option("--format", "form", default="json", show_default=True, help=", ".join(COLLECTIVE_NAMES))
 @click.option("--lang", type=click.Choice(["en", "de"]), default="en", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="a file or a folder; a folder with --all")
 @db_option
@@ -130,8 +130,10 @@ def export(
 ) -> None:
     """One collective invoice, or all of them, as documents named NUMBER.FORMAT.EXT."""
     from edge.backoffice.account_books import AccountBooks
+    from edge.documents.sale import NotExpressible, require
+
+    require("babel")
     from edge.documents.collective import file_name, format_named, render
-    from edge.documents.sale import NotExpressible
 
     if (number is None) != everything:
         raise click.UsageError("give one invoice's number, or --all")

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
 import msgspec
 
 from edge.documents import accounting, cii, html, ubl
 from edge.documents import en16931 as en
 from edge.documents.address import Address
-from edge.documents.formats import FORMATS, Format, FormatUnknown
-from edge.documents.invoice_json import figures_json
+from edge.documents.collective_json import collective_json
+from edge.documents.formats import COLLECTIVE_NAMES, FORMATS, Format, FormatUnknown
 from edge.documents.parties import Party, parties
 from edge.documents.sale import NotExpressible, require
 from edge.documents.sheet import (
@@ -36,8 +35,6 @@ from edge.domain.money import from_minor
 from edge.domain.pricing import InvoiceLine
 from edge.domain.tariffs import TaxRate
 
-NAMES = ("json", "html", "pdf", "ubl", "cii", "csv")
-
 #: UNTDID 4461: no instrument is named; the terms say how it is paid.
 _MEANS = "1"
 
@@ -53,9 +50,9 @@ class _Entry(msgspec.Struct, frozen=True):
 
 def format_named(name: str) -> Format:
     """Raises FormatUnknown, which lists those that fit a collective invoice."""
-    if name not in NAMES:
+    if name not in COLLECTIVE_NAMES:
         raise FormatUnknown(
-            f"no format {name[:40]} of a collective invoice", hint=f"one of {', '.join(NAMES)}"
+            f"no format {name[:40]} of a collective invoice", hint=f"one of {', '.join(COLLECTIVE_NAMES)}"
         )
     return FORMATS[name]
 
@@ -99,46 +96,6 @@ def _pdf(invoice: CollectiveInvoice, buyer: Buyer | None, language: str) -> byte
     except NotExpressible:
         xml = None
     return pdf_page.written(sheet(invoice, buyer, language), xml, at=invoice.issued_at)
-
-
-def collective_json(invoice: CollectiveInvoice, buyer: Buyer | None) -> dict[str, Any]:
-    """Everything that the invoice says; amounts in major units."""
-    content = invoice.content
-
-    def money(amount_minor: int) -> Decimal:
-        return from_minor(amount_minor, content.currency)
-
-    return {
-        "kind": "credit_note" if invoice.corrects else "collective_invoice",
-        "number": invoice.number,
-        "issued_at": invoice.issued_at.isoformat(),
-        "account": content.account,
-        "month": content.month,
-        "seller": content.seller,
-        "buyer": buyer,
-        "corrects": invoice.corrects,
-        "sessions": [
-            {
-                "site": s.site,
-                "device": s.device,
-                "session_id": s.session_id,
-                "evse_id": s.evse_id,
-                "begin": s.begin.isoformat(),
-                "end": s.end.isoformat(),
-                "energy_wh": s.energy_wh,
-                "payable": money(s.figures.payable_minor),
-            }
-            for s in content.sessions
-        ],
-        "fees": [
-            {"plan": f.plan_id, "name": f.name, "period": f.period, "payable": money(f.payable_minor)}
-            for f in content.fees
-        ],
-        **figures_json(content.figures, content.currency),
-        "currency": content.currency,
-        "zero_tax": content.zero_tax,
-        "terms": content.terms,
-    }
 
 
 def document(invoice: CollectiveInvoice, buyer: Buyer | None, *, language: str = "en") -> en.Document:

@@ -86,6 +86,9 @@ FORMATS: dict[str, Format] = {
     )
 }
 
+#: Those that fit the collective invoice of an account (`edge/documents/collective.py`).
+COLLECTIVE_NAMES = ("json", "html", "pdf", "ubl", "cii", "csv")
+
 
 def format_named(name: str) -> Format:
     """Raises FormatUnknown, which lists the known ones."""

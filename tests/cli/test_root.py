@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from itertools import chain
 
 import click
@@ -63,3 +65,17 @@ def test_a_missing_word_is_one_line_that_names_the_help(call, words):
     (line,) = done.err.splitlines()
     assert line.startswith("call.usage: ")
     assert f"`{' '.join(('chargetill', *words))} --help`" in line
+
+
+def test_every_command_is_there_without_the_parts_that_are_optional():
+    """A back office wants no reader, a till no test bank: a command that is never called must not want its parts."""
+    program = """
+import sys
+for part in ("babel", "fpdf", "smartcard", "nfc", "iotcore", "pyemv", "gpiozero", "lgpio", "ecdsa"):
+    sys.modules[part] = None
+from edge.cli.root import root
+for name in root.list_commands(None):
+    root.get_command(None, name)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
