@@ -372,4 +372,5 @@ def _notes(invoice: Invoice, words: Words) -> tuple[str, ...]:
     corrects = invoice.corrects
     reason = () if corrects is None else (f"{words.reason}: {corrects.reason}",)
     place = f"EVSE {draft.place.evse_id}"
-    return (*reason, place, *times, *undated, energy, meter, *plan, tariff, *fallback)
+    signed = words.signed if draft.meter.signed else words.unsigned
+    return (*reason, place, *times, *undated, energy, meter, signed, *plan, tariff, *fallback)

@@ -63,7 +63,7 @@ def invoice_text(invoice: Invoice, buyer: Buyer | None = None) -> str:
         _row("Total", f"{view['payable']} {currency}"),
         _paid(draft),
         "-" * WIDTH,
-        *(["Meter values are signed by the meter"] if draft.meter.signed else []),
+        "Meter values are signed by the meter" if draft.meter.signed else "Meter values are not signed",
         *([f"Plan: {draft.plan.text}"] if draft.plan else []),
         f"Price: {draft.tariff.text}",
         *(["Clock not set: fallback tariff"] if draft.tariff.fallback else []),

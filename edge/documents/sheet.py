@@ -321,7 +321,7 @@ def _remarks(sale: Sale, words: Words, told: Numbers) -> tuple[str, ...]:
         words.held.format(amount=told.money(hold))
         if hold is not None and hold > draft.paid.captured_minor
         else "",
-        words.signed if draft.meter.signed else "",
+        words.signed if draft.meter.signed else words.unsigned,
         "" if draft.dated else words.undated,
     ]
     return tuple(sentence for sentence in said if sentence)

@@ -29,6 +29,7 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     undated: str
     meter: str
     signed: str
+    unsigned: str
     unknown: str
     tariff: str
     fallback: str
@@ -110,6 +111,7 @@ _ENGLISH = Words(
     undated="Begin and end are from a clock that was not confirmed",
     meter="Meter",
     signed="Meter values are signed by the meter",
+    unsigned="Meter values are not signed by the meter (no Eichrecht record)",
     unknown="without serial number",
     tariff="Price shown before the start",
     fallback="The station's clock was not set: the price for this case applied",
@@ -194,6 +196,7 @@ _GERMAN = Words(
     undated="Beginn und Ende stammen von einer nicht bestätigten Uhr",
     meter="Zähler",
     signed="Die Messwerte sind vom Zähler signiert",
+    unsigned="Die Messwerte sind nicht vom Zähler signiert (kein Eichrecht-Datensatz)",
     unknown="ohne Seriennummer",
     tariff="Preis, der vor dem Start angezeigt wurde",
     fallback="Die Uhr der Ladestation war nicht gestellt: Es galt der Preis für diesen Fall",

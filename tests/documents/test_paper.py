@@ -57,9 +57,11 @@ def words_of(document):
     ("language", "said"),
     [
         ("en", ["Invoice", "CT-7J0Z9696-000007", "22.345kWh", "€0.49/kWh", "4,711.280\u20134,733.625kWh", "€11.93",
-                "Jun1,2026,12:00:00(UTC+02:00)", "0:10:31", "VAT19%on", "Paidbycard", "€60.00"]),
+                "Jun1,2026,12:00:00(UTC+02:00)", "0:10:31", "VAT19%on", "Paidbycard", "€60.00",
+                "notsignedbythemeter"]),
         ("de", ["Rechnung", "CT-7J0Z9696-000007", "22,345kWh", "0,49€/kWh", "4.711,280\u20134.733,625kWh", "11,93€",
-                "01.06.2026,12:00:00(UTC+02:00)", "0:10:31", "USt.19%auf", "MitKartebezahlt", "60,00€"]),
+                "01.06.2026,12:00:00(UTC+02:00)", "0:10:31", "USt.19%auf", "MitKartebezahlt", "60,00€",
+                "nichtvomZählersigniert"]),
     ],
 )  # fmt: skip
 def test_every_paper_says_what_was_sold_in_its_language(ordinary, paper, language, said):
