@@ -222,6 +222,23 @@ def test_signed_nonsense_is_not_obeyed(device) -> None:
         assert device.downlink.handle("till/v1/s1/d1/cmd", sign(payload, device.key)) is None
 
 
+def test_what_a_newer_back_office_orders_is_answered_and_changes_nothing(device) -> None:
+    """An order is sent again until it is answered."""
+    unknown = {**msgspec.to_builtins(command(7)), "order": {"do": "dance"}}
+
+    def sent(**changes: Any) -> Reply | None:
+        payload = sign(msgspec.json.encode({**unknown, **changes}), device.key)
+        return device.downlink.handle("till/v1/s1/d1/cmd", payload)
+
+    reply = sent()
+    assert reply is not None
+    assert reply.error is not None
+    assert (reply.version, reply.ok, reply.error.code) == (7, False, "order.malformed")
+    assert sent(device="d2") is None
+    assert device.done == []
+    assert device.order(command(7)).ok
+
+
 def test_a_command_that_fails_is_answered_with_its_code_and_not_tried_again(device) -> None:
     device.fails = CallError("no such session", hint="look at the list")
     reply = device.order(command(1))

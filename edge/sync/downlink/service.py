@@ -16,9 +16,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from edge import log
 from edge.domain.ledger.envelope import digest
@@ -175,11 +176,16 @@ class Downlink:
         try:
             if len(payload) > ORDER_BYTES_MAX:
                 raise OrderMalformed(f"{len(payload)} bytes, at most {ORDER_BYTES_MAX} are read")
-            order = read_order(open_signed(payload, self._keys))
+            signed = open_signed(payload, self._keys)
         except TillError as e:
             if self._telling.take(time.monotonic()):
                 log.warning("order.unreadable", topic=topic, error=e)
             return None
+        try:
+            order = read_order(signed)
+        except OrderMalformed as e:
+            log.warning("order.unreadable", topic=topic, error=e)
+            return _not_understood(signed, e, self._peer)
         try:
             reply = self._obey(topic, order, sha256)
         except OrderRefused as e:
@@ -279,6 +285,28 @@ def _slot(order: Order) -> str:
 
 def _part(order: Order) -> int | None:
     return order.order.part if isinstance(order.order, MemberPart) else None
+
+
+class _Head(msgspec.Struct, frozen=True, kw_only=True):
+    """What every order begins with, also one of a newer back office."""
+
+    stream: Stream
+    site: str
+    device: str | None = None
+    version: Annotated[int, Meta(ge=0)]
+
+
+def _not_understood(signed: bytes, error: TillError, me: Peer) -> Reply | None:
+    """The answer to an order that was signed and cannot be read: who sent it would send it for ever. None where not
+    even its number can be told, or it was meant for somebody else.
+    """
+    try:
+        head = msgspec.json.decode(signed, type=_Head)
+    except msgspec.DecodeError:
+        return None
+    if head.site != me.site or head.device not in {None, me.device}:
+        return None
+    return _refused(head.stream, head.version, error)
 
 
 def _refusal(order: Order, error: TillError) -> Reply:
