@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -39,7 +38,7 @@ from edge.domain.credit import amount_of, credit
 from edge.domain.invoice import Correction, Seller, Statement
 from edge.domain.plan import Fee, Plan
 from edge.errors import CallError
-from edge.store.connection import translated
+from edge.store.connection import one_commit, translated
 
 _MONTH = re.compile(r"^[0-9]{4}-(0[1-9]|1[0-2])$")
 
@@ -130,13 +129,13 @@ class Accounts:
             accounts = self._accounts(catalog, end)
         made = []
         for account in accounts:
-            with self._transaction():
+            with one_commit(self._db, self._path):
                 made += list(self._bill_account(catalog, account, month, (first, last, end), now, zone))
         return made
 
     def credit(self, number: str, *, reason: str, amount: str | None, now: datetime) -> CollectiveInvoice:
         """Take a collective invoice back, or `amount` of it. Raises AccountInvoiceUnknown, CreditRefused."""
-        with self._transaction():
+        with one_commit(self._db, self._path):
             invoice = read_invoice(self._db, number)
             if invoice.corrects is not None:
                 raise AccountInvoiceUnknown(f"{number} is a credit note itself")
@@ -308,18 +307,6 @@ class Accounts:
             "INSERT INTO buyer (commitment, record) VALUES (?, ?) ON CONFLICT DO NOTHING",
             (record.commitment, msgspec.json.encode(record).decode()),
         )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with translated("write", self._path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
 
 
 def _days(month: str) -> tuple[date, date]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.backoffice.attachment import Attachment
-from edge.backoffice.orders import Outgoing
+from edge.backoffice.outgoing import Outgoing
 from edge.store.connection import translated
 from edge.sync.contract.orders import Reply
 from edge.sync.contract.topics import Peer
@@ -30,6 +30,7 @@ class Dispatch:
     """On the receiver's thread. Times are monotonic seconds."""
 
     def __init__(self, db: sqlite3.Connection, path: Path, attachments: Sequence[Attachment]) -> None:
+        self._db = db
         self._outgoing = Outgoing(db)
         self._path = path
         self._attachments = attachments
@@ -58,6 +59,7 @@ class Dispatch:
         """A device has answered. Raises StoreError."""
         with translated("write", self._path):
             self._outgoing.answered(device, reply, now)
+            erasure_answered(self._db, device, reply)
 
     def _commands(self, now: float) -> None:
         waiting = self._outgoing.waiting(datetime.now(UTC), limit=_COMMANDS_MAX)

@@ -5,14 +5,12 @@
     orders.publish("site", PublishTariff(document=...))
     orders.put_members("site", [...]); orders.publish_members("site")
 
-The receiver sends what stands here (`Outgoing`). A member list goes out whole once, and then as changes to it.
+The receiver sends what stands here (`outgoing.Outgoing`). A member list goes out whole once, and then as changes to it.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -22,7 +20,7 @@ import msgspec
 from edge.backoffice.authorizations import new_authorization_id
 from edge.backoffice.schema import open_books
 from edge.errors import CallError
-from edge.store.connection import translated
+from edge.store.connection import one_commit
 from edge.store.keys import LedgerKey, load_or_make
 from edge.sync.contract.orders import (
     PART_MEMBERS_MAX,
@@ -53,22 +51,6 @@ class MembersTooMany(CallError):
     hint = "split the site, or use groups"
 
 
-class Waiting(msgspec.Struct, frozen=True):
-    """A command that its device has not answered: its row, its topic and what to publish."""
-
-    order_id: int
-    topic: str
-    payload: bytes
-
-
-class Retained(msgspec.Struct, frozen=True):
-    """A document as it stands now: its newest row, its topic and what to keep there; empty: nothing any more."""
-
-    order_id: int
-    topic: str
-    payload: bytes
-
-
 class OrderStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A command and what became of it. `reply` is None while nobody answered."""
 
@@ -93,13 +75,15 @@ class Orders:
         self._path = path
         self._signer = signer
         self._db = open_books(path)
+        # a list that gives way to another one leaves nobody in the pages that it gives free
+        self._db.execute("PRAGMA secure_delete = ON").fetchone()
 
     def close(self) -> None:
         self._db.close()
 
     def command(self, device: Peer, body: Command, *, good_for_s: int | None = None) -> int:
         """Order something of one device; the number of the order. It is sent until answered or expired."""
-        with self._transaction():
+        with one_commit(self._db, self._path):
             return self._command(device, body, datetime.now(UTC), good_for_s)
 
     def _command(self, device: Peer, body: Command, now: datetime, good_for_s: int | None) -> int:
@@ -137,7 +121,7 @@ class Orders:
             invoice=self._billed(device.site, account),
         )
         now = datetime.now(UTC)
-        with self._transaction():
+        with one_commit(self._db, self._path):
             version = self._command(device, body, now, good_for_s)
             self._db.execute(
                 "INSERT INTO authorization (authorization_id, site, device, evse_id, account, limit_minor, "
@@ -163,14 +147,14 @@ class Orders:
     def publish(self, site: str, body: PublishTariff | PublishPlans) -> int:
         """A document for every device of a site, in place of the one before; its version."""
         stream: Stream = "tariff" if isinstance(body, PublishTariff) else "plans"
-        with self._transaction():
+        with one_commit(self._db, self._path):
             version = self._next(stream, site, None)
             self._keep(self._for_all(stream, site, version, body))
         return version
 
     def put_members(self, site: str, members: Iterable[ListedMember]) -> None:
         """Members to add or to change, by token; `publish_members` sends them."""
-        with self._transaction():
+        with one_commit(self._db, self._path):
             self._db.executemany(
                 "INSERT INTO member (site, token, listed, removed, changed) VALUES (?, ?, ?, 0, 1) "
                 "ON CONFLICT (site, token) DO UPDATE SET listed = excluded.listed, removed = 0, changed = 1",
@@ -179,7 +163,7 @@ class Orders:
 
     def remove_members(self, site: str, tokens: Iterable[str]) -> int:
         """Members to forget, here at once and at the devices with the next `publish_members`; how many were there."""
-        with self._transaction():
+        with one_commit(self._db, self._path):
             return sum(
                 self._db.execute(
                     "UPDATE member SET removed = 1, changed = 1, listed = '' WHERE site = ? AND token = ? "
@@ -203,7 +187,7 @@ class Orders:
 
         Raises MembersTooMany, NameInvalid.
         """
-        with self._transaction():
+        with one_commit(self._db, self._path):
             base = self._base(site)
             (changed,) = self._db.execute(
                 "SELECT count(*) FROM member WHERE site = ? AND changed", (site,)
@@ -324,18 +308,6 @@ class Orders:
             ),
         )
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with translated("write", self._path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
 
 def _parts(members: Iterable[ListedMember]) -> Iterator[list[ListedMember]]:
     """So many members each, and so many bytes: those that are named on invoices are larger."""
@@ -350,53 +322,3 @@ def _parts(members: Iterable[ListedMember]) -> Iterator[list[ListedMember]]:
         size += length
     if part:
         yield part
-
-
-class Outgoing:
-    """The receiver's view: what to publish, and where the answers go. On the receiver's own connection."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def waiting(self, now: datetime, *, limit: int) -> Sequence[Waiting]:
-        """Commands without an answer that are still good, oldest first."""
-        rows = self._db.execute(
-            "SELECT order_id, topic, payload FROM orders WHERE stream = 'cmd' AND reply IS NULL "
-            "AND (expires_at IS NULL OR expires_at > ?) ORDER BY order_id LIMIT ?",
-            (now.isoformat(), limit),
-        )
-        return [Waiting(*row) for row in rows]
-
-    def retained(self, after: int, *, limit: int) -> Sequence[Retained]:
-        """Documents of rows after `after`, oldest first."""
-        rows = self._db.execute(
-            "SELECT order_id, topic, payload FROM orders WHERE stream <> 'cmd' AND order_id > ? "
-            "ORDER BY order_id LIMIT ?",
-            (after, limit),
-        )
-        return [Retained(*row) for row in rows]
-
-    def answered(self, device: Peer, reply: Reply, now: datetime) -> None:
-        """Keep a device's answer; the first one to a command counts."""
-        if reply.stream == "cmd":
-            self._db.execute(
-                "UPDATE orders SET reply = ? WHERE stream = 'cmd' AND site = ? AND device = ? AND version = ? "
-                "AND reply IS NULL",
-                (msgspec.json.encode(reply).decode(), device.site, device.device, reply.version),
-            )
-            return
-        self._db.execute(
-            "INSERT INTO answer (site, device, stream, part, version, ok, reply, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT (site, device, stream, part) DO UPDATE SET version = excluded.version, "
-            "ok = excluded.ok, reply = excluded.reply, at = excluded.at",
-            (
-                device.site,
-                device.device,
-                reply.stream,
-                reply.part or 0,
-                reply.version,
-                int(reply.ok),
-                msgspec.json.encode(reply).decode(),
-                now.isoformat(),
-            ),
-        )

@@ -79,6 +79,20 @@ def translated(operation: str, path: Path) -> Iterator[None]:
         raise _BY_CODE.get(primary, StoreError)(f"{operation} {path}: {e}") from e
 
 
+@contextmanager
+def one_commit(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """All of what is written meanwhile becomes durable together, or nothing of it. Raises StoreError."""
+    with translated("write", path):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
 def open_writer(path: Path) -> sqlite3.Connection:
     """The one writing connection: WAL and FULL, so that a commit that returned survives a power cut."""
     with translated("open", path):

@@ -24,9 +24,10 @@ from edge.store.backup import copy_of, settle_folder
 from edge.store.connection import open_writer, translated
 from edge.store.epochs import Owner, open_epoch
 from edge.store.keys import LedgerKey
+from edge.store.lock import take_lock
 from edge.store.reading import Reading
 from edge.store.schema import migrate
-from edge.store.store import LedgerForeign, take_lock
+from edge.store.store import LedgerForeign
 from edge.store.transaction import Tx
 from edge.store.verification import verify
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import queue
 import threading
@@ -26,9 +25,10 @@ from edge.domain.ledger.envelope import Entry, Head, digest, open_envelope, read
 from edge.domain.ledger.facts import DeviceStopped, Fact, LedgerCheckpoint, LedgerOpened, LedgerRolledBack
 from edge.domain.plan import PlanBalance
 from edge.errors import LedgerError, StoreError
-from edge.store.connection import StoreBusy, StoreUnreadable, check_whole, open_writer, translated
+from edge.store.connection import StoreBusy, StoreUnreadable, check_whole, one_commit, open_writer, translated
 from edge.store.epochs import Opened, Owner, Reason, decommission, open_epoch, roll_back, succeed
 from edge.store.keys import KeyUnusable, LedgerKey, make_successor, take_over
+from edge.store.lock import StoreInUse, identity, take_lock
 from edge.store.schema import migrate
 from edge.store.transaction import Tx
 
@@ -50,10 +50,6 @@ class LedgerForeign(LedgerError):
 
 class StoreClosed(StoreError):
     code = "store.closed"
-
-
-class StoreInUse(StoreBusy):
-    """Another daemon runs on this database, and so with these devices."""
 
 
 class Store:
@@ -89,7 +85,7 @@ class Store:
         except BaseException:
             self._connection.close()
             raise
-        self._file = _identity(path)
+        self._file = identity(path)
         self._after_commit: Callable[[], None] = lambda: None
         self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue(_QUEUE_MAX)
         self._closed = False
@@ -142,7 +138,7 @@ class Store:
 
     def check_file(self) -> None:
         """SQLite goes on writing to a file that was deleted or replaced. Raises StoreUnreadable when ours was."""
-        if _identity(self.path) != self._file:
+        if identity(self.path) != self._file:
             raise StoreUnreadable(f"{self.path} was deleted or replaced while the till ran")
 
     def on_commit(self, wake: Callable[[], None]) -> None:
@@ -210,25 +206,18 @@ class Store:
             job()
 
     def _commit(self, run: Callable[[Tx], T]) -> T:
-        with translated("write", self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                tx = Tx(
-                    self._connection,
-                    head=self._head,
-                    source=self._owner.source,
-                    key=self._key,
-                    prefix=self._prefix,
-                )
-                tx.signed_upto, tx.closed = self._signed, self._epoch_closed
-                result = run(tx)
-                if tx.at is not None and tx.head.seq - tx.signed_upto >= self._checkpoint_entries:
-                    tx.sign(tx.at)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with one_commit(self._connection, self.path):
+            tx = Tx(
+                self._connection,
+                head=self._head,
+                source=self._owner.source,
+                key=self._key,
+                prefix=self._prefix,
+            )
+            tx.signed_upto, tx.closed = self._signed, self._epoch_closed
+            result = run(tx)
+            if tx.at is not None and tx.head.seq - tx.signed_upto >= self._checkpoint_entries:
+                tx.sign(tx.at)
         self._head, self._signed, self._epoch_closed = tx.head, tx.signed_upto, tx.closed
         if tx.key is not self._key:
             self._take_over(tx.key)
@@ -302,8 +291,7 @@ class Store:
         return row[0] or max(0, last - self._checkpoint_entries)
 
     def _found(self, now: Instant) -> Head:
-        with translated("write", self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
+        with one_commit(self._connection, self.path):
             tx = Tx(
                 self._connection,
                 head=Head(epoch=""),
@@ -312,7 +300,6 @@ class Store:
                 prefix=self._prefix,
             )
             open_epoch(tx, self._owner, "provisioned", now)
-            self._connection.execute("COMMIT")
         return tx.head
 
     def _last(self, epoch: str) -> Entry | None:
@@ -368,39 +355,3 @@ class Store:
             "SELECT account, plan_id, statement FROM plan_balance WHERE statement IS NOT NULL"
         )
         return {(a, p): s for a, p, s in rows}
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def take_lock(path: Path) -> int:
-    """One writer a database: a lock that ends with the process, however that ends."""
-    name = path.with_name(path.name + ".lock")
-    try:
-        handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as e:
-        raise _cannot_create(path, e) from e
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as e:
-        os.close(handle)
-        raise StoreInUse(f"{path} is in use by another process") from e
-    return handle
-
-
-def _cannot_create(path: Path, cause: OSError) -> StoreError:
-    from edge.store.connection import StoreFull, StoreReadOnly, StoreUnreadable  # noqa: PLC0415
-
-    match cause.errno:
-        case 28:
-            kind: type[StoreError] = StoreFull
-        case 13 | 30:
-            kind = StoreReadOnly
-        case _:
-            kind = StoreUnreadable
-    return kind(f"open {path}: {cause.strerror}")

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from edge.backoffice.options import BackofficeOptions
-from edge.backoffice.orders import Orders, Outgoing
+from edge.backoffice.orders import Orders
+from edge.backoffice.outgoing import Outgoing
 from edge.backoffice.receiver import Receiver
 from edge.backoffice.schema import open_books
 from edge.domain.buyer import Buyer, BuyerRecord

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edge.backoffice.orders import Outgoing
+from edge.backoffice.outgoing import Outgoing
 from edge.backoffice.schema import open_books
 from edge.sync.contract.orders import Fault, Reply, read_order
 from edge.sync.contract.topics import Peer
