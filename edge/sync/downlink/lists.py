@@ -19,7 +19,7 @@ import msgspec
 from edge import log
 from edge.domain.buyer import Invoicing
 from edge.domain.identity import IdToken, Member
-from edge.store.connection import StoreCorrupt, check_whole, open_reader, open_writer, translated
+from edge.store.connection import StoreCorrupt, check_whole, one_commit, open_reader, open_writer, translated
 from edge.sync.contract.orders import ListedMember, MemberChanges, MemberPart, Reply
 from edge.sync.downlink.aside import lay_aside
 from edge.sync.downlink.gate import OrderOld, Seen
@@ -366,15 +366,8 @@ class Lists:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._writing, self._guarded("write"):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        with self._writing, self._guarded("write"), one_commit(self._db, self._path):
+            yield
 
 
 def _digest(name: str) -> str:
