@@ -35,7 +35,7 @@ from edge.runtime.credits import CreditDesk, Refunds
 from edge.runtime.plans import PlanBook
 from edge.runtime.settings import Settings
 from edge.runtime.shelf import OnSale, Shelf
-from edge.runtime.watchdog import notify, watch, watch_file
+from edge.runtime.watchdog import notify, watch, watch_file, watch_threads
 from edge.stands import Stands, documents_of, saved_states
 from edge.store.keys import load_or_make
 from edge.store.store import Owner, Store, StoreClosed, StoreInUse
@@ -44,6 +44,7 @@ from edge.sync.contract.messages import StateFields
 from edge.sync.contract.orders import Credit
 from hw import registry
 from hw.bus.pool import BusPool
+from hw.worker import hung_threads
 
 if TYPE_CHECKING:
     from edge.metrics.measure import Sources
@@ -240,6 +241,7 @@ class Till:
             work.append(("refunds", self._refunds.run()))
         work.append(("watchdog", watch(self._controllers, store)))
         work.append(("database", watch_file(store)))
+        work.append(("threads", watch_threads(hung_threads)))
         return work
 
     def _shelf(self, documents: dict[str, str]) -> Shelf:

@@ -9,6 +9,7 @@ import select
 import socket
 import termios
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
@@ -18,7 +19,9 @@ from msgspec import Meta
 
 from edge.errors import CallError
 from hw.bus.errors import LineDown
+from hw.worker import DeviceHung, Worker
 
+OPEN_MAX_S = 5.0  # an adapter is set up in milliseconds; the kernel asks a USB one for up to some seconds
 CONNECT_TIMEOUT_S = 2.0  # a host on the charger's own network answers in milliseconds
 BITS_PER_CHARACTER = 11  # start, 8 data, parity or second stop, stop (MODBUS over Serial Line V1.02, 2.5.1)
 _TCP = re.compile(r"tcp://(\[[0-9A-Fa-f:]+\]|[^:/\s]+):(\d{1,5})")
@@ -69,12 +72,37 @@ async def open_line(
 ) -> Line:
     """Open the line. Raises LineDown with the reason, CallError for a port that cannot be one."""
     try:
-        device = await _connect(options.port) if options.is_tcp else _open_serial(options)
+        device = await _connect(options.port) if options.is_tcp else await _serial(options)
+    except DeviceHung as e:
+        raise LineDown(f"{options.port}: {e.message}", hint=e.hint) from e
     except TimeoutError as e:
         raise LineDown(f"{options.port}: no connection within {CONNECT_TIMEOUT_S:g} s") from e
     except (OSError, ValueError, termios.error) as e:
         raise LineDown(f"{options.port}: {_why(e)}") from e
     return _OpenLine(device, received, lost)
+
+
+async def _serial(options: LineOptions) -> _Device:
+    """Opened on a thread: the driver of an adapter that hangs keeps `open` for ever. What is opened after we have gone
+    is closed again.
+    """
+    opened: list[_Device] = []
+
+    def opening() -> None:
+        opened.append(_open_serial(options))
+
+    def given_up() -> None:
+        for device in opened:
+            device.close()
+
+    worker = Worker(options.port)
+    try:
+        await worker.call(opening, timeout_s=OPEN_MAX_S)
+    except BaseException:
+        worker.close(given_up)
+        raise
+    worker.close()
+    return opened[0]
 
 
 def _open_serial(options: LineOptions) -> _Device:
@@ -164,6 +192,9 @@ class _OpenLine:
     def close(self) -> None:
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
+            if not isinstance(self._device, socket.socket):
+                with suppress(termios.error):  # else the kernel waits up to 30 s for what nobody takes
+                    termios.tcflush(self._fd, termios.TCIOFLUSH)
             self._fd = -1
             self._device.close()
 

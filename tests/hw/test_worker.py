@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from hw.worker import QUEUE_MAX, DeviceClosed, DeviceHung, Worker
+from hw.worker import HUNG_OF_ONE_MAX, QUEUE_MAX, DeviceClosed, DeviceHung, Worker, hung_threads
 
 
 def test_calls_run_one_after_another_on_one_thread_and_give_what_they_return():
@@ -108,6 +108,32 @@ def test_a_caller_that_is_cancelled_leaves_the_worker_usable():
         call.cancel()
         await asyncio.wait([call])
         assert await worker.call(lambda: 7, timeout_s=10) == 7
+        worker.close()
+
+    asyncio.run(story())
+
+
+def test_threads_that_hang_are_counted_and_a_device_may_have_only_so_many():
+    release = threading.Event()
+
+    async def hang():
+        worker = Worker("reader")
+        with pytest.raises(DeviceHung):
+            await worker.call(release.wait, 60, timeout_s=0.05)
+        worker.close()
+
+    async def story():
+        for _ in range(HUNG_OF_ONE_MAX):
+            await hang()
+        assert hung_threads("reader") == hung_threads() == HUNG_OF_ONE_MAX
+        with pytest.raises(DeviceHung, match="3 threads hang"):
+            Worker("reader")
+        Worker("another").close()
+        release.set()
+        while hung_threads("reader"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        worker = Worker("reader")
+        assert await worker.call(int, timeout_s=10) == 0
         worker.close()
 
     asyncio.run(story())

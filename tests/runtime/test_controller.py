@@ -23,6 +23,7 @@ from edge.domain.tariffs import freeze
 from edge.errors import HardwareError, StoreError
 from edge.metering.reading import Limits
 from edge.ports import EvseStatus
+from edge.runtime import metering, vehicle
 from edge.runtime.controller import EvseController, Options, World
 from edge.runtime.offers import Offers, Sale
 from edge.runtime.plans import PlanBook
@@ -113,6 +114,24 @@ class Evse:
     def _answer(self):
         if self.broken:
             raise HardwareError("no charge point")
+
+
+class Hanging:
+    """A driver whose call never comes back, as a blocked read of a thread that is waited for."""
+
+    def __init__(self, device, *calls):
+        self._device = device
+        self.calls = set(calls)
+
+    def __getattr__(self, name):
+        found = getattr(self._device, name)
+        if name not in self.__dict__["calls"]:
+            return found
+
+        async def never(**_given):
+            await asyncio.Event().wait()
+
+        return never
 
 
 class Desk:
@@ -318,6 +337,31 @@ def test_a_commit_that_was_begun_is_known_also_to_a_controller_that_is_cancelled
     play(story)
 
 
+@pytest.mark.parametrize("device", ["meter", "evse"])
+def test_a_driver_that_never_comes_back_opens_the_contactor_and_is_left_for_another_try(
+    play, monkeypatch, device
+):
+    monkeypatch.setattr(metering, "CALL_MAX_S", 0.3)
+    monkeypatch.setattr(vehicle, "CALL_MAX_S", 0.3)
+
+    async def story(rig):
+        controller = rig.controller
+        await rig.charge()
+        hanging = Hanging(getattr(rig, device), "read", "status")
+        watch = controller._meter if device == "meter" else controller._vehicle
+        setattr(watch, f"_{device}", hanging)
+        await rig.until(lambda: not rig.evse.closed, "the contactor stays closed")
+        await rig.until(lambda: controller.stuck_s() > 0, "nobody knows that it hangs")
+        assert controller.silent_s() < 60
+        hanging.calls.clear()
+        await rig.until(lambda: controller.stuck_s() == 0, "it is not asked again")
+        await rig.until(
+            lambda: rig.evse.closed or controller.state.session is None, "neither goes on nor ends"
+        )
+
+    play(story)
+
+
 def test_a_contactor_that_stays_closed_sells_nothing_until_it_opens_and_an_operator_says_so(play):
     async def story(rig):
         release = handlers([rig.controller], rig.clock)["evse.release"]
@@ -370,7 +414,9 @@ def test_a_store_that_fails_ends_the_controller_with_its_error(play):
     play(story)
 
 
-def test_a_meter_that_jumped_ends_the_session_and_is_looked_at_anew(play):
+def test_a_meter_that_jumped_ends_the_session_and_is_looked_at_anew(play, monkeypatch):
+    monkeypatch.setattr(metering, "_HALT_S", 120)
+
     async def story(rig):
         await rig.charge()
         await rig.clock.sleep(20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -13,14 +14,19 @@ from edge.domain.instant import Instant
 from edge.runtime import watchdog
 from edge.store.keys import load_or_make
 from edge.store.store import Owner, Store
+from hw.virtual.loop import VirtualLoop
 
 
 class Controller:
-    def __init__(self, silent_s: float) -> None:
+    def __init__(self, silent_s: float, stuck_s: float = 0.0) -> None:
         self._silent_s = silent_s
+        self._stuck_s = stuck_s
 
     def silent_s(self) -> float:
         return self._silent_s
+
+    def stuck_s(self) -> float:
+        return self._stuck_s
 
 
 @pytest.fixture
@@ -79,6 +85,40 @@ def test_a_database_that_hangs_silences_the_till(store, systemd, monkeypatch):
 
     assert heard(systemd) == []
     lock.result()
+
+
+def test_drivers_that_hang_silence_the_till_only_where_no_other_works(store, systemd):
+    asyncio.run(watched(store, Controller(0.5, stuck_s=1000), Controller(0.5)))
+    assert "WATCHDOG=1" in heard(systemd)
+
+    asyncio.run(watched(store, Controller(0.5, stuck_s=1000), Controller(0.5, stuck_s=121)))
+    assert heard(systemd) == []
+
+
+def test_a_loop_that_is_blocked_says_nothing(store, systemd):
+    """A driver that never lets go of the event loop: systemd counts from the last word that it heard."""
+
+    async def blocked():
+        task = asyncio.create_task(watchdog.watch([Controller(0.5)], store))
+        while not heard(systemd):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        heard(systemd)
+        time.sleep(0.5)  # noqa: ASYNC251  (that is the point)
+        said = heard(systemd)
+        task.cancel()
+        return said
+
+    assert asyncio.run(blocked()) == []
+
+
+def test_threads_that_hang_without_end_end_the_process():
+    counts = iter([0, 3, 12, 13])
+
+    async def counted():
+        await watchdog.watch_threads(lambda: next(counts))
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner, pytest.raises(watchdog.ThreadsHung, match="13"):
+        runner.run(counted())
 
 
 def test_nobody_is_told_where_nobody_asked(store, systemd, monkeypatch):

@@ -1,14 +1,20 @@
 import asyncio
+import contextlib
+import os
+import threading
 import time
+import tty
 
 import pytest
 
+from hw.bus import line
 from hw.bus.bus import Bus, Timing
 from hw.bus.errors import BackingOff, BadReply, BusError, LineConflict, LineDown, NoAnswer, Refused
 from hw.bus.frames import Span
 from hw.bus.line import LineOptions
 from hw.bus.pool import BusPool
 from hw.virtual.modbus_server import ILLEGAL_ADDRESS, Refusal, Registers, RtuServer, TcpServer
+from hw.worker import HUNG_OF_ONE_MAX, hung_threads
 
 QUICK = Timing(quiet_s=0.05, ghost_rest_s=0.3, ghost_s=3, reconnect_s=0.05, backoff_s=0.3, backoff_max_s=0.6)
 INPUTS = Span(4, 0, 10, spare=5)
@@ -212,8 +218,6 @@ def test_a_write_on_an_echoing_line_is_not_confirmed_by_its_own_echo():
         dead = False
 
         def _readable(self):
-            import os
-
             data = os.read(self._master, 4096)
             self.send(data)
             if not self.dead:
@@ -279,5 +283,79 @@ def test_a_pseudo_terminal_takes_any_parity_again_and_again():
             assert (await bus.read(1, INPUTS)).registers == tuple(range(10))
             await bus.close()
         await server.stop()
+
+    asyncio.run(play())
+
+
+def test_an_adapter_whose_driver_hangs_costs_its_own_line_only(monkeypatch):
+    """`open` of a serial port that never comes back, and then does: what it opened too late is closed."""
+    release, opened = threading.Event(), []
+    real = line._open_serial
+
+    def blocked(options):
+        if options.port == hanging:
+            release.wait(60)
+        device = real(options)
+        opened.append((options.port, device))
+        return device
+
+    monkeypatch.setattr(line, "_open_serial", blocked)
+
+    async def play():
+        nonlocal hanging
+        beside, dead = RtuServer({1: table()}), RtuServer({1: table()})
+        await beside.start()
+        await dead.start()
+        hanging = dead.address
+        bus, other = bus_to(dead.address), bus_to(beside.address)
+        await other.read(1, INPUTS)
+        monkeypatch.setattr(line, "OPEN_MAX_S", 0.2)
+        reading = asyncio.create_task(bus.read(1, INPUTS, attempts=1))
+        assert (await other.read(1, INPUTS)).registers == tuple(range(10))
+        for _ in range(HUNG_OF_ONE_MAX):
+            with pytest.raises(LineDown, match="did not answer within"):
+                await reading
+            await asyncio.sleep(2 * QUICK.reconnect_s)
+            reading = asyncio.create_task(bus.read(1, INPUTS, attempts=1))
+        with pytest.raises(LineDown, match="threads hang"):
+            await reading
+        assert hung_threads(hanging) == HUNG_OF_ONE_MAX
+        monkeypatch.setattr(line, "OPEN_MAX_S", 30)
+        release.set()
+        while hung_threads(hanging) or any(d.is_open for port, d in opened if port == hanging):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(2 * QUICK.reconnect_s)
+        assert (await bus.read(1, INPUTS)).registers == tuple(range(10))
+        for one in (bus, other):
+            await one.close()
+        for server in (beside, dead):
+            await server.stop()
+
+    hanging = ""
+    asyncio.run(play())
+
+
+def test_a_line_that_takes_no_more_bytes_holds_up_nobody():
+    """A pty that nobody reads: requests pile up in the kernel until it is full, then the line is opened anew."""
+
+    async def play():
+        master, slave = os.openpty()
+        tty.setraw(slave)
+        bus = Bus(LineOptions(port=os.ttyname(slave)), now=time.monotonic_ns, timing=QUICK)
+        loop = asyncio.get_running_loop()
+        began, errors = loop.time(), set()
+        for _ in range(3):
+            with pytest.raises(BusError) as error:
+                await bus.read(1, INPUTS, timeout_s=0.05, attempts=1)
+            errors.add(type(error.value))
+            with contextlib.suppress(BlockingIOError):
+                os.set_blocking(slave, False)
+                while True:
+                    os.write(slave, bytes(4096))
+        await bus.close()
+        os.close(slave)
+        os.close(master)
+        assert LineDown in errors
+        assert loop.time() - began < 20
 
     asyncio.run(play())
