@@ -28,6 +28,12 @@ UNIT_MAX = 247  # MODBUS over Serial Line V1.02, 2.2
 BAUDRATES = (9600, 19200, 38400, 115200)
 PARITIES = ("N", "E")
 SUNSPEC = "sunspec"  # a meter that describes itself needs no profile
+#: what is read by a driver of its own -> its model and the source of its registers
+_OF_DRIVERS = {
+    SUNSPEC: ("any meter of the SunSpec models 201-204 and 211-214", "SunSpec Device Information Model"),
+    "bsm": ("Bauer BSM-WS36A", "chargeIT mobility, BSM-WS36A model instances and registers"),
+    "wm3m4": ("Iskra WM3M4 / WM3M4C", "Iskra, WM3M4 & WM3M4C user's manual"),
+}
 RATED_POWER_MAX_W = 1_000_000  # nothing is billed from here
 SCAN_TIMEOUT_MAX_S = 60
 IDENTITY_ATTEMPTS = 2  # a meter that does not tell costs two time-outs, not one per poll
@@ -78,23 +84,24 @@ def list_models(call: Call) -> None:
                 "rating": found.rating,
             }
         )
-    rows.append(
+    rows += [
         {
-            "profile": SUNSPEC,
-            "model": "any meter of the SunSpec models 201-204 and 211-214",
+            "profile": name,
+            "model": model,
             "rated_power_w": None,
             "serial_number": True,
-            "source": "SunSpec Device Information Model",
+            "source": source,
             "rating": None,
         }
-    )
+        for name, (model, source) in _OF_DRIVERS.items()
+    ]
     call.say(rows, table(rows, ("profile", "model", "rated_power_w", "serial_number", "source")))
 
 
 @meter.command()
 @click.option("--profile", required=True, help="a name from `meter list`")
 @click.option("--port", required=True, help="/dev/.. or tcp://host:port")
-@click.option("--unit", type=int, default=1, show_default=True)
+@click.option("--unit", type=int, help="default: 1, or as the model comes")
 @click.option("--baudrate", type=int, help="default: as the profile says")
 @click.option(
     "--parity", type=click.Choice(["N", "E", "O"], case_sensitive=False), help="default: the profile's"
@@ -124,8 +131,12 @@ def read(call: Call, /, **given: object) -> None:
         "timeout_s": given["timeout"],
     }
     raw = {name: value for name, value in raw.items() if value is not None}
-    driver = "sunspec" if given["profile"] == SUNSPEC else "register"
-    raw |= {"rated_power_w": RATED_POWER_MAX_W} if driver == "sunspec" else {"profile": given["profile"]}
+    profile = str(given["profile"])
+    driver = profile if profile in _OF_DRIVERS else "register"
+    if driver == "register":
+        raw["profile"] = profile
+    elif driver == SUNSPEC:
+        raw["rated_power_w"] = RATED_POWER_MAX_W
     try:
         options = msgspec.convert(raw, registry.options_type("meter", driver))
     except msgspec.ValidationError as e:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -12,6 +13,7 @@ from hw.meters import profile
 from hw.virtual.meter import Fault, VirtualMeter
 from hw.virtual.modbus_server import Registers, RtuServer, TcpServer
 from hw.virtual.outlet import Outlet
+from hw.virtual.signed_meters import VirtualBsm, VirtualWm3m4
 
 
 class World:
@@ -70,6 +72,18 @@ def test_read_prints_a_line_per_poll(capsys, transport):
         }
 
 
+@pytest.mark.parametrize(("model", "unit"), [("wm3m4", VirtualWm3m4), ("bsm", VirtualBsm)])
+def test_a_meter_that_signs_is_read_by_its_name(capsys, model, unit):
+    served = unit(energy_wh=lambda: 1_234_560, power_w=lambda: 11_040, now=lambda: datetime.now(UTC))
+    with World(TcpServer, unit=served) as world:
+        code, lines, _ = call(
+            capsys, "meter", "read", "--profile", model, "--port", world.server.address, "--unit", "1"
+        )
+    line = json.loads(lines[0])
+    assert (code, line["energy_wh"], line["power_w"]) == (0, 1_234_560, 11_040)
+    assert line["serial"] in {"33220001", "001BZR1520240001"}
+
+
 def test_a_failed_poll_is_an_error_in_its_line_and_exit_1(capsys):
     with World(TcpServer) as world:
         world.meter.fail(Fault.NAN)
@@ -114,7 +128,7 @@ def test_list_names_every_profile(capsys):
     code, lines, _ = call(capsys, "meter", "list", "--json")
     assert code == 0
     (rows,) = map(json.loads, lines)
-    assert {row["profile"] for row in rows} == {*profile.names(), "sunspec"}
+    assert {row["profile"] for row in rows} == {*profile.names(), "sunspec", "bsm", "wm3m4"}
     code, lines, _ = call(capsys, "meter", "list")
     assert any("Eastron SDM630" in line for line in lines)
 
