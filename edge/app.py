@@ -169,6 +169,7 @@ class Till:
                     **release.handlers(self._controllers, self._clock),
                     "invoice.credit": self._credits.ordered,
                 },
+                forget_members=office.forget,
             )
             office.open(self._controllers)
             stack.callback(office.close)
@@ -297,6 +298,7 @@ class Till:
             state=self._state_fields,
             on_rolled_back=books.rolled_back,
             credit=self._credited,
+            erase=books.erased,
         )
 
     async def _credited(self, body: Credit) -> dict[str, Any]:

@@ -10,7 +10,7 @@ Part of the composition root.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -26,10 +26,14 @@ from edge.runtime.control import ControlServer, Handler, socket_of
 from edge.runtime.controller import EvseController
 from edge.runtime.keeper import Keeper, Rules
 from edge.store.epochs import ROLLED_BACK, Owner
-from edge.store.privacy import Erased, is_last
+from edge.store.privacy import Erased, Erasure, is_last
 from edge.store.pruning import Retention
 from edge.store.store import Store
+from edge.sync.contract.orders import Erase
 from edge.sync.uplink import RolledBack
+
+#: Forgets the members with one of these tokens, or of this account; how many there were. Raises StoreError.
+ForgetMembers = Callable[[Collection[str], str | None], int]
 
 
 class SessionUnknown(CallError):
@@ -49,6 +53,7 @@ class Bookkeeping:
         self._handlers: dict[str, Handler] = {}
         self._paused: str | None = None
         self._rolled_back: str | None = None
+        self._forget_members: ForgetMembers = lambda _tokens, _account: 0
         rules = Rules(
             retention=Retention(keep_days=config.ledger.keep_days, entries_max=config.ledger.entries_max),
             documents_days=config.ledger.documents_days,
@@ -58,10 +63,15 @@ class Bookkeeping:
         self.keeper = Keeper(store, clock, rules, owner, self)
 
     def open(
-        self, controllers: Sequence[EvseController], *, more: Mapping[str, Handler] | None = None
+        self,
+        controllers: Sequence[EvseController],
+        *,
+        more: Mapping[str, Handler] | None = None,
+        forget_members: ForgetMembers | None = None,
     ) -> None:
-        """Before `work`; `more` are commands of other parts of the till."""
+        """Before `work`; `more` are commands of other parts of the till, `forget_members` its lists' (Office)."""
         self._controllers = controllers
+        self._forget_members = forget_members or self._forget_members
         self._handlers = {
             **self.keeper.handlers(),
             "session.stop": self._stop_session,
@@ -107,6 +117,25 @@ class Bookkeeping:
         for controller in self._controllers:
             if is_last(controller.state, tokens, sessions):
                 controller.state = replace(controller.state, last=None)
+
+    def forget_members(self, tokens: Collection[str], account: str | None) -> int:
+        """In the lists that the back office sent; on any thread."""
+        return self._forget_members(tokens, account)
+
+    async def erased(self, order: Erase) -> dict[str, int]:
+        """What the back office wants to be forgotten, in counts: nothing that says whose sessions these were."""
+        erased = await self.keeper.erase(
+            Erasure(
+                token=order.token, session_id=order.session_id, account=order.account, buyers=order.buyers
+            )
+        )
+        return {
+            "sessions": len(erased.sessions),
+            "open_sessions": len(erased.open_sessions),
+            "counters": erased.counters,
+            "buyers": erased.buyers,
+            "members": erased.members,
+        }
 
     async def _listen(self) -> None:
         async with ControlServer(socket_of(self._store.path), self._handlers):

@@ -10,7 +10,7 @@ Without `[mqtt]` there is none: nothing is sent, nobody orders, and the till sel
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, cast
@@ -23,7 +23,7 @@ from edge.runtime.commands import Commands, Premises
 from edge.runtime.controller import EvseController
 from edge.store.kept import Kept
 from edge.sync.contract.messages import EvseHealth, StateFields
-from edge.sync.contract.orders import Credit
+from edge.sync.contract.orders import Credit, Erase
 from edge.sync.contract.topics import peer
 from edge.sync.downlink import SETTINGS, Downlink, Lists, open_lists
 from edge.sync.options import UplinkOptions
@@ -48,6 +48,7 @@ class Office:
         state: Callable[[], StateFields],
         on_rolled_back: Callable[[RolledBack], None],
         credit: Callable[[Credit], Awaitable[Any]] | None = None,
+        erase: Callable[[Erase], Awaitable[Any]] | None = None,
     ) -> None:
         self._crash: Exception | None = None
         self._ended = asyncio.Event()
@@ -63,7 +64,7 @@ class Office:
         options = cast("UplinkOptions", config.mqtt)
         self._answers = bool(options.orders_keys)  # without one nothing that comes down is believed
         lists = open_lists(config.database.with_suffix(".lists.db"), Kept(premises.store))
-        self._commands = Commands(premises, keep_blocked=_keeper(lists), credit=credit)
+        self._commands = Commands(premises, keep_blocked=_keeper(lists), credit=credit, erase=erase)
         self._commands.recover(lists.document, settings=SETTINGS, blocked=_BLOCKED)
         me = peer(config.device.site, config.device.name)
         self._downlink = Downlink(
@@ -97,6 +98,10 @@ class Office:
     def members(self) -> tuple[MemberList, ...]:
         """The list that the back office sent; nothing where there is no back office."""
         return () if self._downlink is None else (self._downlink.lists,)
+
+    def forget(self, tokens: Collection[str], account: str | None) -> int:
+        """Members of the lists that were sent; how many there were. On any thread. Raises StoreError."""
+        return 0 if self._downlink is None else self._downlink.lists.erase(tokens, account)
 
     @property
     def upstream(self) -> Upstream | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge.backoffice.attachment import Attachment
 from edge.backoffice.outgoing import Outgoing
+from edge.backoffice.privacy import answered as erasure_answered
 from edge.store.connection import translated
 from edge.sync.contract.orders import Reply
 from edge.sync.contract.topics import Peer

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from edge.backoffice.accounts import Billing
+from edge.backoffice.retention import Retention
 from edge.sync.options import Address, FilePath, Protocol, TlsOptions
 
 
@@ -31,3 +32,5 @@ class BackofficeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     device_bytes_s: Annotated[int, Meta(ge=100_000, le=1_000_000_000)] = 33_554_432
     #: how accounts are billed (edge.backoffice.accounts.Billing)
     billing: Billing | None = None
+    #: how long what says who somebody was is kept (edge.backoffice.retention.Retention)
+    retention: Retention = Retention()

@@ -25,6 +25,7 @@ from edge.backoffice.dispatch import Dispatch
 from edge.backoffice.options import BackofficeOptions
 from edge.backoffice.orders import orders_key
 from edge.backoffice.quota import Quota
+from edge.backoffice.retention import Upkeep
 from edge.errors import StoreError
 from edge.sync.contract.authorization import AuthorizationRequest, read_request
 from edge.sync.contract.messages import Ack, MessageInvalid, State, read_state
@@ -94,6 +95,7 @@ class Receiver:
         )
         self._permissions: Authorizations | None = None
         self._dispatch = Dispatch(self._books.db, Path(options.db), self._attachments)
+        self._upkeep = Upkeep(self._books.db, Path(options.db), options.retention)
         self._on_ready = on_ready
         self._announced = False
         self._stopping = False
@@ -119,6 +121,7 @@ class Receiver:
                     self._take(now)
                 self._ask_for_gaps(now)
                 self._dispatch.serve(now)
+                self._upkeep.serve(now)
         finally:
             for attachment in self._attachments:
                 attachment.close()

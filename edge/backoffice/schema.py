@@ -274,7 +274,15 @@ CREATE TABLE account_fee (
 ) STRICT;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _ORDERS, _ACCOUNTS)
+#: What of the retention time was enforced last (edge/backoffice/retention.py).
+_RETENTION = """
+CREATE TABLE retention (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    stats TEXT NOT NULL
+) STRICT
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _ORDERS, _ACCOUNTS, _RETENTION)
 
 
 def open_books(path: Path) -> sqlite3.Connection:

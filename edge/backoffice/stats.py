@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from edge.backoffice.privacy import waiting
+from edge.backoffice.retention import RetentionStats, noted
 from edge.backoffice.schema import read_books
 from edge.store.connection import translated
 
@@ -41,13 +43,19 @@ class Total(msgspec.Struct, frozen=True, kw_only=True):
     payable_minor: int
 
 
-class Stats(msgspec.Struct, frozen=True, kw_only=True):
+class Stats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`erasures_waiting`: orders to erase somebody that their devices have not confirmed. `retention`: what the
+    receiver enforced last; None before it has.
+    """
+
     devices: tuple[DeviceStats, ...]
     entries: int
     sessions: int
     invoices: int
     totals: tuple[Total, ...]
     quarantined: int
+    erasures_waiting: int = 0
+    retention: RetentionStats | None = None
 
 
 def collect(path: Path) -> Stats:
@@ -70,6 +78,7 @@ def collect(path: Path) -> Stats:
                     "FROM invoice GROUP BY currency ORDER BY currency"
                 )
             )
+            erasures, retention = waiting(db), noted(db)
     finally:
         db.close()
     return Stats(
@@ -79,6 +88,8 @@ def collect(path: Path) -> Stats:
         invoices=sum(d.invoices for d in devices),
         totals=totals,
         quarantined=sum(d.quarantined for d in devices),
+        erasures_waiting=erasures,
+        retention=retention,
     )
 
 

@@ -21,6 +21,7 @@ from edge.errors import TillError
 
 if TYPE_CHECKING:
     from edge.backoffice.export import Table
+    from edge.backoffice.stats import Stats
 
 
 class _FileUnwritable(TillError):
@@ -84,7 +85,20 @@ def stats(call: Call, db_here: Path | None, config_here: Path | None) -> None:
         f"\n{t.invoices} invoices, {t.payable_minor} {t.currency} minor units" for t in found.totals
     )
     columns = ("site", "device", "online", "epoch", "entries", "upto", "sessions", "invoices", "quarantined")
-    call.say(found, table(rows, columns) + totals)
+    call.say(found, table(rows, columns) + totals + _kept(found))
+
+
+def _kept(found: Stats) -> str:
+    """How long what says who somebody was is kept, and what still waits to be erased."""
+    lines = ""
+    if (enforced := found.retention) is not None:
+        lines += (
+            f"\npersonal data is kept {enforced.personal_days} days, documents {enforced.documents_days}; "
+            f"looked at {enforced.looked_at}"
+        )
+    if found.erasures_waiting:
+        lines += f"\n{found.erasures_waiting} erasures wait for their devices"
+    return lines
 
 
 @backoffice.command("verify")

@@ -39,6 +39,7 @@ from edge.sync.contract.orders import (
     Body,
     Configure,
     Credit,
+    Erase,
     MemberChanges,
     MemberList,
     MemberPart,
@@ -118,11 +119,13 @@ class Commands:
         *,
         keep_blocked: Callable[[dict[str, str]], None],
         credit: Callable[[Credit], Awaitable[Any]] | None = None,
+        erase: Callable[[Erase], Awaitable[Any]] | None = None,
     ) -> None:
         self._at = premises
         self._shelf = premises.shelf
         self._keep_blocked = keep_blocked
         self._credit = credit
+        self._erase = erase
         self._controllers: dict[str, EvseController] = {}
         self._loop = asyncio.get_running_loop()
         self._under_way: set[concurrent.futures.Future[Any]] = set()
@@ -151,6 +154,10 @@ class Commands:
                 if self._credit is None:
                     raise NotPossible("no credit notes are written here")
                 return self._on_loop(_awaited(self._credit(body)))
+            case Erase():
+                if self._erase is None:
+                    raise NotPossible("nobody is known here")
+                return self._on_loop(_awaited(self._erase(body)))
             case SendLogs(lines=lines):
                 return {"lines": _tail(log.recent(), lines)}
             case Configure(values=values):

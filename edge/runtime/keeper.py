@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from contextlib import closing
 from datetime import timedelta
 from typing import Any, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from edge import log
 from edge.domain.ledger.facts import LedgerRolledBack
@@ -93,6 +94,10 @@ class Shop(Protocol):
 
     def forget(self, erased: Erased) -> None:
         """What is in memory of erased tokens and sessions."""
+        ...
+
+    def forget_members(self, tokens: Collection[str], account: str | None) -> int:
+        """Who stands in the back office's lists with one of these cards, or this account; how many. On any thread."""
         ...
 
 
@@ -203,11 +208,12 @@ class Keeper:
         """On request, by a person or by the back office. Raises ErasureUnclear, StoreError."""
         erased = await self._store.tx(lambda tx: erase(tx, wanted))
         self._shop.forget(erased)
+        members = await asyncio.to_thread(self._shop.forget_members, erased.tokens, wanted.account)
         # a step that was under way may have written down the last session's card once more
         await self._store.tx(lambda tx: forget_last(tx, erased))
         await asyncio.wrap_future(self._store.fold())
         log.event("privacy.erased", sessions=len(erased.sessions), open_sessions=len(erased.open_sessions))
-        return erased
+        return replace(erased, members=members)
 
     async def decommission(self, order: DecommissionOrder) -> Mapping[str, Any]:
         """Sell nothing more, wait until everything is settled and acknowledged, say the last word, and wait for its

@@ -38,7 +38,8 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
 class Erased(msgspec.Struct, frozen=True, kw_only=True):
     """What went. `open_sessions` go on and keep theirs: ask again when they have ended.
 
-    `tokens` are the tokens that are known here no longer, for parts of the till that have them in memory.
+    `tokens` are the tokens that are known here no longer, for parts of the till that have them in memory. `members`
+    went from the back office's lists.
     """
 
     sessions: tuple[str, ...]
@@ -46,6 +47,7 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
     counters: int
     buyers: int
     tokens: tuple[str, ...]
+    members: int = 0
 
 
 def erase(tx: Tx, wanted: Erasure) -> Erased:

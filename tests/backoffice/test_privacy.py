@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
 
 from edge.backoffice.orders import Orders
-from edge.backoffice.privacy import ErasureUnclear, erase
+from edge.backoffice.outgoing import Outgoing
+from edge.backoffice.privacy import ErasureUnclear, answered, erase, order_again, waiting
+from edge.backoffice.schema import open_books
+from edge.domain.buyer import Buyer, BuyerRecord
+from edge.domain.ledger.facts import DeviceDecommissioned
 from edge.store.keys import load_or_make
-from edge.sync.contract.orders import ListedMember
+from edge.sync.contract.orders import Erase, Fault, ListedMember, Reply
+from edge.sync.contract.topics import Peer
 
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
 CARD, OTHER = "ab" * 32, "cd" * 32
 
 
@@ -62,6 +69,96 @@ def test_buyers_go_only_when_they_are_asked_for(office):
     assert erase(path, orders, account="A-1").buyers == 0
     assert erase(path, orders, account="A-1", buyers=True).buyers == 1
     assert db.execute("SELECT commitment FROM buyer").fetchall() == [("other",)]
+    db.close()
+
+
+def test_buyers_of_collective_invoices_and_statements_go_with_them(office):
+    path, orders = office
+    db = sqlite3.connect(path)
+    db.execute("INSERT INTO device (device_id, site, device, first_seen_at) VALUES (1, 's1', 'd1', '')")
+    db.execute("INSERT INTO buyer (commitment, record) VALUES ('c1', '{}'), ('c2', '{}'), ('other', '{}')")
+    db.execute(
+        "INSERT INTO statement (device_id, session_id, account, ended_at, currency, payable_minor, document) "
+        """VALUES (1, 's', 'A-1', '', 'EUR', 1, '{"draft":{"buyer":"c1"}}')"""
+    )
+    db.execute(
+        "INSERT INTO account_invoice (number, series, sequence, account, month, currency, issued_at, payable_minor, "
+        """document) VALUES ('n', 's', 1, 'A-1', '2026-11', 'EUR', '', 1, '{"content":{"buyer":"c2"}}')"""
+    )
+    db.commit()
+    assert erase(path, orders, account="A-1", buyers=True).buyers == 2
+    assert db.execute("SELECT commitment FROM buyer").fetchall() == [("other",)]
+    db.close()
+
+
+def test_nobody_stays_in_pages_that_a_large_list_has_left(office):
+    path, orders = office
+    named = BuyerRecord(buyer=Buyer(name="Erika Musterfrau", address="Weg 1", country="DE"), salt="ab" * 16)
+    many = [ListedMember(token=f"{n:064x}", account="B", buyer=named) for n in range(300)]
+    for _ in range(2):
+        orders.put_members("s1", many)
+        orders.publish_members("s1", whole=True)
+    assert b"Musterfrau" in on_disk(path)
+    assert erase(path, orders, account="B").members == 300
+    assert b"Musterfrau" not in on_disk(path)
+
+
+def devices(path, *names, last=()):
+    db = open_books(path)
+    for number, name in enumerate(names, start=1):
+        db.execute(
+            "INSERT INTO device (device_id, site, device, first_seen_at) VALUES (?, 's1', ?, '')",
+            (number, name),
+        )
+        db.execute(
+            "INSERT INTO line (line_id, device_id, epoch, upto, head, top) VALUES (?, ?, 'E', 3, '', 3)",
+            (number, number),
+        )
+        kind = DeviceDecommissioned.TYPE if name in last else "chargetill.device.booted.v1"
+        db.execute(
+            "INSERT INTO entry (line_id, seq, type, hash, received_at, raw) VALUES (?, 2, ?, '', '', x'')",
+            (number, kind),
+        )
+    db.close()
+
+
+def say(path, name, version, **how):
+    db = open_books(path)
+    reply = Reply(stream="cmd", version=version, **how)
+    Outgoing(db).answered(Peer("s1", name), reply, NOW)
+    answered(db, Peer("s1", name), reply)
+    db.close()
+
+
+def test_each_device_that_still_sells_is_ordered_to_erase_and_forgotten_once_it_has(office):
+    path, orders = office
+    devices(path, "d1", "d2", "gone", last=("gone",))
+    done = erase(path, orders, token=CARD)
+    assert [(a.device, a.version) for a in done.devices] == [("d1", 1), ("d2", 1)]
+    assert erase(path, orders, token=CARD).devices == done.devices, "what waits already is as good"
+    (order, *_) = orders.status(Peer("s1", "d1"))
+    assert msgspec.json.decode(order.order, type=Erase) == Erase(token=CARD)
+    say(path, "d1", 1, ok=True, result={"sessions": 1})
+    db = open_books(path)
+    assert waiting(db) == 1
+    say(path, "d2", 1, ok=True)
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert waiting(db) == 0
+    db.close()
+    assert CARD.encode() not in on_disk(path)
+    assert orders.reply(Peer("s1", "d1"), 1).result == {"sessions": 1}
+
+
+def test_an_erasure_that_was_overtaken_is_ordered_again_and_one_that_was_refused_is_not(office):
+    path, orders = office
+    devices(path, "d1", "d2")
+    erase(path, orders, token=CARD)
+    say(path, "d1", 1, ok=False, error=Fault(code="order.old", message=""))
+    say(path, "d2", 1, ok=False, error=Fault(code="order.not_possible", message=""))
+    db = open_books(path)
+    (again,) = order_again(db, orders)
+    assert (again.device, again.version) == ("d1", 2)
+    assert order_again(db, orders) == ()
     db.close()
 
 

@@ -12,8 +12,9 @@ from edge.bookkeeping import Bookkeeping, SessionUnknown
 from edge.domain.identity import IdToken
 from edge.domain.session.state import EvseState, Finished, LastSession
 from edge.store.keys import load_or_make
-from edge.store.privacy import Erased
+from edge.store.privacy import Erased, ErasureUnclear
 from edge.store.store import Owner, Store
+from edge.sync.contract.orders import Erase
 from edge.sync.uplink import RolledBack
 
 
@@ -91,3 +92,19 @@ def test_only_a_running_session_can_be_stopped(books):
     till.open(())
     with pytest.raises(SessionUnknown):
         asyncio.run(till._handlers["session.stop"]({"session_id": "s-1"}))
+
+
+def test_an_erasure_that_is_ordered_reaches_the_lists_and_answers_in_counts(books):
+    till, _ = books()
+    asked = []
+
+    def forget(tokens, account):
+        asked.append((tokens, account))
+        return 3
+
+    till.open((), forget_members=forget)
+    done = asyncio.run(till.erased(Erase(account="A-1")))
+    assert done == {"sessions": 0, "open_sessions": 0, "counters": 0, "buyers": 0, "members": 3}
+    assert asked == [((), "A-1")]
+    with pytest.raises(ErasureUnclear):
+        asyncio.run(till.erased(Erase(account="A-1", token="ab" * 32)))

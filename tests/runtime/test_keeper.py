@@ -42,6 +42,10 @@ class Shop:
     def forget(self, erased):
         self.forgotten.append(erased)
 
+    def forget_members(self, tokens, account):
+        self.members = (tokens, account)
+        return len(tokens)
+
 
 class Clock:
     def __init__(self, till):
@@ -128,8 +132,9 @@ def test_an_erasure_reaches_what_is_in_memory(world):
     till, shop, _, keeper = world
     (token,) = till.store._connection.execute("SELECT token FROM personal LIMIT 1").fetchone()
     erased = asyncio.run(keeper.erase(Erasure(token=token)))
-    assert shop.forgotten == [erased]
-    assert erased.tokens == (token,)
+    (forgotten,) = shop.forgotten
+    assert forgotten.tokens == erased.tokens == (token,)
+    assert (shop.members, erased.members) == (((token,), None), 1)
 
 
 def test_a_till_with_open_sessions_is_not_decommissioned_and_sells_on(world):

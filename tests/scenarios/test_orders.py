@@ -91,6 +91,26 @@ class Office:
         self.orders.put_members(site, [ListedMember(token=token, limit_minor=2000, **fields)])
         self.orders.publish_members(site)
 
+    async def forgotten(self, card: str, call) -> None:
+        """Erase a card here and at the till, which confirms it; nothing names it any more, and all books verify."""
+        key = bytes.fromhex((self.stage.folder / "operator.key").read_text().strip())
+        token = uid_token(CARDS[card], key=key, key_id="demo").value
+        books = ("--db", self.stage.backoffice_database)
+        done = await asyncio.to_thread(
+            call, "backoffice", "erase", "--token", token, "--wait-s", "60", "--json", *books
+        )
+        assert done.code == 0, done.out + done.err
+        (told,) = json.loads(done.out)["devices"]
+        assert (told["ok"], told["result"]["sessions"], told["result"]["members"]) == (True, 1, 1)
+        self.orders.close()
+        await self.stage.till.stop()
+        await self.stage.backoffice.stop()
+        left = [f for f in self.stage.folder.glob("*.db*") if token.encode() in f.read_bytes()]
+        assert left == []
+        for verify in (("ledger", "verify", "--db", self.stage.database), ("backoffice", "verify", *books)):
+            verified = await asyncio.to_thread(call, *verify)
+            assert verified.code == 0, verified.out
+
     async def listed(self, where: str) -> None:
         """Wait until the till's list says so."""
 
@@ -121,7 +141,9 @@ def priced(price: float) -> str:
     )
 
 
-def test_a_published_price_and_a_listed_card_count_at_once_and_without_the_back_office(show, agree) -> None:
+def test_a_published_price_and_a_listed_card_count_at_once_until_the_card_is_erased(
+    show, agree, call
+) -> None:
     async def story() -> None:
         async with show(speed=20) as it:
             office = Office(it)
@@ -152,6 +174,7 @@ def test_a_published_price_and_a_listed_card_count_at_once_and_without_the_back_
             await it.do(unplug=True)
             await it.settle()
             assert [row["account"] for row in office.table("sessions")] == ["A-77", "A-1001"]
+            await office.forgotten("stranger", call)
 
     asyncio.run(story())
 

@@ -93,6 +93,19 @@ class Configure(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="
     ]
 
 
+class Erase(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="erase", omit_defaults=True):
+    """Forget who somebody was, by exactly one of: a card's token, a session, an account.
+
+    The journal holds commitments only and verifies as before. `buyers`: also who is named on the invoices of these
+    sessions; whoever keeps books may have to keep that.
+    """
+
+    token: Token | None = None
+    session_id: Text | None = None
+    account: Account | None = None
+    buyers: bool = False
+
+
 class PublishTariff(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="tariff"):
     """The tariff of the site, as OCPI or OCPP JSON. It is on sale once it was shown."""
 
@@ -152,7 +165,7 @@ class MemberChanges(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", t
     remove: Annotated[tuple[Token, ...], Meta(max_length=PART_MEMBERS_MAX)] = ()
 
 
-Command = RemoteStart | RemoteStop | BlockEvse | UnblockEvse | Credit | SendLogs | Configure
+Command = RemoteStart | RemoteStop | BlockEvse | UnblockEvse | Credit | SendLogs | Configure | Erase
 Body = Command | PublishTariff | PublishPlans | MemberList | MemberPart | MemberChanges
 
 

@@ -1,0 +1,185 @@
+"""Personal data whose time is over goes by itself, daily, while the receiver runs.
+
+What stands here and for how long: edge/sync/README.md, "Personal data". The devices' entries hold none.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from edge import log
+from edge.backoffice.orders import Orders, orders_key
+from edge.backoffice.privacy import order_again
+from edge.errors import StoreError
+from edge.store.connection import translated
+
+#: Retention is counted in days; a start has other things to do, and a look that failed is repeated sooner.
+_FIRST_S: Final = 60.0
+_DAY_S: Final = 86_400.0
+_AGAIN_S: Final = 600.0
+
+#: What nobody was granted is of no use to anybody but the device that may ask again.
+_REFUSED_DAYS: Final = 7
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section `[retention]` of the back office's configuration.
+
+    After `personal_days`: what answered or expired commands said, permissions that nobody used, and what the retained
+    lists still say of members who were removed. After `documents_days`: who is named on invoices.
+    """
+
+    personal_days: Annotated[int, Meta(ge=1, le=3650)] = 90
+    documents_days: Annotated[int, Meta(ge=30, le=36_500)] = 3650
+
+
+class Expired(msgspec.Struct, frozen=True, kw_only=True):
+    """How much went: commands, permissions, buyers, and lists that were made anew without those who had left."""
+
+    commands: int = 0
+    permissions: int = 0
+    buyers: int = 0
+    lists: int = 0
+
+
+class RetentionStats(msgspec.Struct, frozen=True, kw_only=True):
+    """What the receiver last enforced, when, and how much went in all."""
+
+    personal_days: int
+    documents_days: int
+    looked_at: str
+    expired: Expired
+
+
+def expire(db: sqlite3.Connection, path: Path, retention: Retention, now: datetime) -> Expired:
+    """Once. Raises StoreError."""
+    personal = (now - timedelta(days=retention.personal_days)).isoformat()
+    with translated("expire", path):
+        db.execute("PRAGMA secure_delete = ON").fetchone()
+        gone = Expired(
+            commands=_commands(db, personal, now.isoformat()),
+            permissions=_permissions(db, personal, (now - timedelta(days=_REFUSED_DAYS)).isoformat()),
+            buyers=_buyers(db, (now - timedelta(days=retention.documents_days)).isoformat()),
+            lists=_lists(db, path, personal),
+        )
+        _note(db, retention, gone, now)
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        db.execute("PRAGMA secure_delete = FAST").fetchone()
+    return gone
+
+
+def noted(db: sqlite3.Connection) -> RetentionStats | None:
+    """What was enforced last; None before the first time."""
+    row = db.execute("SELECT stats FROM retention").fetchone()
+    return None if row is None else msgspec.json.decode(row[0], type=RetentionStats)
+
+
+def _commands(db: sqlite3.Connection, before: str, now: str) -> int:
+    """That they were given stays. An erasure that no device has confirmed still has to say whom it is about."""
+    return db.execute(
+        "UPDATE orders SET body = json_object('do', json_extract(body, '$.do')), payload = x'', "
+        "reply = json_remove(reply, '$.result') WHERE stream = 'cmd' AND payload <> x'' AND issued_at < ? "
+        'AND (reply IS NOT NULL OR expires_at < ?) AND substr(body, 1, 13) <> \'{"do":"erase"\'',
+        (before, now),
+    ).rowcount
+
+
+def _permissions(db: sqlite3.Connection, before: str, refused_before: str) -> int:
+    return db.execute(
+        "DELETE FROM authorization WHERE (refused IS NOT NULL AND at < ?) OR (refused IS NULL AND at < ? "
+        "AND NOT EXISTS (SELECT 1 FROM session s JOIN device d USING (device_id) WHERE d.site = authorization.site "
+        "AND d.device = authorization.device AND s.authorization_id = authorization.authorization_id) "
+        "AND NOT EXISTS (SELECT 1 FROM payment p JOIN device d USING (device_id) WHERE d.site = authorization.site "
+        "AND d.device = authorization.device AND p.payment_ref = authorization.reference))",
+        (refused_before, before),
+    ).rowcount
+
+
+def _buyers(db: sqlite3.Connection, before: str) -> int:
+    """Those of whom no document is younger. Nothing is looked through while no document is as old as that."""
+    documents = (("invoice", "issued_at"), ("statement", "ended_at"), ("account_invoice", "issued_at"))
+    if not any(
+        db.execute(f"SELECT 1 FROM {table} WHERE {at} < ? LIMIT 1", (before,)).fetchone()  # noqa: S608  (ours)
+        for table, at in documents
+    ):
+        return 0
+    return db.execute(
+        "DELETE FROM buyer WHERE commitment NOT IN (SELECT named FROM ("
+        "SELECT json_extract(document, '$.draft.buyer') AS named FROM invoice WHERE issued_at >= :before UNION ALL "
+        "SELECT json_extract(document, '$.draft.buyer') FROM statement WHERE ended_at >= :before UNION ALL "
+        "SELECT json_extract(document, '$.content.buyer') FROM account_invoice WHERE issued_at >= :before) "
+        "WHERE named IS NOT NULL)",
+        {"before": before},
+    ).rowcount
+
+
+def _lists(db: sqlite3.Connection, path: Path, before: str) -> int:
+    """Sites whose retained list is that old and still names members who were removed since; erasures once more."""
+    sites = [
+        site
+        for (site,) in db.execute(
+            "SELECT DISTINCT site FROM member WHERE removed AND site IN (SELECT site FROM orders "
+            "WHERE topic LIKE '%/members/list' AND payload <> x'' AND issued_at < ?)",
+            (before,),
+        ).fetchall()
+    ]
+    with closing(Orders(path, orders_key(path))) as orders:
+        for site in sites:
+            orders.publish_members(site, whole=True)
+        order_again(db, orders)
+    return len(sites)
+
+
+def _note(db: sqlite3.Connection, retention: Retention, gone: Expired, now: datetime) -> None:
+    before = noted(db)
+    total = before.expired if before is not None else Expired()
+    stats = RetentionStats(
+        personal_days=retention.personal_days,
+        documents_days=retention.documents_days,
+        looked_at=now.isoformat(),
+        expired=Expired(
+            **{name: getattr(total, name) + getattr(gone, name) for name in Expired.__struct_fields__}
+        ),
+    )
+    db.execute(
+        "INSERT INTO retention (id, stats) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET stats = excluded.stats",
+        (msgspec.json.encode(stats).decode(),),
+    )
+
+
+class Upkeep:
+    """On the receiver's thread: `serve` does it when a day has passed. Times are monotonic seconds."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path, retention: Retention) -> None:
+        self._db = db
+        self._path = path
+        self._retention = retention
+        self._due: float | None = None
+
+    def serve(self, now: float) -> None:
+        if self._due is None:
+            self._due = now + _FIRST_S
+        if now < self._due:
+            return
+        try:
+            gone = expire(self._db, self._path, self._retention, datetime.now(UTC))
+        except StoreError as e:
+            self._due = now + _AGAIN_S
+            log.error("retention.not_kept", error=e)
+            return
+        self._due = now + _DAY_S
+        if any(getattr(gone, name) for name in Expired.__struct_fields__):
+            log.event(
+                "retention.expired",
+                commands=gone.commands,
+                permissions=gone.permissions,
+                buyers=gone.buyers,
+                lists=gone.lists,
+            )
