@@ -102,10 +102,9 @@ class Till:
             store=self.store,
             peer=peer(self.site, self.device),
             now=now,
-            state=lambda: StateFields(version="1", boot_id="boot-1", clock_trusted=True),
             on_rolled_back=self.rolled_back.append,
             on_crash=self.crashes.append,
-            **parts,
+            **{"state": lambda: StateFields(version="1", boot_id="boot-1", clock_trusted=True), **parts},
         )
         self.store.on_commit(self.uplink.wake)
         self.uplink.start()

@@ -12,8 +12,11 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.backoffice.verify import verify
+from edge.sync.contract.messages import EvseHealth, StateFields
 from edge.sync.uplink import service
 from hw.virtual.broker import Mosquitto
+
+from .conftest import now
 
 
 def test_what_the_journal_holds_is_booked_in_order_and_acknowledged(
@@ -277,6 +280,25 @@ def test_the_retained_state_tells_health_and_the_will_tells_the_end(
     till.disconnect()
     wait(lambda: heard[-1][1]["online"] is False, "the goodbye")
     assert heard[-1][1]["reason"] == "stopped"
+    listener.loop_stop()
+
+
+def test_a_meter_that_is_read_once_more_is_no_news_and_a_fault_is(till, mosquitto, wait, monkeypatch) -> None:
+    monkeypatch.setattr(service, "_LOOK_S", 0.02)
+    heard: list[tuple[bool, dict]] = []
+    kinds, asked = ["available"], []
+
+    def state() -> StateFields:
+        asked.append(now().utc)
+        evse = EvseHealth(evse_id="E1", kind=kinds[-1], meter_read_at=asked[-1])
+        return StateFields(version="1", boot_id="b", clock_trusted=True, evses=(evse,))
+
+    listener = _listen(mosquitto.address, "till/v1/s1/d1/state", heard)
+    till.connect(mosquitto.address, state=state)
+    wait(lambda: heard and len(asked) > 30, "many readings")
+    assert len(heard) <= 2, "one, and what was retained while the listener subscribed"
+    kinds.append("faulted")
+    wait(lambda: heard[-1][1]["health"]["evses"][0]["kind"] == "faulted", "the fault")
     listener.loop_stop()
 
 

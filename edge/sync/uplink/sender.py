@@ -71,7 +71,7 @@ class Sender:
     def refresh(self) -> None:
         """Look what was committed since: newer entries, and a newer epoch."""
         if self.lines:
-            self.lines[-1].last = self._outbox.last(self.lines[-1].epoch)
+            self._look(self.lines[-1])
         if self._outbox.epochs() == len(self.lines):
             return
         known = {line.epoch: line for line in self.lines}
@@ -85,6 +85,10 @@ class Sender:
             if fresh.settled:
                 line.last = line.acked = line.sent = fresh.last
         self.trouble = None
+
+    def _look(self, line: Line) -> None:
+        """A line never shrinks: its end may be pruned."""
+        line.last = max(line.last, self._outbox.last(line.epoch))
 
     @property
     def waiting(self) -> int:
@@ -171,7 +175,7 @@ class Sender:
         if line.settled:
             return False
         if ack.upto > line.last:
-            line.last = self._outbox.last(line.epoch)
+            self._look(line)
         verdict = judge(line, ack, self._outbox.hash_of(ack.epoch, ack.upto))
         self._name_bad(ack)
         match verdict:

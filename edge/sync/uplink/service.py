@@ -207,6 +207,8 @@ class Uplink:
             error = self._attempt(broker, sender)
             if isinstance(error, ProtocolUnknown):
                 error = self._attempt(broker, sender)
+                # a broker that ends while it is asked hangs up too: the next time it is asked for MQTT 5 again
+                self._protocols.pop(broker, None)
             if error is not None:
                 if self._broker is not None or self._trouble != str(error):
                     log.warning("sync.disconnected", error=error)
@@ -259,9 +261,9 @@ class Uplink:
                     self._work(visit, sender, now)
                 elif now >= visit.deadline:
                     raise LinkFailed(f"{broker}: no answer to the connection within {HANDSHAKE_TIMEOUT_S} s")
-            if visit.ready:
+            if visit.ready and not link.full:  # else the last will says it
                 link.publish(self._peer.topic("state"), self._farewell("stopped"), retain=True)
-            link.close()
+                link.close()
         finally:
             link.abort()
 
@@ -372,10 +374,17 @@ class Uplink:
     def _say_if_due(self, link: Link, sender: Sender, now: float) -> None:
         if now < self._said_at + _LOOK_S or link.full:
             return
-        if now >= self._said_at + self._options.state_s or self._state() != self._said:
+        if now >= self._said_at + self._options.state_s or _news(self._state()) != self._said:
             self._say(link, sender, now)
 
     def _say(self, link: Link, sender: Sender, now: float) -> None:
-        self._said, self._said_at = self._state(), now
-        state = State(online=True, at=self._now().utc, position=sender.position(), health=self._said)
+        health = self._state()
+        self._said, self._said_at = _news(health), now
+        state = State(online=True, at=self._now().utc, position=sender.position(), health=health)
         link.publish(self._peer.topic("state"), msgspec.json.encode(state), retain=True)
+
+
+def _news(health: StateFields) -> StateFields:
+    """What of the health is worth a message of its own: a meter that was read once more is not."""
+    replace = msgspec.structs.replace
+    return replace(health, evses=tuple(replace(evse, meter_read_at=None) for evse in health.evses))
