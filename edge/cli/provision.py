@@ -103,7 +103,7 @@ def _next_steps(made: msgspec.Struct, layout: Layout) -> str:
             f"  {number + 1}. here:         chargetill provision --enrolled {name.replace('enrollment', 'enrolled')}",
         ]
         number += 2
-    for what in ("chargetill doctor", "systemctl restart chargetill", "chargetill commission"):
+    for what in ("chargetill doctor", "chargetill commission", "systemctl restart chargetill"):
         steps.append(f"  {number}. {what}")
         number += 1
     return "\n".join(steps)
@@ -127,7 +127,7 @@ def _take_in(call: Call, answer: Path, layout: Layout) -> None:
 
     config = load(layout.config)
     made = take_in(answer, config.device.site, config.device.name, layout)
-    call.say(
-        {"ca": str(made.ca), "cert": str(made.certificate)},
-        f"{made.certificate} and {made.ca}: written; `chargetill doctor` tries them at the broker",
-    )
+    text = f"{made.certificate} and {made.ca}: written; `chargetill doctor` tries them at the broker"
+    if made.orders_keys:
+        text += f"\n{layout.config}: obeys the back office's orders from the next start on"
+    call.say({"ca": str(made.ca), "cert": str(made.certificate), "orders_keys": list(made.orders_keys)}, text)

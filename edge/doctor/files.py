@@ -111,8 +111,10 @@ def certificates(tls: TlsOptions, who: Account, now: datetime) -> Iterator[Findi
     except (OSError, ValueError, TypeError) as e:
         yield fail(what, _short(e), "`chargetill provision` makes it, on the device")
         return
+    known = "usable, and no certificate is there for it"
     with contextlib.suppress(OSError, ValueError):
         theirs = x509.load_pem_x509_certificate(Path(tls.cert).read_bytes()).public_key()
+        known = "belongs to the certificate"
         if theirs.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != ours:
             yield fail(
                 what, f"not the key of {tls.cert}", "enroll again: `backoffice device enroll --request F`"
@@ -123,7 +125,7 @@ def certificates(tls: TlsOptions, who: Account, now: datetime) -> Iterator[Findi
     elif not may(who, path):
         yield fail(what, f"{who.name} may not read it", f"chown {who.name}: {path}")
     else:
-        yield ok(what, "belongs to the certificate, for its owner only")
+        yield ok(what, f"{known}, for its owner only")
 
 
 def _dated(what: str, path: Path, who: Account, now: datetime) -> Finding:

@@ -17,7 +17,7 @@ from edge.errors import CallError, ConfigError
 from edge.ports import Clock
 from edge.provision import files, finding_meters, toml_text
 from edge.provision.answers import Answers, EvseAnswers, TariffAnswers
-from edge.provision.enrollment import EnrollmentFailed, check, request, tls_key
+from edge.provision.enrollment import check, request, tls_key
 from edge.store.epochs import Owner
 from edge.store.keys import load_or_make
 from edge.store.reopening import reopen
@@ -102,6 +102,7 @@ def provision(answers: Answers, layout: Layout, *, base: Path, clock: Clock, for
     kept = files.set_aside(layout.config, force=force)
     _install(layout, config_text(answers, layout, evses))
     owner = Owner(site=answers.device.site, device=answers.device.name)
+    lay_aside_handed_over(layout.state / "till.db", key_id=ledger.key_id)
     reopen(layout.state / "till.db", key=ledger, owner=owner, at=clock.now())
     return Provisioned(
         config=str(layout.config),
@@ -115,12 +116,11 @@ def provision(answers: Answers, layout: Layout, *, base: Path, clock: Clock, for
 def request_enrollment(site: str, device: str, layout: Layout, *, renewed: bool = False) -> Path:
     """The TLS key, made here, and the file that the back office enrolls this device with.
 
-    A renewed key waits beside the one in use until the answer to it is taken in.
+    A renewed key waits beside the one in use until the answer to it is taken in. Only the newest request counts.
     """
     who = peer(site, device)
     place = layout.named(_NEXT_KEY if renewed else "tls.key")
-    if renewed:
-        place.unlink(missing_ok=True)
+    layout.named(_NEXT_KEY).unlink(missing_ok=True)
     key = tls_key(place)
     files.give(place, whole=True)
     ledger = load_or_make(layout.state / "ledger.key")
@@ -130,25 +130,41 @@ def request_enrollment(site: str, device: str, layout: Layout, *, renewed: bool 
     return path
 
 
+class NotAnAnswer(CallError):
+    code = "provision.answer"
+    hint = "give the file that `backoffice device enroll` wrote"
+
+
 class TakenIn(msgspec.Struct, frozen=True):
-    """Where the certificates are now."""
+    """Where the certificates are now, and whose orders the device obeys from its next start on, if that was said."""
 
     ca: Path
     certificate: Path
+    orders_keys: tuple[str, ...]
 
 
 def take_in(answer: Path, site: str, device: str, layout: Layout) -> TakenIn:
-    """The back office's answer: its CA and our certificate, if they fit our key. Raises EnrollmentFailed."""
+    """The back office's answer: its CA and our certificate, if they fit our key.
+
+    Raises NotAnAnswer, EnrollmentFailed.
+    """
     try:
         enrolled = msgspec.json.decode(answer.read_bytes(), type=Enrolled)
     except (OSError, msgspec.DecodeError) as e:
-        raise EnrollmentFailed(f"{answer}: {e}", hint="give the file that `device enroll` wrote") from e
+        reason = (isinstance(e, OSError) and e.strerror) or e
+        raise NotAnAnswer(f"{answer}: {reason}") from e
     key, following = layout.named("tls.key"), layout.named(_NEXT_KEY)
     if following.exists():
         check(enrolled, peer(site, device), following)
     else:
         check(enrolled, peer(site, device), key)
-    made = TakenIn(ca=layout.named("ca.pem"), certificate=layout.named("tls.pem"))
+    if enrolled.orders_keys:
+        text = layout.config.read_text(encoding="utf-8")
+        if (obeying := with_orders_keys(text, enrolled.orders_keys)) != text:
+            _install(layout, obeying)
+    made = TakenIn(
+        ca=layout.named("ca.pem"), certificate=layout.named("tls.pem"), orders_keys=enrolled.orders_keys
+    )
     files.write(made.ca, enrolled.ca, mode=0o644)
     if following.exists():
         following.replace(key)

@@ -13,6 +13,7 @@ from edge.doctor import broker, files, host
 from edge.doctor.examine import examine
 from edge.doctor.machine import Account, Machine
 from edge.inventory import load
+from edge.runtime.clock import KernelTime
 from edge.sync.contract.topics import peer
 from edge.sync.options import TlsOptions, UplinkOptions
 from hw.virtual.broker import Mosquitto
@@ -66,10 +67,27 @@ def test_a_clock_behind_the_journal_is_wrong(place, daemon):
 
 def test_a_clock_that_nobody_synchronized_sells_and_waits_with_invoices(place, computer, monkeypatch):
     place.edit('trust = "always"', 'trust = "ntp"')
-    monkeypatch.setattr("edge.runtime.clock._kernel_synchronized", lambda: False)
+    nobody = KernelTime(synchronized=False, error_us=16_000_000)
+    monkeypatch.setattr("edge.runtime.clock.kernel_time", lambda: nobody)
     (finding,) = host.clock(load(place.config), Machine(computer), now=NOW)
     assert finding.result == "warn"
     assert "invoices wait" in finding.found
+
+
+def test_a_price_that_needs_the_time_wants_another_one_for_when_it_is_not_known(place, computer):
+    place.edit('trust = "always"', 'trust = "ntp"')
+    usual = json.loads((place.folder / "tariff.json").read_text())
+    usual["elements"][0]["restrictions"] = {"start_time": "22:00", "end_time": "06:00"}
+    (place.folder / "timed.json").write_text(json.dumps(usual))
+    place.edit('file = "tariff.json"', 'file = "timed.json"')
+    warned = [
+        f for f in host.clock(load(place.config), Machine(computer), now=NOW) if f.what == "clock and tariff"
+    ]
+    assert [f.result for f in warned] == ["warn"]
+    place.edit('file = "timed.json"', 'file = "timed.json"\nfallback_file = "tariff.json"')
+    assert all(
+        f.what != "clock and tariff" for f in host.clock(load(place.config), Machine(computer), now=NOW)
+    )
 
 
 def test_a_disk_without_room(place, monkeypatch):
@@ -220,6 +238,18 @@ def test_the_dates_of_certificates(authority, days, result, says):
     assert (ca.result, key.result) == ("ok", "ok")
     assert certificate.result == result
     assert says in certificate.found
+
+
+def test_a_key_that_waits_for_its_certificate(authority, tmp_path):
+    issued = authority.issue_device(peer("s9", "waits"), days=400)
+    options = TlsOptions(
+        ca=str(authority.folder / "ca.pem"),
+        cert=str(tmp_path / "none.pem"),
+        key=str(issued.with_suffix(".key")),
+    )
+    _ca, certificate, key = files.certificates(options, ROOT, datetime.now(UTC))
+    assert (certificate.result, key.result) == ("fail", "ok")
+    assert "no certificate" in key.found
 
 
 def test_a_clock_that_is_behind_makes_certificates_look_new(authority):

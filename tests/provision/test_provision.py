@@ -182,6 +182,14 @@ def test_enrollment_goes_there_and_back_and_no_private_key_travels(tmp_path, nam
     again = call("--config", etc / "config.toml", "provision", "--enrolled", said["answer"])
     assert again.code == 0, again.err
     assert (etc / "tls.key").read_text() != old
+    call("--config", etc / "config.toml", "provision", "--renew")
+    provisioned(call, tmp_path, named, "--force")
+    call("backoffice", "device", "enroll", "--request", request, "--access", access)
+    newest = call("--config", etc / "config.toml", "provision", "--enrolled", said["answer"])
+    assert newest.code == 0, "only the newest request counts"
+    for wrong in (request, etc / "none.json"):
+        refused = call("--config", etc / "config.toml", "provision", "--enrolled", wrong, "--json")
+        assert (refused.code, refused.error["code"]) == (2, "provision.answer")
 
 
 def test_a_request_of_another_device_is_refused(tmp_path, named, call):
