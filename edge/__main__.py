@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -19,6 +20,11 @@ class _UsageError(CallError):
 class _Interrupted(TillError):
     code = "call.interrupted"
     hint = "call it again"
+
+
+class _NoSpace(TillError):
+    code = "output.no_space"
+    hint = "make room on the disk that the output goes to, or write it to another one"
 
 
 class _Crashed(TillError):
@@ -43,6 +49,11 @@ def main(args: list[str] | None = None) -> None:
     except BrokenPipeError:
         _close_quietly()
         sys.exit(_WRONG_CALL)
+    except OSError as e:
+        if e.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            _crashed(e, as_json=as_json)
+        _close_quietly()
+        _fail(_NoSpace(str(e.strerror)), as_json=as_json)
     except Exception as e:  # noqa: BLE001  (what nobody expected still goes through the scrubber)
         _crashed(e, as_json=as_json)
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from itertools import chain
+from pathlib import Path
 
 import click
 import pytest
@@ -79,3 +80,10 @@ for name in root.list_commands(None):
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_full_disk_behind_the_output_is_said_in_one_line():
+    call = [sys.executable, "-m", "edge", "--json", "emv", "decode", "6F00"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(call, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, json.loads(done.stderr)["error"]["code"]) == (3, "output.no_space")
