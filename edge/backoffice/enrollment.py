@@ -17,11 +17,16 @@ _BYTES_MAX = 65_536
 
 
 def enrolled(
-    authority: Authority, request: Path, *, expected: tuple[str | None, str | None]
-) -> dict[str, str]:
+    authority: Authority,
+    request: Path,
+    *,
+    expected: tuple[str | None, str | None],
+    orders_keys: tuple[str, ...] = (),
+) -> dict[str, str | list[str]]:
     """Certify the device of a request, and write the answer beside the CA, for `provision --enrolled`.
 
-    `expected`: site and name that the operator means, where they were given. Raises InputError, AccessError.
+    `expected`: site and name that the operator means, where they were given; `orders_keys`: whose orders the device
+    shall obey. Raises InputError, AccessError.
     """
     try:
         asked = msgspec.json.decode(request.read_bytes()[:_BYTES_MAX], type=EnrollmentRequest)
@@ -39,6 +44,7 @@ def enrolled(
             device=device.device,
             ca=(authority.folder / "ca.pem").read_text(),
             certificate=certificate.read_text(),
+            orders_keys=orders_keys,
         )
         answer.write_text(json.dumps(msgspec.to_builtins(found), indent=2) + "\n")
     except OSError as e:
@@ -50,4 +56,5 @@ def enrolled(
         "answer": str(answer),
         "ledger_key_id": asked.ledger_key_id,
         "ledger_public_key": asked.ledger_public_key,
+        "orders_keys": list(orders_keys),
     }

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import click
 
-from edge.cli.books import config_option, database, db_option
+from edge.cli.books import DatabaseUnknown, config_option, database, db_option
 from edge.cli.call import Call, command, table
 from edge.errors import InputError
+
+#: What whoever enrolls should know.
+_NO_ORDERS = "no books were named (--db): the device obeys nobody that its own configuration does not name"
 
 
 @click.command("access")
@@ -41,23 +44,35 @@ def device() -> None:
 )
 @click.option("--access", "folder", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--port", type=click.IntRange(1, 65535), default=8883, show_default=True)
+@db_option
+@config_option
 @command
 def enroll(
-    call: Call, site: str | None, name: str | None, request: Path | None, folder: Path, port: int
+    call: Call,
+    site: str | None,
+    name: str | None,
+    request: Path | None,
+    folder: Path,
+    port: int,
+    db_here: Path | None,
+    config_here: Path | None,
 ) -> None:
     """Issue a device's certificate and let it in; tell mosquitto with SIGHUP.
 
-    With --request the key stays on the device; SITE and NAME, where given, have to be the request's.
+    With --request the key stays on the device; SITE and NAME, where given, have to be the request's. With --db, or a
+    configuration that names the database, the device also learns the key whose orders it shall obey.
     """
     from edge.backoffice.access import Authority
     from edge.backoffice.enrollment import enrolled
     from edge.sync.contract.topics import peer
 
     authority = Authority.open(folder)
+    keys = _orders_keys(call, db_here, config_here)
     if request is not None:
-        found = enrolled(authority, request, expected=(site, name))
+        found = enrolled(authority, request, expected=(site, name), orders_keys=keys)
         authority.write_mosquitto(port)
-        call.say(found, f"take back to the device: {found['answer']}, then SIGHUP to mosquitto")
+        text = f"take back to the device: {found['answer']}, then SIGHUP to mosquitto"
+        call.say(found, text if keys else f"{text}\n{_NO_ORDERS}")
         return
     if site is None or name is None:
         raise InputError("which device?", hint="give SITE and NAME, or --request FILE")
@@ -69,9 +84,21 @@ def enroll(
         "ca": str(folder / "ca.pem"),
         "cert": str(certificate),
         "key": str(certificate.with_suffix(".key")),
+        "orders_keys": list(keys),
     }
     text = f"copy to the device: {found['ca']} {found['cert']} {found['key']}, then SIGHUP to mosquitto"
-    call.say(found, text)
+    call.say(found, f"{text}\nits [mqtt] orders_keys: {keys[0]}" if keys else text)
+
+
+def _orders_keys(call: Call, db_here: Path | None, config_here: Path | None) -> tuple[str, ...]:
+    """Who signs for these books; nobody where none are named."""
+    from edge.backoffice.orders import orders_key
+
+    try:
+        books = database(call, db_here, config_here)
+    except DatabaseUnknown:
+        return ()
+    return (orders_key(books).public_hex,)
 
 
 @device.command("revoke")

@@ -18,7 +18,9 @@ from edge.domain.ledger.envelope import Entry, open_envelope, read_fact
 from edge.domain.ledger.facts import LedgerKeySucceeded, LedgerOpened
 from edge.errors import TillError
 from edge.store.backup import back_up, settle_folder
+from edge.store.epochs import DECOMMISSIONED
 from edge.store.reading import Reading
+from edge.store.store import take_lock
 from edge.store.verification import verify
 from edge.sync.options import UplinkOptions
 
@@ -106,6 +108,31 @@ def lists_of(config: Config) -> tuple[Path, ...]:
     """What the back office sent of its members. A till that runs still reads it."""
     lists = config.database.with_suffix(".lists.db")
     return tuple(lists.with_name(lists.name + end) for end in ("-wal", "-shm", ".broken", ""))
+
+
+def lay_aside_handed_over(database: Path, *, key_id: str) -> Path | None:
+    """A device whose keys were destroyed begins a new ledger; where the old one is now.
+
+    None where it goes on in its own. Raises StoreError: StoreInUse while a till runs.
+    """
+    if not database.exists():
+        return None
+    with Reading(database) as till:
+        stats = till.stats()
+    if stats["closed"] != DECOMMISSIONED or stats["key_id"] == key_id:
+        return None
+    old = database.with_name(f"{database.stem}-{stats['epoch']}.db")
+    lock = take_lock(database)
+    try:
+        for end in ("-wal", "-shm", ""):  # the database last: interrupted, this is done again
+            with contextlib.suppress(FileNotFoundError):
+                database.with_name(database.name + end).replace(old.with_name(old.name + end))
+        settle_folder(database.parent)
+    except OSError as e:
+        raise HandoverFailed(f"{database}: {e.strerror}", hint="move it away by hand") from e
+    finally:
+        os.close(lock)
+    return old
 
 
 def destroy(paths: tuple[Path, ...]) -> tuple[Path, ...]:

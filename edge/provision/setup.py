@@ -18,6 +18,8 @@ from edge.ports import Clock
 from edge.provision import files, finding_meters, toml_text
 from edge.provision.answers import Answers, EvseAnswers, TariffAnswers
 from edge.provision.enrollment import check, request, tls_key
+from edge.provision.orders_keys import orders_keys_of, with_orders_keys
+from edge.provision.retire import lay_aside_handed_over
 from edge.store.epochs import Owner
 from edge.store.keys import load_or_make
 from edge.store.reopening import reopen
@@ -196,7 +198,8 @@ def config_text(answers: Answers, layout: Layout, evses: list[dict[str, Any]]) -
         },
     }
     if answers.mqtt is not None:
-        table["mqtt"] = {"brokers": answers.mqtt.brokers, "orders_keys": answers.mqtt.orders_keys or None}
+        obeyed = answers.mqtt.orders_keys or orders_keys_of(layout.config)
+        table["mqtt"] = {"brokers": answers.mqtt.brokers, "orders_keys": obeyed or None}
         if answers.mqtt.tls:
             named = {"ca": "ca.pem", "cert": "tls.pem", "key": "tls.key"}
             table["mqtt"]["tls"] = {k: str(layout.named(v)) for k, v in named.items()}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.backoffice.orders import orders_key
 from edge.inventory import check
 from edge.provision import finding_meters
 
@@ -168,9 +169,12 @@ def test_enrollment_goes_there_and_back_and_no_private_key_travels(tmp_path, nam
     said = json.loads(office.out)
     assert not (access / "device-north.till-17.key").exists()
     assert "user north.till-17" in (access / "acl").read_text()
+    before = (etc / "config.toml").read_text()
     taken = call("--config", etc / "config.toml", "provision", "--enrolled", said["answer"], "--json")
     assert taken.code == 0, taken.err
     assert {(etc / "ca.pem"), (etc / "tls.pem")} <= set(etc.iterdir())
+    assert (said["orders_keys"], json.loads(taken.out)["orders_keys"]) == ([], [])
+    assert (etc / "config.toml").read_text() == before, "no books were named"
 
     renewed = call("--config", etc / "config.toml", "provision", "--renew", "--json")
     assert renewed.code == 0, renewed.err
@@ -178,15 +182,19 @@ def test_enrollment_goes_there_and_back_and_no_private_key_travels(tmp_path, nam
     refused = call("--config", etc / "config.toml", "provision", "--enrolled", said["answer"], "--json")
     assert refused.error["code"] == "provision.enrollment", "an answer to the key before"
     assert (etc / "tls.key").read_text() == old
-    call("backoffice", "device", "enroll", "--request", request, "--access", access)
+    books = tmp_path / "books.db"
+    call("backoffice", "device", "enroll", "--request", request, "--access", access, "--db", books)
     again = call("--config", etc / "config.toml", "provision", "--enrolled", said["answer"])
     assert again.code == 0, again.err
     assert (etc / "tls.key").read_text() != old
+    obeyed = check(etc / "config.toml").mqtt.orders_keys
+    assert obeyed == (orders_key(books).public_hex,)
     call("--config", etc / "config.toml", "provision", "--renew")
     provisioned(call, tmp_path, named, "--force")
     call("backoffice", "device", "enroll", "--request", request, "--access", access)
     newest = call("--config", etc / "config.toml", "provision", "--enrolled", said["answer"])
     assert newest.code == 0, "only the newest request counts"
+    assert check(etc / "config.toml").mqtt.orders_keys == obeyed, "whom it obeys is no answer's to forget"
     for wrong in (request, etc / "none.json"):
         refused = call("--config", etc / "config.toml", "provision", "--enrolled", wrong, "--json")
         assert (refused.code, refused.error["code"]) == (2, "provision.answer")

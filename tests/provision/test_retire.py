@@ -12,6 +12,7 @@ from edge.domain.ledger.checks import Checker
 from edge.domain.ledger.envelope import Entry, digest, open_envelope
 from edge.provision import retire
 from edge.store.reading import Reading
+from edge.store.store import StoreInUse
 from edge.store.verification import verify
 from tests.store.conftest import Till
 
@@ -127,3 +128,17 @@ def test_a_key_that_cannot_be_removed_is_named(tmp_path):
     (tmp_path / "ledger.key").mkdir()
     with pytest.raises(retire.KeysRemain, match=r"ledger\.key"):
         retire.destroy((tmp_path / "ledger.key",))
+
+
+def test_a_device_without_its_keys_begins_a_new_ledger_and_keeps_the_old_one_aside(till):
+    epoch, key_id = till.store.head.epoch, till.store.key_id
+    with pytest.raises(StoreInUse):
+        retire.lay_aside_handed_over(till.file, key_id="another")
+    till.store.close()
+    assert retire.lay_aside_handed_over(till.file, key_id=key_id) is None, "it goes on in its own"
+    old = retire.lay_aside_handed_over(till.file, key_id="another")
+    assert (old.name, till.file.exists()) == (f"till-{epoch}.db", False)
+    with Reading(old) as copy:
+        assert verify(copy).problems == ()
+    assert retire.lay_aside_handed_over(till.file, key_id="another") is None
+    till.file = old

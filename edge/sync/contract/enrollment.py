@@ -28,9 +28,16 @@ class EnrollmentRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class Enrolled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Made by `chargetill backoffice device enroll --request`; read by `chargetill provision --enrolled`."""
+    """Made by `chargetill backoffice device enroll --request`; read by `chargetill provision --enrolled`.
+
+    `orders_keys` are the public keys of the back office whose orders the device shall obey; none: they stay as they
+    are. They come by the operator's hand with this file, as the CA does, and never over a broker.
+    """
 
     site: _Name
     device: _Name
     ca: _Pem
     certificate: _Pem
+    orders_keys: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")], ...], Meta(max_length=4)
+    ] = ()
