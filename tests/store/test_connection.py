@@ -1,4 +1,4 @@
-"""A till's database on a medium that is read-only: a stick with its tab set, a mounted image."""
+"""How a database is opened: looked through for as long as there is time, and on a medium that is read-only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from edge.store.connection import StoreUnreadable, open_reader, open_writer
+from edge.store.connection import StoreCorrupt, StoreUnreadable, check_whole, open_reader, open_writer
 
 
 @pytest.fixture
@@ -50,3 +50,23 @@ def test_where_somebody_may_write_or_a_log_holds_more_it_is_not_read_without_loc
     log.mkdir()  # it is there, is not empty, and cannot be read
     with pytest.raises(StoreUnreadable):
         open_reader(kept)
+
+
+def test_a_database_is_looked_through_as_far_as_the_time_goes_and_is_of_use_afterwards(tmp_path):
+    file = tmp_path / "till.db"
+    db = open_writer(file)
+    db.execute(
+        "CREATE TABLE t AS WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 20000) "
+        "SELECT n, hex(zeroblob(200)) AS filling FROM c"
+    )
+    for at_most_s in (0.0, 0.001, 60.0):  # it may be over before the time is: either is right
+        check_whole(db, file, at_most_s=at_most_s)
+        assert db.execute("SELECT count(*) FROM t").fetchone() == (20000,)
+    db.close()
+    with file.open("rb+") as pages:
+        pages.seek(4096 * 1000)
+        pages.write(b"\xff" * 4096)
+    db = open_writer(file)
+    with pytest.raises(StoreCorrupt):
+        check_whole(db, file, at_most_s=60.0)
+    db.close()
