@@ -16,7 +16,7 @@ Post = Callable[[ev.Event], Awaitable[None]]
 
 class VehicleWatch:
     """Runs until cancelled. A charge point that stays silent for `stale_s` counts as broken; `look` says so also while
-    a call into its driver hangs.
+    a call into its driver hangs. A time in which the till itself stood still is no silence of the charge point.
     """
 
     def __init__(
@@ -38,12 +38,14 @@ class VehicleWatch:
         self._stale_s = stale_s
         self._post = post
         self._seen: Instant = clock.now()
+        self._looked = self._awake = self._seen
         self._told: tuple[str, bool] | None = None
         self._welded = False
 
     async def run(self) -> None:
         """For ever."""
-        self._seen, prepared = self._clock.now(), False
+        prepared = False
+        self._seen = self._looked = self._awake = self._clock.now()
         while True:
             try:
                 if not prepared:
@@ -60,9 +62,13 @@ class VehicleWatch:
             await self._clock.sleep(self._poll_s)
 
     async def look(self, *, error: HardwareError | None = None) -> None:
-        """Whether the last answer is too old."""
+        """Whether the last answer is too old. Asked for every second, and after each failure."""
         now = self._clock.now()
-        if self._told == ("F", False) or now.seconds_since(self._seen) <= self._stale_s:
+        if now.seconds_since(self._looked) > self._stale_s / 2:
+            self._awake = now
+        self._looked = now
+        silent_s = min(now.seconds_since(self._seen), now.seconds_since(self._awake))
+        if self._told == ("F", False) or silent_s <= self._stale_s:
             return
         log.event("evse.failed", evse_id=self._evse_id, error=str(error or "no answer"))
         self._told = ("F", False)
