@@ -15,7 +15,9 @@ from edge.domain.session.terms import Rules
 from edge.emv.kernel.settings import Settings
 
 #: Names that stand in MQTT topics and in an ACL.
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+Name = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$", description="1 to 32 letters A-Z a-z, digits, _ or -")
+]
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 Seconds = Annotated[float, Meta(ge=0.1, le=60)]
 
@@ -42,7 +44,7 @@ class Clock(Table, frozen=True, kw_only=True):
 class SellerSection(Table, frozen=True, kw_only=True):
     name: Text
     address: Text
-    country: Annotated[str, Meta(pattern="^[A-Z]{2}$")]
+    country: Annotated[str, Meta(pattern="^[A-Z]{2}$", description="two capital letters, such as DE")]
     tax_id: Text
 
 
@@ -153,7 +155,10 @@ class LogSection(Table, frozen=True, kw_only=True):
 class EvseSection(Table, frozen=True, kw_only=True):
     """One EVSE: its meter and its charge point, each a driver with its own options."""
 
-    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9*_-]{1,48}$")]
+    id: Annotated[
+        str,
+        Meta(pattern=r"^[A-Za-z0-9*_-]{1,48}$", description="1 to 48 letters A-Z a-z, digits, *, _ or -"),
+    ]
     label: Annotated[str, Meta(min_length=1, max_length=8)]
     kind: Literal["AC", "DC"] = "AC"
     max_current_a: Annotated[int, Meta(ge=6, le=80)] = 16

@@ -54,7 +54,14 @@ def _value(kind: Any, value: object, path: str) -> tuple[Any, list[str]]:
     try:
         return msgspec.convert(value, kind, strict=True, str_keys=True), []
     except msgspec.ValidationError as e:
-        return None, [f"{path}: {str(e).replace('Expected', 'must be')}"]
+        return None, [f"{path}: {_said(e, bounds)}"]
+
+
+def _said(error: msgspec.ValidationError, bounds: list[Any]) -> str:
+    """What would be right. A pattern says it in the words of its description, where it has one."""
+    words = str(error).replace("Expected", "must be")
+    described = [b.description for b in bounds if isinstance(b, msgspec.Meta) and b.pattern and b.description]
+    return f"must be {described[0]}" if described and "regex" in words else words
 
 
 def _counted(bound: msgspec.Meta, count: int, path: str) -> list[str]:

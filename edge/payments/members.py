@@ -27,7 +27,13 @@ from edge.domain.identity import IdToken, Member, is_random_uid, sun_token, uid_
 from edge.errors import ConfigError
 from edge.ports import MemberList
 
-_Uid = Annotated[str, Meta(pattern=r"^([0-9A-Fa-f]{8}|[0-9A-Fa-f]{14}|[0-9A-Fa-f]{20})$")]
+_Uid = Annotated[
+    str,
+    Meta(
+        pattern=r"^([0-9A-Fa-f]{8}|[0-9A-Fa-f]{14}|[0-9A-Fa-f]{20})$",
+        description="8, 14 or 20 hex digits without spaces or colons",
+    ),
+]
 
 
 class _Buyer(Buyer, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,10 +71,10 @@ class FileMembers:
     def load(cls, path: Path, *, key: bytes, key_id: str, currency: str) -> FileMembers:
         """The members of a file. Raises ConfigError with every mistake in it."""
         try:
-            table = tomllib.loads(path.read_text())
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as e:
             raise ConfigError((f"{path}: cannot be read: {e.strerror}",)) from e
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        except ValueError as e:  # TOML, UTF-8, or a name that no file can have
             raise ConfigError((f"{path}: {e}",), hint="correct the list of members") from e
         listed, wrong = strict.decode(_File, table)
         if listed is None:

@@ -83,6 +83,7 @@ def test_every_mistake_is_found_at_once(place):
         ("[[evse]]", "[mqtt]\nbrokers = []\n[[evse]]", "mqtt.brokers"),
         ("[[evse]]", '[mqtt]\nbrokers = ["nowhere"]\n[[evse]]', "mqtt.brokers"),
         ("[[evse]]", "[kiosk]\nport = 70000\n[[evse]]", "kiosk.port"),
+        ('country = "DE"', 'country = "Germany"', "seller.country: must be two capital letters"),
         ("[[evse]]", 'reader = "nfc"\n[[evse]]', "reader"),
         ("[[evse]]", '[[reader]]\npath = "usb"\n[[evse]]', "reader[0].driver: missing"),
         ('driver = "register"', "driver = 5", "evse[0].meter.driver: missing"),
@@ -238,7 +239,7 @@ def test_the_operators_key_is_32_bytes_for_nobody_else(place, content, mode, say
     ("content", "says"),
     [
         ("[[member]]\naccount = 'x'\n", "missing"),
-        ("[[member]]\naccount = 'x'\nuid = '04A1'\nlimit_minor = 1\n", "uid"),
+        ("[[member]]\naccount = 'x'\nuid = '04A1'\nlimit_minor = 1\n", "uid: must be 8, 14 or 20 hex digits"),
         ("[[member]]\naccount = 'a b'\nuid = '04A1B2C3D4E5F6'\nlimit_minor = 1\n", "account"),
         ("[[member]]\naccount = 'x'\nuid = '04A1B2C3D4E5F6'\nlimit_minor = 0\n", "limit_minor"),
         ("[[member]]\naccount = 'x'\nuid = '08A1B2C3'\nlimit_minor = 1\n", "another one at each tap"),
