@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -73,6 +73,10 @@ class CampaignOffice:
     @property
     def online(self) -> bool:
         return self._site.broker_up
+
+    def forget(self, _tokens: Collection[str], _account: str | None) -> int:
+        """No list of members is ever sent here."""
+        return 0
 
     def open(self, controllers: Sequence[EvseController]) -> None:
         self.commands.attach(controllers)
