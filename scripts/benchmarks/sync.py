@@ -6,30 +6,32 @@
 bare          paho, QoS 1, one entry per message, a window of its own, one thread: to PUBACK
 to_puback     the uplink, one entry per message, a PUBACK taken for an acknowledgement: journal to PUBACK
 to_ack        the uplink as it is, against the reference receiver: journal to commit and acknowledgement
-backlog       the whole daemon while it drains a journal of a million entries: its memory at its highest
+backlog       the whole daemon while it drains a journal of a million entries: its memory at its highest (VmHWM, with
+              the shared libraries), in MB of 10^6 bytes; its bytecode is there, as an installed till has it
+failover      from the end of the broker in use to the first acknowledgement over the next one: it is killed, it is
+              killed and was the last of the list, it falls silent (bounded by the uplink's STALL_S of 4 s)
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import select
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from parts.sync_backlog import backlog
+from parts.sync_failover import failover
+from parts.sync_world import make_journal, now, receiver
 
-from edge.domain.instant import Instant
-from edge.domain.ledger import facts
-from edge.store.keys import load_or_make
-from edge.store.store import Owner, Store
+from edge.store.store import Store
 from edge.sync.contract.messages import StateFields
 from edge.sync.contract.topics import peer
 from edge.sync.link import Connected, Identity, Link
@@ -47,40 +49,13 @@ GOAL_PUBACK = 0.8
 GOAL_ACK = 0.65
 GOAL_CPU_US = 8.0
 
-#: The daemon's memory with a backlog, in MB.
+#: The daemon's memory with a backlog, in MB of 10^6 bytes.
 GOAL_RSS_MB = 48
 
-#: The daemon is watched for so long; the backlog lasts longer.
-_WATCH_S = 20.0
+#: To the next broker, however the one in use ended.
+GOAL_FAILOVER_S = 5
 
-_ROWS_PER_COMMIT = 1000
 _TOPIC = "till/v1/s1/d1/tx"
-
-
-def now() -> Instant:
-    return Instant(utc=datetime.now(UTC), boot_id="bench", monotonic_ns=time.monotonic_ns())
-
-
-def make_journal(folder: Path, entries: int) -> Store:
-    """Entries of about 600 bytes, as a session's checkpoints have."""
-    store = Store.open(
-        folder / "till.db",
-        key=load_or_make(folder / "ledger.key"),
-        owner=Owner(site="s1", device="d1"),
-        prefix="CT",
-        now=now(),
-    )
-    fact = facts.PaymentDeclined(
-        session_id="01JD0000000000000000000000", payment_ref="x" * 36, reason="y" * 120
-    )
-
-    def append(tx: Any) -> None:
-        for _ in range(_ROWS_PER_COMMIT):
-            tx.append(fact, now())
-
-    for _ in range(entries // _ROWS_PER_COMMIT):
-        store.submit(append).result()
-    return store
 
 
 def bare(database: Path, port: int) -> dict[str, float]:
@@ -152,20 +127,8 @@ def to_puback(store: Store, port: int) -> dict[str, float]:
     return figures
 
 
-def _receiver(folder: Path, broker: Mosquitto | EmbeddedBroker) -> subprocess.Popen[bytes]:
-    receiver = subprocess.Popen(
-        [sys.executable, "-m", "edge", "backoffice", "run", "--db", folder / "books.db", "--broker", broker.address],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert receiver.stdout is not None
-    receiver.stdout.readline()
-    return receiver
-
-
 def to_ack(store: Store, broker: Mosquitto | EmbeddedBroker, folder: Path) -> dict[str, float]:
     """Everything real: uplink, broker, receiver in a process of its own."""
-    receiver = _receiver(folder, broker)
     uplink = Uplink(
         UplinkOptions(brokers=(broker.address,)),
         database=store.path,
@@ -175,91 +138,14 @@ def to_ack(store: Store, broker: Mosquitto | EmbeddedBroker, folder: Path) -> di
         state=lambda: StateFields(version="bench", boot_id="bench", clock_trusted=True),
         on_rolled_back=lambda _: None,
     )
-    began, cpu, total = time.monotonic(), time.process_time(), store.head.seq
-    uplink.start()
-    while uplink.status().acknowledged < total:
-        time.sleep(0.02)
-    figures = _figures(total, began, cpu)
-    uplink.stop(5)
-    receiver.terminate()
-    receiver.wait()
+    with receiver(folder, broker.address):
+        began, cpu, total = time.monotonic(), time.process_time(), store.head.seq
+        uplink.start()
+        while uplink.status().acknowledged < total:
+            time.sleep(0.02)
+        figures = _figures(total, began, cpu)
+        uplink.stop(5)
     return figures
-
-
-_CONFIG = """
-[device]
-site = "s1"
-name = "d1"
-database = "till.db"
-key = "ledger.key"
-[clock]
-trust = "always"
-[seller]
-name = "S"
-address = "A"
-country = "DE"
-tax_id = "T"
-[site]
-address = "A"
-time_zone = "Europe/Berlin"
-[tariff]
-file = "tariff.json"
-hold_minor = 6000
-[membership]
-list = "members.toml"
-key = "operator.key"
-key_id = "k1"
-[mqtt]
-brokers = ["{broker}"]
-[[evse]]
-id = "DE*T*1"
-label = "1"
-meter = {{ driver = "register", profile = "eastron_sdm630", port = "tcp://127.0.0.1:9" }}
-charge_point = {{ driver = "heidelberg", port = "tcp://127.0.0.2:9" }}
-[[evse]]
-id = "DE*T*2"
-label = "2"
-meter = {{ driver = "register", profile = "eastron_sdm630", port = "tcp://127.0.0.3:9" }}
-charge_point = {{ driver = "heidelberg", port = "tcp://127.0.0.4:9" }}
-"""
-
-_TARIFF = {
-    "country_code": "DE",
-    "party_id": "CHT",
-    "id": "T1",
-    "currency": "EUR",
-    "elements": [{"price_components": [{"type": "ENERGY", "price": 0.49, "vat": 19, "step_size": 1}]}],
-    "last_updated": "2026-01-01T00:00:00Z",
-}
-
-
-def backlog(entries: int, kind: type[Mosquitto | EmbeddedBroker]) -> dict[str, float]:
-    """The daemon's highest memory while it sends, and how much it sent meanwhile."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        make_journal(folder, entries).close()
-        broker = kind.start()
-        (folder / "config.toml").write_text(_CONFIG.format(broker=broker.address))
-        (folder / "tariff.json").write_bytes(msgspec.json.encode(_TARIFF))
-        (folder / "members.toml").touch()
-        (folder / "operator.key").touch(mode=0o600)
-        (folder / "operator.key").write_text("0f" * 32)
-        receiver = _receiver(folder, broker)
-        daemon = subprocess.Popen(
-            [sys.executable, "-m", "edge", "--config", folder / "config.toml", "run"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(_WATCH_S)
-        status = Path(f"/proc/{daemon.pid}/status").read_text()
-        highest_kb = int(status.split("VmHWM:")[1].split()[0])
-        for process in (daemon, receiver):
-            process.terminate()
-            process.wait()
-        broker.stop()
-        with sqlite3.connect(folder / "till.db") as db:
-            (sent,) = db.execute("SELECT COALESCE(SUM(upto), 0) FROM watermark").fetchone()
-    return {"entries": entries, "acknowledged": sent, "rss_mb": round(highest_kb / 1024, 1)}
 
 
 def _figures(events: int, began: float, cpu: float) -> dict[str, float]:
@@ -291,6 +177,7 @@ def measure(
     figures["to_puback_ratio"] = round(figures["to_puback"]["events_per_s"] / base, 2)
     figures["to_ack_ratio"] = round(figures["to_ack"]["events_per_s"] / base, 2)
     figures["backlog"] = backlog(waiting, kind)
+    figures["failover"] = failover(kind, rounds)
     figures["goals"] = {name: goal for name, (_, goal) in _missed(figures, everything=True).items()}
     return figures
 
@@ -306,6 +193,9 @@ def _missed(figures: dict[str, Any], *, everything: bool = False) -> dict[str, t
         found["cpu_us_per_event"] = (cpu, GOAL_CPU_US)
     if everything or figures["backlog"]["rss_mb"] > GOAL_RSS_MB:
         found["backlog_rss_mb"] = (figures["backlog"]["rss_mb"], GOAL_RSS_MB)
+    for way, took_s in figures["failover"].items():
+        if everything or took_s > GOAL_FAILOVER_S:
+            found[f"failover_{way}"] = (took_s, GOAL_FAILOVER_S)
     return found
 
 
@@ -319,6 +209,7 @@ def main() -> None:
     parser.add_argument("--backlog", type=int, default=1_000_000, help="entries that the daemon drains")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    logging.disable()  # connections that end are what is measured
     kind: type[Mosquitto | EmbeddedBroker] = Mosquitto if Mosquitto.installed() else EmbeddedBroker
     figures = measure(arguments.entries, kind, arguments.rounds, arguments.backlog)
     if arguments.json:
@@ -331,7 +222,14 @@ def main() -> None:
     print(f"ratios     {figures['to_puback_ratio']} to PUBACK, {figures['to_ack_ratio']} to acknowledgement")
     held = figures["backlog"]
     print(
-        f"backlog    {held['rss_mb']} MB with {held['entries']} entries, {held['acknowledged']} acknowledged meanwhile"
+        f"backlog    {held['rss_mb']} MB ({held['rss_mib']} MiB) at most with {held['entries']} entries, "
+        f"{held['acknowledged']} acknowledged meanwhile"
+    )
+    gone = figures["failover"]
+    print(
+        f"failover   {gone['killed_s']} s when the broker is killed, "
+        f"{gone['last_s']} s when it was the last in the list, "
+        f"{gone['silent_s']} s when it falls silent"
     )
     for name, (value, goal) in _missed(figures).items():
         print(f"missed     {name}: {value}, the goal is {goal}")

@@ -1,0 +1,119 @@
+"""The whole daemon with a journal that nobody has acknowledged, while it sends it: its memory at its highest."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+from parts.sync_world import compile_house, make_journal, receiver
+
+from hw.virtual.broker import EmbeddedBroker, Mosquitto
+
+#: The daemon is watched for so long from its first acknowledgement on; the backlog lasts longer.
+_WATCH_S = 15.0
+
+#: Opening a journal of a million entries, on a disk that has to be read.
+_START_MAX_S = 120.0
+
+_CONFIG = """
+[device]
+site = "s1"
+name = "d1"
+database = "till.db"
+key = "ledger.key"
+[clock]
+trust = "always"
+[seller]
+name = "S"
+address = "A"
+country = "DE"
+tax_id = "T"
+[site]
+address = "A"
+time_zone = "Europe/Berlin"
+[tariff]
+file = "tariff.json"
+hold_minor = 6000
+[membership]
+list = "members.toml"
+key = "operator.key"
+key_id = "k1"
+[mqtt]
+brokers = ["{broker}"]
+[[evse]]
+id = "DE*T*1"
+label = "1"
+meter = {{ driver = "register", profile = "eastron_sdm630", port = "tcp://127.0.0.1:9" }}
+charge_point = {{ driver = "heidelberg", port = "tcp://127.0.0.2:9" }}
+[[evse]]
+id = "DE*T*2"
+label = "2"
+meter = {{ driver = "register", profile = "eastron_sdm630", port = "tcp://127.0.0.3:9" }}
+charge_point = {{ driver = "heidelberg", port = "tcp://127.0.0.4:9" }}
+"""
+
+_TARIFF = {
+    "country_code": "DE",
+    "party_id": "CHT",
+    "id": "T1",
+    "currency": "EUR",
+    "elements": [{"price_components": [{"type": "ENERGY", "price": 0.49, "vat": 19, "step_size": 1}]}],
+    "last_updated": "2026-01-01T00:00:00Z",
+}
+
+
+def backlog(entries: int, kind: type[Mosquitto | EmbeddedBroker]) -> dict[str, float]:
+    """The daemon's highest memory (MB of 10^6 bytes, and MiB) while it sends, and how much it sent meanwhile."""
+    compile_house()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        make_journal(folder, entries).close()
+        broker = kind.start()
+        (folder / "config.toml").write_text(_CONFIG.format(broker=broker.address))
+        (folder / "tariff.json").write_bytes(msgspec.json.encode(_TARIFF))
+        (folder / "members.toml").touch()
+        (folder / "operator.key").touch(mode=0o600)
+        (folder / "operator.key").write_text("0f" * 32)
+        with receiver(folder, broker.address):
+            highest_kib = _highest(folder)
+        broker.stop()
+        sent = _acknowledged(folder / "till.db")
+    return {
+        "entries": entries,
+        "acknowledged": sent,
+        "rss_mb": round(highest_kib * 1024 / 1e6, 1),
+        "rss_mib": round(highest_kib / 1024, 1),
+    }
+
+
+def _highest(folder: Path) -> int:
+    """VmHWM of the daemon in KiB, shared libraries included."""
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "edge", "--config", folder / "config.toml", "run"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        ends = time.monotonic() + _START_MAX_S
+        while not _acknowledged(folder / "till.db"):
+            if daemon.poll() is not None or time.monotonic() >= ends:
+                raise RuntimeError("the daemon sends nothing")
+            time.sleep(0.5)
+        time.sleep(_WATCH_S)
+        status = Path(f"/proc/{daemon.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0])
+    finally:
+        daemon.terminate()
+        daemon.wait()
+
+
+def _acknowledged(database: Path) -> int:
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
+        (upto,) = db.execute("SELECT COALESCE(SUM(upto), 0) FROM watermark").fetchone()
+    return int(upto)
