@@ -43,6 +43,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     energy_wh: int
     resolution_wh: int = 1
     power_w: int | None = None
+    sure: bool = True
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +119,7 @@ def begin(limits: Limits, sample: Sample, *, wrapped_wh: int = 0) -> State:
 
 def confirm(limits: Limits, first: Sample, second: Sample) -> Sample | None:
     """The double read at begin and end: the second one when it can follow the first, else None."""
-    return second if _follows(limits, first, second) else None
+    return second if first.sure and second.sure and _follows(limits, first, second) else None
 
 
 def end(state: State, first: Sample, second: Sample) -> tuple[int, bool]:
@@ -144,6 +145,8 @@ def judge(state: State, event: Sample | Failed) -> tuple[State, Verdict]:
         return halt(state, "suspect_too_long")
     if isinstance(event, Failed):
         return _unknown(state, event.at_ns, "no reading")
+    if not event.sure:
+        return _late(state, event)
     if _follows(state.limits, state.good, event):
         return _measured(state, event, moved=event.energy_wh - state.good.energy_wh)
     if -event.resolution_wh <= event.energy_wh - state.good.energy_wh < 0:
@@ -151,8 +154,19 @@ def judge(state: State, event: Sample | Failed) -> tuple[State, Verdict]:
     return _doubt(state, event)
 
 
+def _late(state: State, sample: Sample) -> tuple[State, Verdict]:
+    """A value that may be half a minute old. The register has reached it, so it may be billed; what comes next is not
+    measured against it, and one that lies before the last good value says nothing.
+    """
+    if sample.energy_wh < state.good.energy_wh:
+        return state, Held(state.energy_wh)
+    if _follows(state.limits, state.good, sample):
+        return state, Accepted(sample.energy_wh + state.wrapped_wh)
+    return _unknown(state, sample.at_ns, "jump")
+
+
 def _usable(state: State, event: Sample | Failed) -> bool:
-    return isinstance(event, Sample) and _follows(state.limits, state.good, event)
+    return isinstance(event, Sample) and event.sure and _follows(state.limits, state.good, event)
 
 
 def _unknown(state: State, at_ns: int, reason: str) -> tuple[State, Verdict]:

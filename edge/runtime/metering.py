@@ -26,9 +26,19 @@ _CONFIRM_TRIES = 5
 #: An end reading is worth waiting for: after a power cut a meter takes its time to start.
 _END_MAX_S = 60
 
+#: Until a bad line gives readings that are sure: every late reply has come by then (hw/bus/bus.py, `ghost_s`).
+_SURE_MAX_S = 40
+
 #: A meter that was given up is looked at anew after this. What it was given up for shows again, if it lasts, before
 #: much is lost: the next session begins at a register of its own.
 _HALT_S = 300
+
+
+class MeterUnsure(HardwareError):
+    """Every reading may be an earlier one's that comes late."""
+
+    code = "meter.unsure"
+    hint = "the line loses too many replies: check wires, termination and what else talks on it"
 
 
 class MeterWatch:
@@ -108,6 +118,8 @@ class MeterWatch:
 
     async def _first(self, value: MeterValue) -> reading.State | None:
         """The first two readings after a start have to fit each other."""
+        if not value.sure:
+            return None
         try:
             again = await self._read()
         except HardwareError as e:
@@ -137,7 +149,11 @@ class MeterWatch:
                 if self._signing is not None:
                     signing = self._signing.begin(wanted.session_id, wanted.tariff_text)
                     await self.calls.within(LONG_CALL_MAX_S, signing)
-                first, second = await self._read(), await self._read()
+                first, second = await self._confirmed()
+            except MeterUnsure as e:
+                await self._failed(e)
+                reason = "meter_unsteady"
+                break
             except HardwareError as e:
                 await self._failed(e)
                 await self._clock.sleep(self._poll_s)
@@ -164,7 +180,10 @@ class MeterWatch:
             tries += 1
             try:
                 identity = await self._who()
-                first, second = await self._read(), await self._read()
+                first, second = await self._confirmed()
+            except MeterUnsure as e:
+                await self._failed(e)
+                break
             except HardwareError as e:
                 await self._failed(e)
                 continue
@@ -195,6 +214,21 @@ class MeterWatch:
             await self._post(replace(unsigned, at=at))
         else:
             await self._post(ev.EndRead(at=at, value=None, identity=None))
+
+    async def _confirmed(self) -> tuple[MeterValue, MeterValue]:
+        """Two readings for a begin or an end: replies to their own requests, both of them. Raises HardwareError."""
+        began = self._clock.now()
+        first: MeterValue | None = None
+        while True:
+            value = await self._read()
+            if value.sure and first is not None:
+                return first, value
+            if value.sure:
+                first = value
+            elif self._clock.now().seconds_since(began) >= _SURE_MAX_S:
+                raise MeterUnsure(f"{self._name}: no reading within {_SURE_MAX_S} s is sure to be new")
+            else:
+                await self._clock.sleep(self._poll_s)
 
     async def _read(self) -> MeterValue:
         return await self.calls.within(CALL_MAX_S, self._meter.read())
@@ -234,4 +268,5 @@ def _sample(value: MeterValue) -> Sample:
         energy_wh=value.energy_wh,
         resolution_wh=value.resolution_wh,
         power_w=value.power_w,
+        sure=value.sure,
     )

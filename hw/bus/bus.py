@@ -1,10 +1,12 @@
 """The guarded bus: one line, shared fairly, that never takes one request's reply for another's.
 
 An RTU reply carries neither an address nor a number, so a late one looks like the reply to a later request.
-Three guards stand against it. Consecutive reads of a unit differ in count (a `Span` may have `spare`
-registers, which are read along and dropped). The count of a read that went unanswered rests until its reply
-cannot come any more. And after any fault or cancellation the line is quarantined: what comes is discarded
-until it has been silent for half a second.
+Four guards stand against it. Consecutive reads of a unit differ in count (a `Span` may have `spare`
+registers, which are read along and dropped). The count of a read that went unanswered rests. After any fault or
+cancellation the line is quarantined: what comes is discarded until it has been silent for half a second. And an
+answer says whether it is sure: a count that went unanswered within the last half minute is used only where no other
+is left, and what comes under it may be the reply to the earlier request, so it is not. A sure answer is the reply to
+its own request, whatever the line held back, lost or doubled before; one that is not sure is at most `ghost_s` old.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ SILENT_BEFORE_BACKOFF = 3  # single losses happen; three in a row mean a dead un
 WAITING_MAX = 256  # 64 EVSEs with two requests each on one line, and as many again
 RECEIVED_MAX = 2048  # several frames with their echoes; more without a reply is noise
 ATTEMPTS = 2
+_DOUBTFUL = 1e15  # ranks after every turn
 PLANS_MAX = 4096  # spans times units of a full line, and room
 
 T = TypeVar("T")
@@ -38,7 +41,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     settle_max_s: float = 2.0
     """A line that does not fall silent within this carries somebody else's traffic."""
     ghost_s: float = 30.0
-    """How long an unanswered signature is avoided if it can be: no gateway keeps a request longer."""
+    """How long a reply may be under way: no gateway keeps a request longer. Until then an unanswered signature is
+    avoided if it can be, and an answer under it is not sure."""
     ghost_rest_s: float = 3.0
     """How long it is never used."""
     reconnect_s: float = 0.5
@@ -51,11 +55,12 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
 class Answer(msgspec.Struct, Generic[T], frozen=True):
     """What a read brought: the bytes of the registers in the order of the wire, and when the reply was
-    complete.
+    complete. Not `sure` where it may be a late reply to an earlier read of the same registers.
     """
 
     data: bytes
     at: T
+    sure: bool = True
 
     @property
     def registers(self) -> tuple[int, ...]:
@@ -63,12 +68,21 @@ class Answer(msgspec.Struct, Generic[T], frozen=True):
 
 
 class _Mark:
-    """When a signature (unit, function, count) was last on the line, and whether it was answered."""
+    """When a signature (unit, function, count) was last on the line, and whether it was answered; `ghost_until` is
+    when the last reply that is still under way can come.
+    """
 
-    __slots__ = ("answered", "at", "turn")
+    __slots__ = ("answered", "at", "ghost_until", "turn")
 
     def __init__(self) -> None:
-        self.at, self.turn, self.answered = -1e9, -1, True
+        self.at = self.ghost_until = -1e9
+        self.turn, self.answered = -1, True
+
+    def used(self, at: float, turn: int, ghost_s: float, *, answered: bool) -> None:
+        """After an exchange. A doubtful answer leaves its own reply under way, where it was an earlier one's."""
+        if not answered or at < self.ghost_until:
+            self.ghost_until = at + ghost_s
+        self.at, self.turn, self.answered = at, turn, answered
 
 
 class _Unit:
@@ -135,9 +149,9 @@ class Bus(Generic[T]):
             if len(self._plans) >= PLANS_MAX:
                 self._plans.clear()
             plan = self._plans[unit, span] = self._plan(requests)
-        reply, at = await self._attempt(plan, timeout_s, attempts)
+        reply, at, sure = await self._attempt(plan, timeout_s, attempts)
         width = 2 * span.count if span.function >= frames.READ_HOLDING else (span.count + 7) // 8
-        return Answer(reply.data[:width], at)
+        return Answer(reply.data[:width], at, sure)
 
     async def write_registers(
         self,
@@ -186,33 +200,31 @@ class Bus(Generic[T]):
         """The variant that a stray reply is least likely to fit. Raises LineUnsettled when there is none.
 
         A signature that went unanswered must rest. Of the others the one is taken that was used longest ago, and
-        never the last one, as far as there are others: a reply may come twice.
+        never the last one, as far as there are others: a reply may come twice. Of those that a late reply may still
+        fit the last one that failed is taken, so that the others come to rest.
         """
         first = plan.variants[0][0]
         if first.function > frames.READ_INPUT:
             return plan.variants[0]  # the reply to a write repeats it; and what matters is read back
         asked = plan.unit.asked if len(plan.variants) > 1 else -2
-        best, best_turn, rest_s = None, 0, self._timing.ghost_rest_s
+        now = monotonic()
+        best, best_rank, rest_s = None, 0.0, self._timing.ghost_rest_s
         for variant in plan.variants:
             mark = variant[1]
-            turn = mark.turn
-            if turn == asked:
+            if mark.turn == asked:
                 continue
-            if not mark.answered:
-                age_s = monotonic() - mark.at
-                if age_s < self._timing.ghost_rest_s:
-                    rest_s = min(rest_s, self._timing.ghost_rest_s - age_s)
-                    continue
-                if age_s < self._timing.ghost_s:
-                    turn += asked + 1  # after all that were answered
-            if best is None or turn < best_turn:
-                best, best_turn = variant, turn
+            if not mark.answered and now - mark.at < self._timing.ghost_rest_s:
+                rest_s = min(rest_s, self._timing.ghost_rest_s - (now - mark.at))
+                continue
+            rank: float = mark.turn if now >= mark.ghost_until else _DOUBTFUL - mark.ghost_until
+            if best is None or rank < best_rank:
+                best, best_rank = variant, rank
         if best is None:
             where = f"{self.options.port} unit {first.unit}"
             raise LineUnsettled(f"{where}: a late reply may still come", rest_s=rest_s)
         return best
 
-    async def _attempt(self, plan: _Plan, timeout_s: float, attempts: int) -> tuple[Reply, T]:
+    async def _attempt(self, plan: _Plan, timeout_s: float, attempts: int) -> tuple[Reply, T, bool]:
         for left in range(attempts - 1, -1, -1):
             try:
                 return await self._one(plan, timeout_s)
@@ -227,7 +239,7 @@ class Bus(Generic[T]):
                     raise
         raise AssertionError
 
-    async def _one(self, plan: _Plan, timeout_s: float) -> tuple[Reply, T]:
+    async def _one(self, plan: _Plan, timeout_s: float) -> tuple[Reply, T, bool]:
         if self._waiting >= WAITING_MAX:
             waiting = f"{self.options.port}: {WAITING_MAX} requests wait already"
             raise LineUnsettled(waiting, hint="poll less often")
@@ -242,11 +254,12 @@ class Bus(Generic[T]):
                 if line is None or self._unsettled or monotonic() < self._last_frame + self.gap_s:
                     line = await self._ready()
                 request, mark = self._choose(plan)
+                sure = self._is_tcp or monotonic() >= mark.ghost_until
                 outcome, at = await self._exchange(line, unit, request, mark, timeout_s)
         finally:
             self._waiting -= 1
         if isinstance(outcome, Reply):
-            return outcome, at
+            return outcome, at, sure
         if isinstance(outcome, ExceptionReply):
             raise refusal(self.options.port, request.unit, outcome.exception)
         raise BadReply(f"{self.options.port} unit {request.unit}: {outcome.reason}")
@@ -313,9 +326,9 @@ class Bus(Generic[T]):
         finally:
             self._request = self._done = None
             self._received.clear()
-            self._last_frame = mark.at = monotonic()
+            self._last_frame = monotonic()
             unit.asked += 1
-            mark.turn, mark.answered = unit.asked, answered
+            mark.used(self._last_frame, unit.asked, self._timing.ghost_s, answered=answered)
             if not answered:
                 self._fault(unit, request, stray, done)
 
@@ -327,7 +340,7 @@ class Bus(Generic[T]):
             done.exception()  # seen, also where the request was cancelled meanwhile
         if stray:
             mark = self._mark(request.unit, request.function, stray)
-            mark.at, mark.turn, mark.answered = self._last_frame, unit.asked, False
+            mark.used(self._last_frame, unit.asked, self._timing.ghost_s, answered=False)
         self._unsettled = True
         if self._is_tcp:
             self._drop_line()

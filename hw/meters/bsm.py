@@ -215,6 +215,7 @@ def decode(answer: Answer[Instant]) -> MeterValue:
         power_w=None if power_w is None else round(power_w),
         current_ma=_thousandths([number(a, "s16", 40096) for a in (40093, 40094, 40095)]),
         voltage_mv=_thousandths([number(a, "s16", 40105) for a in (40098, 40099, 40100)]),
+        sure=answer.sure,
     )
 
 

@@ -111,12 +111,14 @@ class RegisterMeter:
         """One fresh reading, stamped at the arrival of the block that holds the energy. Raises MeterError."""
         data: dict[Block, bytes] = {}
         at: Instant | None = None
+        sure = True
         for block in self._energy_first:
             answer = await self._block(block)
             data[block] = answer.data
             at = at or answer.at
+            sure = sure and answer.sure
         assert at is not None
-        return decode(self.profile, data, at)
+        return msgspec.structs.replace(decode(self.profile, data, at), sure=sure)
 
     async def _block(self, block: Block) -> Answer[Instant]:
         """One block: with spare registers, else exactly, else field by field, as this meter's firmware allows."""
@@ -141,6 +143,7 @@ class RegisterMeter:
         """The registers of the block's fields; those between them stay 0, and are none of ours."""
         data = bytearray(2 * block.count)
         at: Instant | None = None
+        sure = True
         for field in self.profile.fields():
             if self.profile.block_of(field) != block:
                 continue
@@ -149,8 +152,9 @@ class RegisterMeter:
             start = 2 * (field.address - block.address)
             data[start : start + len(answer.data)] = answer.data
             at = at or answer.at
+            sure = sure and answer.sure
         assert at is not None
-        return Answer(bytes(data), at)
+        return Answer(bytes(data), at, sure)
 
     async def identify(self) -> MeterIdentity:
         """Who answers. What the meter refuses to tell stays None. Raises MeterError when it is silent."""

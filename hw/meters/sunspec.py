@@ -114,7 +114,8 @@ class SunSpecMeter:
         count = _INTEGER_REGISTERS if integer else _FLOAT_REGISTERS
         answer = await self._read(Span(3, layout.start, count, spare=_SPARE, step=1 if integer else 2))
         decode = _integers if integer else _floats
-        return decode(answer.data, answer.at, _PHASES[layout.model])
+        value = decode(answer.data, answer.at, _PHASES[layout.model])
+        return msgspec.structs.replace(value, sure=answer.sure)
 
     async def identify(self) -> MeterIdentity:
         """Manufacturer and model, serial number and version of the common model. Raises MeterError."""

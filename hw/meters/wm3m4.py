@@ -77,7 +77,8 @@ class Wm3m4:
     async def read(self) -> MeterValue:
         """One fresh reading. Raises MeterError."""
         energy = await self._registers.read(4, ENERGY, ENERGY_REGISTERS, SPARE, step=2)
-        live = (await self._registers.read(4, LIVE, LIVE_REGISTERS, SPARE, step=2)).data
+        more = await self._registers.read(4, LIVE, LIVE_REGISTERS, SPARE, step=2)
+        live = more.data
         exponent = int.from_bytes(energy.data[:2], "big", signed=True)
         if not -9 <= exponent <= 9:  # a register of 32 bits in nWh or GWh
             raise MeterInvalid(f"{MODEL}: the energy register has the exponent {exponent}")
@@ -97,6 +98,7 @@ class Wm3m4:
             power_w=round(decimal_float(at(140), signed=True)),
             current_ma=tuple(round(1000 * decimal_float(at(r), signed=True)) for r in (126, 128, 130)),
             voltage_mv=tuple(round(1000 * decimal_float(at(r), signed=False)) for r in (107, 109, 111)),
+            sure=energy.sure and more.sure,
         )
 
     async def identify(self) -> MeterIdentity:

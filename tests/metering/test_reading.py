@@ -224,3 +224,28 @@ def test_whatever_comes_the_bill_never_falls_and_never_outruns_the_rated_power(p
         assert verdict.energy_wh == state.energy_wh >= billed
         billed = state.energy_wh
         assert billed - 50_000_000 <= 22_000 * 1.1 * second / 3600 + 2 * second
+
+
+@given(
+    lags_s=st.lists(st.one_of(st.just(0), st.integers(1, 30)), min_size=20, max_size=120),
+    per_poll_wh=st.integers(0, 6),
+)
+def test_readings_that_come_late_bill_nothing_that_has_not_flowed_and_halt_nothing(lags_s, per_poll_wh):
+    """A value of some seconds ago under today's time, wherever a line held it back; it says that it is not sure."""
+    power_w = 3600 * per_poll_wh
+    state, _, energy = charging(40, power_w=power_w, per_poll_wh=per_poll_wh)
+    begun = energy - 40 * per_poll_wh
+    for second, lag_s in enumerate(lags_s, start=41):
+        shown = begun + (second - lag_s) * per_poll_wh
+        late = Sample(at_ns=second * NS, energy_wh=shown, power_w=power_w, sure=lag_s == 0)
+        state, verdict = judge(state, late)
+        assert isinstance(verdict, Accepted | Held)
+        assert verdict.energy_wh <= begun + second * per_poll_wh
+        assert lag_s or verdict == Accepted(shown)
+
+
+def test_a_begin_or_an_end_is_never_what_may_be_late():
+    sure, late = sample(0, 1000), Sample(at_ns=NS, energy_wh=1003, power_w=POWER_W, sure=False)
+    assert confirm(LIMITS, sure, late) is None
+    assert confirm(LIMITS, late, sample(2, 1006)) is None
+    assert confirm(LIMITS, sure, sample(2, 1006)) == sample(2, 1006)

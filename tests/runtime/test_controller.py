@@ -34,6 +34,7 @@ from edge.store.store import Owner, Store
 from hw.virtual.clock import VirtualClock
 
 SPEED = 40
+RULES = Rules()
 PATIENCE_S = 60.0
 TOKEN = uid_token(b"1234567", key=bytes(32), key_id="k")
 MEMBER = Member(account="A", token=TOKEN.value, limit_minor=5000, currency="EUR")
@@ -48,6 +49,7 @@ class Meter:
         self.clock, self.evse = clock, evse
         self.wrong_wh = 0
         self.broken = False
+        self.late_wh = None
         self.serial = "1"
 
     async def read(self):
@@ -55,6 +57,8 @@ class Meter:
             raise HardwareError("no meter")
         at = self.clock.now()
         power_w = 11_000 if self.evse.closed else 0
+        if self.late_wh is not None:
+            return MeterValue(at=at, energy_wh=self.late_wh, power_w=power_w, sure=False)
         return MeterValue(at=at, energy_wh=1_000_000 + self.evse.wh() + self.wrong_wh, power_w=power_w)
 
     async def identify(self):
@@ -165,8 +169,8 @@ class Screen:
 
 
 class Rig:
-    def __init__(self, folder, *, failures=0):
-        self.clock = VirtualClock(speed=SPEED)
+    def __init__(self, folder, *, failures=0, speed=SPEED, rules=RULES):
+        self.clock = VirtualClock(speed=speed)
         self.store = Store.open(
             folder / "t.db", key=load_or_make(folder / "key"), owner=Owner(site="s", device="d"), prefix="CT",
             now=self.clock.now(),
@@ -185,7 +189,7 @@ class Rig:
             rated_power_w=22_000, evse_kind="AC", languages=("en",),
         )  # fmt: skip
         plans = PlanBook((), {}, {})
-        on_sale = OnSale(tariff=tariff, hold_minor=5000, rules=Rules())
+        on_sale = OnSale(tariff=tariff, hold_minor=5000, rules=rules)
         self.shelf = Shelf(on_sale, documents={}, in_use=self._in_use)
         offers = Offers(sale, self.shelf, plans, refusal=lambda: self.shelf.refusal("E"))
         world = World(
@@ -430,6 +434,33 @@ def test_a_meter_that_jumped_ends_the_session_and_is_looked_at_anew(play, monkey
         await rig.until(rig.shows("idle"), "never sells again")
 
     play(story)
+
+
+def test_a_session_begins_and_ends_with_readings_that_cannot_be_late(play, monkeypatch):
+    monkeypatch.setattr(metering, "_SURE_MAX_S", 10_000)
+
+    async def story(rig):
+        await rig.until(rig.shows("idle"), "not ready")
+        rig.meter.late_wh = 999_000
+        rig.evse.pilot = "C"
+        await rig.tap()
+        await rig.until(rig.shows("preparing"), "does not prepare")
+        await rig.clock.sleep(3)
+        assert not rig.evse.closed
+        rig.meter.late_wh = None
+        await rig.until(lambda: rig.evse.closed, "the contactor does not close")
+        await rig.clock.sleep(4)
+        rig.meter.late_wh = 1_000_000
+        await rig.controller.request_stop("remote")
+        await rig.until(rig.shows("stopping"), "does not stop")
+        await rig.clock.sleep(3)
+        assert rig.shows("stopping")()
+        rig.meter.late_wh = None
+        await rig.until(rig.shows("paid"), "not paid")
+        assert not rig.controller.shown.estimated
+        assert rig.controller.shown.energy_wh == rig.evse.wh()
+
+    play(story, speed=4, rules=Rules(prepare_timeout_s=300))
 
 
 def test_another_meter_after_a_silence_ends_the_session(play):

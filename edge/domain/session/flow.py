@@ -48,7 +48,7 @@ def settled(opened: Opened, at: Instant) -> bool:
 
 def read(opened: Opened, value: MeterValue, *, rated_power_w: int) -> Opened:
     """What one more accepted reading adds. The meter measures up to `rated_power_w`."""
-    if not settled(opened, value.at):
+    if not value.sure or not settled(opened, value.at):
         return opened
     if flows(value):
         opened = replace(opened, drawing=opened.drawing or value.at, drawn=opened.drawn + 1, quiet=None)

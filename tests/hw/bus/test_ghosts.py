@@ -1,0 +1,126 @@
+"""I7 on a line without numbers: whatever comes late, doubled or never, a sure answer is the reply to its own request.
+
+In virtual time: a gateway that keeps each reply for as long as it likes, up to just under what the bus reckons with,
+and hands them out in any order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw.bus import bus as bus_module
+from hw.bus.bus import Bus, Timing
+from hw.bus.errors import BusError
+from hw.bus.frames import Span
+from hw.bus.line import LineOptions
+from hw.virtual.fault_line import registers
+from hw.virtual.loop import VirtualLoop
+from hw.virtual.modbus_server import rtu
+
+GHOST_S = Timing().ghost_s
+KEPT_MAX_S = GHOST_S - 2.0  # an answer is asked for within a second or two of the request's own end
+COPY_MAX_S = 0.6  # a reply that comes twice does so at once: nobody hands it out again seconds later
+SPANS = {
+    "spare": Span(4, 0, 24, spare=6, step=2),
+    "one spare": Span(4, 0, 24, spare=1, step=1),
+    "exact": Span(4, 0, 24),
+}
+
+
+class Gateway:
+    """Implements hw.bus.line.Line. `fates` says when each reply comes; empty: never."""
+
+    def __init__(self, fates):
+        self.fates = iter(fates)
+        self.number = 0
+        self.served = {}
+        self.received = None
+
+    def write(self, data):
+        self.number += 1
+        count = int.from_bytes(data[4:6], "big")
+        words = registers(self.number, 0, count)
+        self.served[tuple(words[:24])] = self.number, asyncio.get_running_loop().time()
+        body = b"".join(word.to_bytes(2, "big") for word in words)
+        frame = rtu(data[0], bytes([data[1], len(body)]) + body)
+        for delay_s in next(self.fates, (0.02,)):
+            asyncio.get_running_loop().call_later(delay_s, self.received, frame)
+
+    def close(self):
+        pass
+
+
+FATE = st.one_of(
+    st.just((0.02,)),
+    st.just(()),
+    st.floats(1.1, KEPT_MAX_S).map(lambda late_s: (late_s,)),
+    st.floats(0.03, COPY_MAX_S).map(lambda late_s: (0.02, late_s)),
+)
+
+
+def polled(fates, span, monkeypatch, *, polls):
+    """Each answer as (how many requests it is behind, how old it is in seconds, sure)."""
+
+    async def play():
+        gateway = Gateway(fates)
+        loop = asyncio.get_running_loop()
+
+        async def opened(_options, *, received, lost):
+            gateway.received = received
+            return gateway
+
+        monkeypatch.setattr(bus_module, "monotonic", loop.time)
+        monkeypatch.setattr(bus_module, "open_line", opened)
+        bus = Bus(LineOptions(port="/dev/gateway", baudrate=115200), now=loop.time, gap_s=0.02)
+        answers = []
+        for _ in range(polls):
+            with suppress(BusError):
+                answer = await bus.read(1, span, attempts=1)
+                number, at = gateway.served[answer.registers]
+                answers.append((gateway.number - number, loop.time() - at, answer.sure))
+            await asyncio.sleep(1)
+        await bus.close()
+        return answers
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(play())
+
+
+@pytest.mark.parametrize("shape", SPANS)
+@settings(max_examples=30, deadline=None)
+@given(fates=st.lists(FATE, max_size=50))
+def test_a_sure_answer_is_the_reply_to_its_own_request(shape, fates):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for behind, age_s, sure in polled(fates, SPANS[shape], monkeypatch, polls=60):
+            assert not sure or behind == 0
+            assert age_s <= GHOST_S
+
+
+def test_a_dead_unit_that_is_back_gives_something_at_once_and_something_sure_within_half_a_minute(
+    monkeypatch,
+):
+    fates = [()] * 60
+    answers = polled(fates, SPANS["spare"], monkeypatch, polls=200)
+    first_sure = next(i for i, (_, _, sure) in enumerate(answers) if sure)
+    assert 0 < first_sure <= GHOST_S + 5
+    assert not any(behind for behind, _, _ in answers)
+    assert all(sure for _, _, sure in answers[first_sure + 40 :])
+
+
+def test_a_line_that_loses_every_fourth_reply_stays_sure_nearly_all_the_time(monkeypatch):
+    fates = [() if i % 4 == 0 else (0.02,) for i in range(400)]
+    answers = polled(fates, SPANS["spare"], monkeypatch, polls=400)
+    assert sum(sure for _, _, sure in answers) > 60
+
+
+@pytest.mark.parametrize(("first_s", "between"), [(4.2, 26), (4.8, 25)])
+def test_what_answers_in_doubt_may_leave_its_own_reply_under_way(monkeypatch, first_s, between):
+    """An exact read is answered by the reply to the one before; its own comes 28 s later, when another one is lost."""
+    fates = [(first_s,), (27.9,), *[(0.02,)] * between, ()]
+    for behind, _, sure in polled(fates, SPANS["exact"], monkeypatch, polls=45):
+        assert not sure or behind == 0
