@@ -22,19 +22,15 @@ from edge.errors import HardwareError
 from edge.payments.desk.folio import (
     Ended,
     Ending,
-    Folio,
     Held,
     Reserving,
     Unsent,
     Void,
     compare,
-    encode,
     ended,
-    entry,
     gone,
-    read,
-    spent,
 )
+from edge.payments.desk.folios import Folios
 from edge.payments.desk.last_step import LastStep
 from edge.ports import PaymentJournal, PaymentTerminal
 
@@ -45,9 +41,6 @@ _RETRY_S: Final = 1.0
 
 #: A hold whose end is proven not to have happened is ended again at once so often; then it is the caller's turn.
 _TRIES: Final = 3
-
-#: Answers that may be asked for again after their payment has ended; a handful are under way at any time.
-_KEPT_MAX: Final = 256
 
 #: Holds that are nobody's, beside which new ones are taken: a mishap leaves a few behind. A folio names them all.
 ORPHANS_MAX: Final = 100
@@ -64,10 +57,7 @@ class Holds:
 
     def __init__(self, terminal: PaymentTerminal, journal: PaymentJournal, *, name: str) -> None:
         self._terminal = terminal
-        self._journal = journal
-        self._name = name
-        self._folios: dict[str, Folio] = {}
-        self._inherited: frozenset[str] = frozenset()
+        self._folios = Folios(journal, name=name)
         self._last = LastStep(terminal)
         self.orphans: frozenset[int] = frozenset()
         self.reconciled = False
@@ -75,7 +65,7 @@ class Holds:
     @property
     def blocked(self) -> bool:
         """True while a reservation is in doubt."""
-        return any(isinstance(folio, Reserving) for folio in self._folios.values())
+        return self._folios.any(Reserving)
 
     @property
     def unclear(self) -> bool:
@@ -90,41 +80,40 @@ class Holds:
     @property
     def doubtful(self) -> bool:
         """True while anything is in doubt."""
-        return any(isinstance(folio, Reserving | Ending) for folio in self._folios.values())
+        return self._folios.any(Reserving, Ending)
 
     async def load(self) -> None:
         """Take over what the journal has of an earlier run."""
-        self._folios = await self._open()
-        self._inherited = frozenset(self._folios)
+        await self._folios.load()
 
     async def reserve(self, ref: str, amount_minor: int) -> Authorized | Declined | InDoubt:
         """A new hold, or what became of the one that was asked for. Raises HardwareError: nothing was sent."""
-        folio = await self._folio(ref)
+        folio = await self._folios.of(ref)
         if isinstance(folio, Unsent):
-            if ref in self._inherited:
+            if self._folios.inherited(ref):
                 return Declined(ref=ref, reason="cancelled")  # whoever tapped before the restart is gone
             refusal = await self._take(ref, amount_minor)
             if refusal is not None:
                 return refusal
-        if isinstance(await self._folio(ref), Reserving | Ending):
+        if isinstance(await self._folios.of(ref), Reserving | Ending):
             await self._resolve(ref)
         return await self._reserved(ref)
 
     def asked(self, ref: str) -> bool:
         """True when a reservation for it has gone out."""
-        return not isinstance(self._folios.get(ref, Unsent()), Unsent)
+        return not isinstance(self._folios.known(ref) or Unsent(), Unsent)
 
     async def finish(self, ref: str, amount_minor: int) -> Captured | Reversed | Expired | Declined | InDoubt:
         """Capture `amount_minor`, or reverse (0). Raises HardwareError: nothing was sent."""
         for _ in range(_TRIES):
-            match await self._folio(ref):
+            match await self._folios.of(ref):
                 case Reserving() | Ending():
                     await self._resolve(ref)
                 case Held() if self.unclear:
                     await self.reconcile()
                 case _:
                     pass
-            match await self._folio(ref):
+            match await self._folios.of(ref):
                 case Unsent() | Void():
                     if amount_minor:
                         return Expired(ref=ref, reason="hold_unknown")
@@ -146,7 +135,7 @@ class Holds:
                         return refusal
                 case folio:
                     assert_never(folio)
-        after = await self._folio(ref)
+        after = await self._folios.of(ref)
         if isinstance(after, Ended):
             return _answer(ref, after, amount_minor)
         return InDoubt(ref=ref, why="the terminal does not say what became of the hold")
@@ -160,13 +149,13 @@ class Holds:
         if self.doubtful or self._last.mark is None:
             last = await self._last.ask()
         found = await self._terminal.open_receipts()
-        folios = await self._open()
+        folios = await self._folios.open()
         findings = compare(folios, found, last, orphans=self.orphans, assume=not self._last.may_tell)
         for ref, folio in findings.folios.items():
             log.event("payment.reconciled", ref=ref, folio=folio)
             if isinstance(folio, Ended) and folio.assumed:
                 log.warning("payment.assumed", ref=ref, how=folio.how)
-            await self._write(ref, folio)
+            await self._folios.write(ref, folio)
         if found.complete:
             missing = [
                 r for r, f in folios.items() if isinstance(f, Held) and f.receipt_no not in found.numbers
@@ -176,20 +165,20 @@ class Holds:
         if findings.orphans - self.orphans:
             log.error("terminal.orphans", receipts=sorted(findings.orphans))
         self.orphans = findings.orphans
-        self._forget(frozenset(folios))
+        self._folios.forget(frozenset(folios))
         self.reconciled = True
         return found
 
     async def settled(self) -> bool:
         """True when neither the journal nor the terminal has a hold, nor one in doubt. Raises HardwareError."""
-        if any(isinstance(each, Reserving | Held | Ending) for each in (await self._open()).values()):
+        if any(isinstance(each, Reserving | Held | Ending) for each in (await self._folios.open()).values()):
             return False
         found = await self.reconcile()
         return found.complete and not found.numbers
 
     async def end_of_day(self) -> Answer:
         """Hand the day in. The caller has seen that everything is settled. Raises HardwareError."""
-        await self._before("")
+        await self._folios.outdate("")
         self._uncertain()
         return await self._terminal.end_of_day()
 
@@ -198,7 +187,7 @@ class Holds:
         await self._certain()
         if receipt not in self.orphans:
             return No(reason="receipt_unknown", text="the terminal holds no such receipt that is nobody's")
-        await self._before("")
+        await self._folios.outdate("")
         log.warning("terminal.orphan_ended", receipt=receipt, amount_minor=amount_minor)
         if amount_minor:
             answer = await self._terminal.capture(receipt, hold_minor=amount_minor, amount_minor=amount_minor)
@@ -227,7 +216,7 @@ class Holds:
                 answer = await self._ask(ref, amount_minor)
                 break
             except HardwareError:
-                await self._write(ref, Unsent())
+                await self._folios.write(ref, Unsent())
                 self.reconciled = False  # a connection that is new wants to be reconciled first
                 if fresh:
                     raise
@@ -237,31 +226,31 @@ class Holds:
                 held_minor = amount_minor if answer.amount_minor is None else answer.amount_minor
                 sure = held_minor <= amount_minor
                 hold = Held(receipt_no=number, hold_minor=held_minor if sure else None)
-                self._folios[ref] = hold  # the journal has the number
+                self._folios.keep(ref, hold)  # the journal has the number
             case Done() | Doubt():
                 self._uncertain()
             case No(reason=reason):
-                await self._write(ref, Void(reason=reason))
+                await self._folios.write(ref, Void(reason=reason))
             case _:
                 pass
         return None
 
     async def _ask(self, ref: str, amount_minor: int) -> Answer:
-        await self._before(ref)
+        await self._folios.outdate(ref)
         sent = Reserving(
             requested_minor=amount_minor, after=self._last.mark, beside=tuple(sorted(self.orphans))
         )
-        await self._write(ref, sent)
+        await self._folios.write(ref, sent)
 
         async def noted(done: Done) -> None:
             changes = {"receipt_no": done.receipt_no, "said_minor": done.amount_minor}
-            await self._write(ref, msgspec.structs.replace(sent, **changes))
+            await self._folios.write(ref, msgspec.structs.replace(sent, **changes))
 
         return await self._terminal.reserve(amount_minor=amount_minor, reference=ref, noted=noted)
 
     async def _reserved(self, ref: str) -> Authorized | Declined | InDoubt:
         """The answer to a reservation, by its folio."""
-        match await self._folio(ref):
+        match await self._folios.of(ref):
             case Held(hold_minor=int() as hold_minor):
                 return Authorized(ref=ref, hold_minor=hold_minor)
             case Held():
@@ -285,7 +274,7 @@ class Holds:
         hold_minor = hold.hold_minor
         if amount_minor and (hold_minor is None or amount_minor > hold_minor):
             raise ValueError(f"payment {ref}: {amount_minor} of a hold of {hold_minor} cannot be captured")
-        await self._before(ref)
+        await self._folios.outdate(ref)
         sent = Ending(
             receipt_no=hold.receipt_no,
             hold_minor=hold_minor,
@@ -293,7 +282,7 @@ class Holds:
             after=self._last.mark,
             doubted=isinstance(hold, Ending),
         )
-        await self._write(ref, sent)
+        await self._folios.write(ref, sent)
         try:
             if hold_minor is not None and amount_minor:
                 answer = await self._terminal.capture(
@@ -303,12 +292,14 @@ class Holds:
                 answer = await self._terminal.reverse(hold.receipt_no)
         except HardwareError:
             self.reconciled = False
-            await self._write(ref, hold)
+            await self._folios.write(ref, hold)
             raise
         match answer:
             case Done():
                 self._last.done(answer)
-                self._folios[ref] = ended(amount_minor)  # the terminal's last step proves it to a next run
+                self._folios.keep(
+                    ref, ended(amount_minor)
+                )  # the terminal's last step proves it to a next run
                 return None
             case Doubt():
                 self._uncertain()
@@ -321,7 +312,7 @@ class Holds:
     async def _refused(self, ref: str, sent: Ending, reason: Reason) -> Declined | None:
         """A no to a capture or reversal. It ends the hold only where the terminal does not list it either."""
         still = sent if sent.doubted else Held(receipt_no=sent.receipt_no, hold_minor=sent.hold_minor)
-        await self._write(ref, still)
+        await self._folios.write(ref, still)
         if reason not in _GONE:
             return Declined(ref=ref, reason=reason)
         try:
@@ -334,7 +325,7 @@ class Holds:
         why = "hold_unknown" if reason == "receipt_unknown" else reason
         end = gone(sent, reason=why)
         log.warning("payment.hold_gone", ref=ref, reason=why, how=end.how, assumed=end.assumed)
-        await self._write(ref, end)
+        await self._folios.write(ref, end)
         return None
 
     async def _resolve(self, ref: str) -> None:
@@ -347,7 +338,7 @@ class Holds:
             except HardwareError as e:
                 log.debug("terminal.unreconciled", error=e)
             else:
-                if not isinstance(self._folios.get(ref), Reserving | Ending) or not self._last.may_tell:
+                if not isinstance(self._folios.known(ref), Reserving | Ending) or not self._last.may_tell:
                     return  # clear, or there is nothing more to learn
             if loop.time() >= until:
                 return
@@ -358,43 +349,9 @@ class Holds:
         if not self.reconciled:
             await self.reconcile()
 
-    async def _before(self, ref: str) -> None:
-        """Another command goes out: what the terminal did last says nothing of older doubts from now on."""
-        for other, folio in tuple(self._folios.items()):
-            stale = spent(folio)
-            if stale is not None and other != ref:
-                await self._write(other, stale)
-
     def _uncertain(self) -> None:
         self._last.lost()
         self.reconciled = False
-
-    async def _folio(self, ref: str) -> Folio:
-        if ref not in self._folios:
-            payment = await self._journal.find(ref)
-            self._folios[ref] = Unsent() if payment is None else read(payment)
-        return self._folios[ref]
-
-    async def _open(self) -> dict[str, Folio]:
-        """The folios of what the journal has open at this terminal."""
-        found: dict[str, Folio] = {}
-        for payment in await self._journal.open("terminal"):
-            kept = entry(payment)
-            if payment.ref in self._folios or kept.at in (None, self._name):
-                found[payment.ref] = self._folios.setdefault(payment.ref, kept.folio)
-        return found
-
-    async def _write(self, ref: str, folio: Folio) -> None:
-        await self._journal.note(ref, encode(folio, at=self._name))
-        self._folios[ref] = folio
-
-    def _forget(self, open_: frozenset[str]) -> None:
-        """Drop what the journal has closed: long ago, or without an answer from here."""
-        closed = [ref for ref in self._folios if ref not in open_]
-        old = frozenset(closed[: max(0, len(closed) - _KEPT_MAX)])
-        for ref in closed:
-            if ref in old or isinstance(self._folios[ref], Reserving | Ending):
-                del self._folios[ref]
 
 
 def _answer(ref: str, end: Ended, asked_minor: int) -> Captured | Reversed | Expired | Declined:
