@@ -37,11 +37,13 @@ from edge.runtime.settings import Settings
 from edge.runtime.shelf import OnSale, Shelf
 from edge.runtime.watchdog import notify, watch, watch_file, watch_threads
 from edge.stands import Stands, documents_of, saved_states
+from edge.store.boots import look_back
 from edge.store.keys import load_or_make
 from edge.store.store import Owner, Store, StoreClosed, StoreInUse
 from edge.store.transaction import Tx
 from edge.sync.contract.messages import StateFields
 from edge.sync.contract.orders import Credit
+from edge.timekeeping import Timekeeper
 from hw import registry
 from hw.bus.pool import BusPool
 from hw.worker import hung_threads
@@ -62,6 +64,7 @@ class Till:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._clock = inventory.make_clock(config)
+        self._time = Timekeeper(self._clock, source=config.clock.trust)
         self._buses = BusPool(self._clock)
         self._evses: list[Evse] = []
         self._tariff = inventory.load_tariff(config)
@@ -156,6 +159,7 @@ class Till:
                 display=self._board,
                 online=self._online,
                 refusal=self._refused,
+                known_at=self._time.known,
             )
             self._controllers = [
                 stands.controller(evse, charge_point, states.get(evse.section.id))
@@ -177,6 +181,7 @@ class Till:
             await self._stopped(store)
 
     def _booted(self, tx: Tx, booted: facts.DeviceBooted, now: Instant) -> None:
+        self._time.recall(look_back(tx.connection, trusted=1), now)
         tx.append(booted, now)
         for correction in self._plans.corrections(now.utc):
             tx.append(correction, now)
@@ -233,7 +238,7 @@ class Till:
             from edge.metrics.server import serve as serve_metrics
 
             work.append(("metrics", serve_metrics(cast("MetricsOptions", config.metrics), self._sources())))
-        work.append(("clock", self._watch_clock(store)))
+        work.append(("clock", self._time.watch(store)))
         if self._office is not None:
             work.append(("office", self._office.watch()))
         if self._books is not None:
@@ -332,15 +337,6 @@ class Till:
 
     def _online(self) -> bool | None:
         return self._office.online if self._office is not None else None
-
-    async def _watch_clock(self, store: Store) -> None:
-        """The moment from which the wall clock may be believed stands in the journal, once a boot."""
-        while not self._clock.trusted():
-            await self._clock.sleep(1)
-        source = self._config.clock.trust
-        at = self._clock.now()
-        await store.tx(lambda tx: tx.append(facts.ClockTrusted(source=source), at))
-        await asyncio.Event().wait()
 
     async def _stopped(self, store: Store) -> None:
         """Where each session stands, then the last word of this run. The contactors are open."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from itertools import chain
 from typing import cast
@@ -32,7 +33,9 @@ from hw.bus.pool import BusPool
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stands:
-    """Makes the controllers of one till; `refusal` tells why the whole of it sells nothing, as a code, or None."""
+    """Makes the controllers of one till; `refusal` tells why the whole of it sells nothing, as a code, or None,
+    `known_at` the latest time that has certainly come.
+    """
 
     config: Config
     clock: Clock
@@ -44,6 +47,7 @@ class Stands:
     display: Display
     online: Callable[[], bool | None]
     refusal: Callable[[], str | None]
+    known_at: Callable[[], datetime | None]
 
     def controller(self, evse: EvseConfig, charge_point: Evse, saved: EvseState | None) -> EvseController:
         """One EVSE, where its last commit left it."""
@@ -95,7 +99,13 @@ class Stands:
             receipt_url=None if config.receipt is None else config.receipt.url,
             zero_tax=config.invoice.zero_tax,
         )
-        return Offers(sale, shelf, self.plans, refusal=lambda: shelf.refusal(section.id) or self.refusal())
+        return Offers(
+            sale,
+            shelf,
+            self.plans,
+            refusal=lambda: shelf.refusal(section.id) or self.refusal(),
+            known_at=self.known_at,
+        )
 
 
 def documents_of(store: Store, states: Iterable[EvseState]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from edge.cli.place import database
 from edge.errors import CallError, LedgerError, TillError
 
 if TYPE_CHECKING:
+    from edge.domain.ledger.boots import Boots
     from edge.domain.ledger.checks import Report
     from edge.domain.ledger.envelope import Entry
 
@@ -123,11 +124,12 @@ def export(call: Call, form: str, out: Path | None) -> None:
     from edge.store.reading import Reading
 
     with Reading(database(call)) as db:
-        first: list[bytes] = [b"epoch,seq,time,type,subject,hash\n"]
+        first: list[bytes] = [b"epoch,seq,time,type,subject,hash,derived_time,not_before,not_after\n"]
         if form == "ndjson":
             anchor = db.anchor()
             first = [] if anchor is None else [anchor.line + b"\n"]
-        rest = (entry.raw + b"\n" if form == "ndjson" else _csv(entry) for entry in db.entries())
+        boots = None if form == "ndjson" else _boots(db.entries())
+        rest = (entry.raw + b"\n" if boots is None else _csv(entry, boots) for entry in db.entries())
         lines: Iterable[bytes] = chain(first, rest)
         if out is None:
             sys.stdout.buffer.writelines(lines)
@@ -171,11 +173,28 @@ for _change in (restore, new_epoch, rotate_key, prune):
     ledger.add_command(_change)
 
 
-def _csv(entry: Entry) -> bytes:
+def _boots(entries: Iterable[Entry]) -> Boots:
+    """What the whole journal says of the times of its boots."""
+    from edge.domain.ledger.boots import Boots
+    from edge.domain.ledger.envelope import open_envelope, read_fact
+
+    boots = Boots()
+    for entry in entries:
+        envelope = open_envelope(entry.raw)
+        boots.add(envelope, read_fact(envelope) if entry.type in boots.TOLD_BY else None)
+    return boots
+
+
+def _csv(entry: Entry, boots: Boots) -> bytes:
+    """The time that the wall clock showed, and the one that is known by now; where it is not, what bounds it."""
     from edge.domain.ledger.envelope import open_envelope
 
-    time = open_envelope(entry.raw).time.isoformat()
-    return f"{entry.epoch},{entry.seq},{time},{entry.type},{entry.subject or ''},{entry.hash}\n".encode()
+    envelope = open_envelope(entry.raw)
+    bounds = boots.written(envelope)
+    derived = bounds.not_before if bounds.not_before == bounds.not_after else None
+    known = ("" if t is None else t.isoformat() for t in (derived, bounds.not_before, bounds.not_after))
+    columns = (entry.epoch, str(entry.seq), envelope.time.isoformat(), entry.type, entry.subject or "")
+    return (",".join((*columns, entry.hash, *known)) + "\n").encode()
 
 
 def _verify_export(path: Path, public_key: str | None) -> Report:

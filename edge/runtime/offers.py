@@ -83,27 +83,39 @@ class Sale:
 
 
 class Offers:
-    """The terms of one EVSE. `refusal` tells why nothing new may be sold here, as a code, or None."""
+    """The terms of one EVSE. `refusal` tells why nothing new may be sold here, as a code, or None; `known_at` the
+    latest time that has certainly come, for while the clock is not trusted.
+    """
 
     def __init__(
-        self, sale: Sale, shelf: Shelf, plans: PlanBook, *, refusal: Callable[[], str | None]
+        self,
+        sale: Sale,
+        shelf: Shelf,
+        plans: PlanBook,
+        *,
+        refusal: Callable[[], str | None],
+        known_at: Callable[[], datetime | None] = lambda: None,
     ) -> None:
         self._sale = sale
         self._shelf = shelf
         self.tag = PriceTag()
         self._plans = plans
         self._refusal = refusal
+        self._known_at = known_at
         self._compiled: OrderedDict[tuple[str, str | None], Offer] = OrderedDict()
 
     def on_sale(self, member: Member | None, *, now: Instant, clock_trusted: bool) -> Terms:
         """What a tap would buy now: the tariff on sale, by the member's plan where there is one."""
-        plan = None if member is None else self._plans.find(member, now.utc)
+        known_at = now.utc if clock_trusted else self._known_at()
+        plan = None if member is None else self._plans.find(member, known_at, known=clock_trusted)
         offer = self._sold(plan, clock_trusted=clock_trusted)
         account = member.account if member is not None else None
         refusal = "clock_untrusted" if offer.needs_time and not clock_trusted else self._refusal()
         terms = self._terms(offer, account, refusal, now, clock_trusted=clock_trusted)
+        if clock_trusted:
+            return terms
         falls_back = offer.frozen.hash != self._shelf.on_sale.tariff.hash
-        return replace(terms, fallback=True) if falls_back else terms
+        return replace(terms, fallback=falls_back, known_at=known_at)
 
     def drawn(self, now: Instant, *, clock_trusted: bool) -> None:
         """The screen shows what is on sale now."""

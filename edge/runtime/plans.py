@@ -40,10 +40,21 @@ class PlanBook:
         old, self._plans = self._plans, tuple(plans)
         return old
 
-    def find(self, member: Member, at: datetime) -> FrozenPlan | None:
-        """The first plan that is the member's, or its group's, and valid at `at`."""
+    def find(self, member: Member, at: datetime | None, *, known: bool = True) -> FrozenPlan | None:
+        """The first plan that is the member's, or its group's, and valid at `at`.
+
+        While the time is not known, `at` is the latest one that has certainly come, if any: a plan that was not over by
+        then may be valid. It depends on the clock, so that it is refused.
+        """
         for frozen in self._plans:
-            if frozen.plan.valid_at(at) and frozen.plan.holds(account=member.account, group=member.group):
+            plan = frozen.plan
+            if not plan.holds(account=member.account, group=member.group):
+                continue
+            if known and at is not None:
+                valid = plan.valid_at(at)
+            else:
+                valid = at is None or plan.valid_until is None or at < plan.valid_until
+            if valid:
                 return frozen
         return None
 

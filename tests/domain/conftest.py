@@ -216,6 +216,7 @@ class Charger:
         self.boots = 1
         self.trusted = trusted
         self.offset_s = offset_s
+        self.known_at = None
         self.closed = False
         self.welded = False
         self.power_w = 0
@@ -269,7 +270,7 @@ class Charger:
             rated_power_w=RATED_W, refusal="clock_untrusted" if refused else None, rules=self.rules,
             evse_kind="AC", methods=frozenset({"account", "terminal"}),
             extending=frozenset({"terminal"}) if self.hold_max_minor else frozenset(),
-            hold_max_minor=self.hold_max_minor,
+            hold_max_minor=self.hold_max_minor, known_at=self.known_at,
         )  # fmt: skip
 
     def send(self, event):

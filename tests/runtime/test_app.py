@@ -63,7 +63,7 @@ def failing(error):
     "error", [Unforeseen("x"), StoreError("disk"), ExceptionGroup("g", [StoreError("disk")])]
 )
 def test_contactors_open_before_anything_else_at_the_end(till, monkeypatch, error):
-    monkeypatch.setattr(till, "_watch_clock", failing(error))
+    monkeypatch.setattr(till._time, "watch", failing(error))
     with pytest.raises((ExceptionGroup, TillError)) as found:
         asyncio.run(till.run())
     assert isinstance(found.value, StoreError) != isinstance(error, Unforeseen)

@@ -12,6 +12,7 @@ import msgspec
 from edge.domain import pricing
 from edge.domain.ledger import facts
 from edge.domain.ledger.anchor import SeriesAnchor, SignedAnchor, rolled
+from edge.domain.ledger.boots import Boots
 from edge.domain.ledger.documents import Documents
 from edge.domain.ledger.envelope import GENESIS, Entry, Envelope, digest, open_envelope, read_fact
 from edge.domain.ledger.holds import Holds, Story
@@ -45,6 +46,7 @@ class Checker:
         self._problems: list[str] = []
         self._keys = Keychain(self._say, given=public_key)
         self._rolls = Rolls(self._say)
+        self._boots = Boots()
         self._anchor: SignedAnchor | None = None
         self._kept_left = 0
         self._kept_hash = GENESIS
@@ -94,6 +96,7 @@ class Checker:
         except LedgerError as e:
             self._say(f"{where}: {e.message}")
             fact = None
+        self._time(where, envelope, fact)
         self._epoch = envelope.epoch
         self._epochs.add(envelope.epoch)
         if fact is not None and not isinstance(fact, facts.LedgerCheckpoint):
@@ -135,6 +138,7 @@ class Checker:
         except LedgerError as e:
             self._say(f"{where}: {e.message}")
             return
+        self._time(where, envelope, fact)
         if self._unsigned is not None and not isinstance(fact, facts.LedgerCheckpoint):
             self._say(f"{where}: invoice {self._unsigned} is not signed")
         self._unsigned = None
@@ -143,6 +147,16 @@ class Checker:
         if fact is not None:
             self._rolls.add(envelope, fact)
             self._fact(where, envelope, fact)
+
+    def _time(self, where: str, envelope: Envelope, fact: facts.Fact | None) -> None:
+        """What it says of the time of its boot, or of another one, agrees with the entries before it."""
+        try:
+            wrong = self._boots.contradiction(envelope, fact)
+            self._boots.add(envelope, fact)
+        except OverflowError:
+            wrong = "is of a time that no calendar has"
+        if wrong is not None:
+            self._say(f"{where}: {wrong}")
 
     def copies(self, documents: Iterable[tuple[str, bytes]]) -> None:
         """Check the documents that are kept beside the journal (number and JSON) against the sealed ones.

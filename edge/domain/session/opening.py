@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from edge.domain.buyer import Invoicing
-from edge.domain.identity import IdToken, commitment, receipt_token_hash
+from edge.domain.identity import IdToken, Member, commitment, receipt_token_hash
 from edge.domain.instant import Instant, Timeline
 from edge.domain.ledger import facts
 from edge.domain.payment import Authorized, Declined, InDoubt, Payment
@@ -79,7 +79,7 @@ def _tapped(state: EvseState, event: ev.CardTapped, terms: Terms) -> Step:
             return Step(state=state, effects=(Tell(code="card_unknown"),))
         if member.blocked:
             return Step(state=state, effects=(Tell(code="card_blocked"),))
-        if member.valid_until is not None and event.at.utc >= member.valid_until:
+        if _is_over(member, event.at, terms):
             return Step(state=state, effects=(Tell(code="card_expired"),))
     if out_of_order(state, terms, event.at) is not None or event.method not in terms.methods:
         return Step(state=state, effects=(Tell(code="not_available"),))
@@ -91,6 +91,14 @@ def _tapped(state: EvseState, event: ev.CardTapped, terms: Terms) -> Step:
     invoicing = Invoicing() if member is None else member.invoicing
     step, session = _open(state, event, event.token, payment, terms, account=account, invoicing=invoicing)
     return replace(step, effects=(preauthorize(session),))
+
+
+def _is_over(member: Member, at: Instant, terms: Terms) -> bool:
+    """Whether a card's time has certainly run out. A clock that is wrong neither revives it nor ends it: without the
+    time the last one that is known counts.
+    """
+    now = at.utc if terms.clock_trusted else terms.known_at
+    return member.valid_until is not None and now is not None and now >= member.valid_until
 
 
 def _started(state: EvseState, event: ev.RemoteStarted, terms: Terms) -> Step:

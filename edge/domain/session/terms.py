@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -51,6 +52,7 @@ class Terms:
     nothing new is sold, or None. `methods` are the ways to pay that are offered; a hold by one of `extending` may
     grow up to `hold_max_minor`. `receipt_url` is what a receipt's token is appended to; `zero_tax` why prices without
     tax have none. `fallback`: this tariff is sold because the time that another one needs is not known.
+    `known_at`: while the clock is not trusted, the latest time that has certainly come.
     """
 
     tariff_hash: str
@@ -73,6 +75,7 @@ class Terms:
     receipt_url: str | None = None
     zero_tax: ZeroTax | None = None
     fallback: bool = False
+    known_at: datetime | None = None
     rules: Rules = field(default_factory=Rules)
 
     @property

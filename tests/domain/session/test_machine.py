@@ -192,6 +192,23 @@ def test_a_card_that_has_run_out_starts_nothing_and_is_told_so(charger):
     assert till.state.session is not None
 
 
+@pytest.mark.parametrize("years", [-56, -1, 1, 70])
+def test_a_clock_that_nobody_confirms_neither_revives_a_card_nor_ends_it(charger, years):
+    """The latest time that has certainly come decides, whatever the wall clock shows."""
+    till = charger(trusted=False, offset_s=years * 365 * 86_400)
+    till.known_at = till.true_utc() - timedelta(days=3)
+    till.tap(valid_until=till.known_at)
+    assert till.told == ["card_expired"]
+    till.tap(valid_until=till.known_at + timedelta(seconds=1))
+    assert till.state.session is not None
+
+
+def test_where_no_time_is_known_at_all_nobody_is_shut_out(charger):
+    till = charger(trusted=False, offset_s=9_000 * 86_400)
+    till.tap(valid_until=till.true_utc())
+    assert till.state.session is not None
+
+
 # --- every wait ends
 
 

@@ -12,7 +12,10 @@ from edge.domain.ledger.facts.base import (
 from edge.domain.ledger.facts.base import (
     SessionFact as SessionFact,
 )
-from edge.domain.ledger.facts.devices import (
+from edge.domain.ledger.facts.clocks import (
+    BootBounded as BootBounded,
+)
+from edge.domain.ledger.facts.clocks import (
     ClockTrusted as ClockTrusted,
 )
 from edge.domain.ledger.facts.devices import (
@@ -189,6 +192,7 @@ _ALL: tuple[type[Fact], ...] = (
     DeviceDecommissioned,
     DeviceStopped,
     ClockTrusted,
+    BootBounded,
     EvseBlocked,
     EvseUnblocked,
     ContactorWelded,

@@ -26,13 +26,6 @@ class DeviceStopped(Fact, frozen=True, kw_only=True):
     reason: str
 
 
-class ClockTrusted(Fact, frozen=True, kw_only=True):
-    """From here on the wall clock of this boot is right; earlier instants of it follow from monotonic time."""
-
-    TYPE: ClassVar[str] = "chargetill.clock.trusted.v1"
-    source: str
-
-
 class EvseBlocked(Fact, frozen=True, kw_only=True):
     """The operator sells nothing on this EVSE from here on."""
 
