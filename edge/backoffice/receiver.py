@@ -44,6 +44,9 @@ _OPENING_S = 0.05
 #: Lines whose gaps are tracked at once.
 _GAPS_MAX = 10_000
 
+#: Devices of which it is known over which broker they came last.
+_PLACES_MAX = 100_000
+
 
 class _Pending(msgspec.Struct, frozen=True):
     """A message and the connection that it came on: only that one may be told that we have it."""
@@ -101,6 +104,7 @@ class Receiver:
         self._stopping = False
         self._bell, self._ringer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._gaps: dict[tuple[Peer, str], tuple[int, float, float]] = {}
+        self._places: dict[Peer, Attachment] = {}
         self._retry_at = 0.0
         self._pending: list[_Pending] = []
 
@@ -162,6 +166,7 @@ class Receiver:
             answers = [
                 (at, peer, self._books.answer(peer, state, utc, retained=retained))
                 for at, peer, state, retained in batch.states
+                if self._is_there(at, peer, state)
             ]
             for peer, reply in batch.replies:
                 self._dispatch.answered(peer, reply, utc)
@@ -187,6 +192,12 @@ class Receiver:
         for pending in self._pending:
             pending.link.acknowledge(pending.arrived)
         self._pending.clear()
+
+    def _is_there(self, at: Attachment, peer: Peer, state: State) -> bool:
+        """Whether this broker can know: of a till that moved on to the next one, the last will is no news."""
+        if state.online and (peer in self._places or len(self._places) < _PLACES_MAX):
+            self._places[peer] = at
+        return state.online or self._places.get(peer, at) is at
 
     def _desk(self) -> Authorizations:
         """Signs with the key of the orders, which is needed only where somebody asks."""

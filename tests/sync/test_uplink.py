@@ -232,9 +232,11 @@ def test_the_next_broker_takes_over_within_seconds(till, back_office, wait, book
     second.stop()
 
 
-def test_a_broker_that_hangs_is_left_for_the_next(till, back_office, wait) -> None:
+def test_a_broker_that_hangs_is_left_for_the_next_and_its_last_will_is_no_news(
+    till, back_office, wait
+) -> None:
     first, second = Mosquitto.start(), Mosquitto.start()
-    back_office(first.address, second.address)
+    office = back_office(first.address, second.address)
     till.connect(first.address, second.address)
     till.write(10)
     wait(lambda: till.uplink.status().acknowledged == 11)
@@ -242,6 +244,13 @@ def test_a_broker_that_hangs_is_left_for_the_next(till, back_office, wait) -> No
     till.write(10)
     wait(lambda: till.uplink.status().acknowledged == 21, "the other broker")
     first.thaw()
+    wills: list[tuple[bool, dict]] = []
+    listener = _listen(first.address, "till/v1/s1/d1/state", wills)
+    wait(lambda: wills and not wills[-1][1]["online"], "the last will")
+    till.write()
+    wait(lambda: till.uplink.status().acknowledged == 22)
+    assert office.stats().devices[0].online
+    listener.loop_stop()
     first.stop()
     second.stop()
 
