@@ -36,13 +36,6 @@ class Office:
         self.show, self.stage = show, show.stage
         self.orders = Orders(self.stage.backoffice_database, orders_key(self.stage.backoffice_database))
 
-    async def hire(self) -> None:
-        """The till learns whose orders it obeys."""
-        config = self.stage.folder / "config.toml"
-        key = orders_key(self.stage.backoffice_database).public_hex
-        config.write_text(config.read_text().replace("[mqtt]\n", f'[mqtt]\norders_keys = ["{key}"]\n'))
-        await self.again()
-
     async def again(self, *, without_lists: bool = False) -> None:
         await self.stage.till.stop()
         if without_lists:
@@ -147,7 +140,6 @@ def test_a_published_price_and_a_listed_card_count_at_once_until_the_card_is_era
     async def story() -> None:
         async with show(speed=20) as it:
             office = Office(it)
-            await office.hire()
             await it.ready()
             office.list("stranger", account="A-77")
             office.orders.publish(SITE, PublishTariff(document=priced(1.23)))
@@ -183,7 +175,6 @@ def test_a_session_is_started_stopped_and_settled_from_afar(show, agree) -> None
     async def story() -> None:
         async with show(speed=20) as it:
             office = Office(it)
-            await office.hire()
             await it.ready()
             await it.do(plug="car that takes 11 kW")
             version, permission = office.orders.start(
@@ -211,7 +202,6 @@ def test_an_evse_that_the_operator_blocks_stays_blocked_until_it_is_told_otherwi
     async def story() -> None:
         async with show(speed=20) as it:
             office = Office(it)
-            await office.hire()
             await it.session("card A", gained_wh=60)
             assert (await office.command(BlockEvse(evse_id="E9", reason="x"))).error.code == "order.evse"
             assert (await office.command(BlockEvse(evse_id=EVSE, reason="works", stop_session=True))).ok
@@ -239,7 +229,6 @@ def test_a_card_of_another_site_charges_by_leave_of_the_back_office(show, agree)
     async def story() -> None:
         async with show(speed=20) as it:
             office = Office(it)
-            await office.hire()
             await it.ready()
             await it.do(tap="stranger")
             await it.until(lambda: office.table("payments"), "nobody was asked")

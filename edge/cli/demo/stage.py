@@ -14,6 +14,7 @@ from typing import Self
 
 import msgspec
 
+from edge.backoffice.orders import orders_key
 from edge.cli.demo.programs import DemoFailed, Program, Proxy
 from edge.cli.demo.story import Story, tariff
 from hw.virtual.broker import EmbeddedBroker, Mosquitto
@@ -196,6 +197,7 @@ silence_max_s = {max(120, _SILENCE_S * self.story.pace)}
 
 [mqtt]
 brokers = ["127.0.0.1:{self.proxy.port}"]
+orders_keys = ["{orders_key(self.backoffice_database).public_hex}"]
 retry_s = 0.2
 retry_max_s = 1.0
 resend_s = 1.0

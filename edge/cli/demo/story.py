@@ -206,7 +206,7 @@ BUILT_IN = Story(
     name="Members, a bank card, a phone, and all that can go wrong with them",
     tariff="0.49/kWh, 0.35/session, VAT 19 %",
     when=(
-        Scene(at_s=0, tap="stranger"),
+        Scene(at_s=0, tap="card C"),
         Scene(at_s=15, tap="card A"),
         Scene(at_s=30, plug="car that takes 11 kW"),
         Scene(at_s=240, tap="stranger"),
