@@ -42,13 +42,25 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Capture:
+    """One turnover of the day."""
+
+    receipt_no: int
+    card_name: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What the terminal says of a command: `amount_minor` and the numbers of this step."""
+    """What the terminal says of a command: `amount_minor` and the numbers of this step, after an end of day with
+    the captures of that day.
+    """
 
     code: int
     amount_minor: int = 0
     receipt_no: int | None = None
     trace_no: int | None = None
+    day: tuple[Capture, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -59,6 +71,7 @@ class Books:
     entries: list[Entry] = field(default_factory=list)
     last: Result | None = None
     batch_minor: int = 0
+    day: list[Capture] = field(default_factory=list)
     _receipt_no: int = 0
     _trace_no: int = 0
 
@@ -117,8 +130,9 @@ class Books:
             self._enter("reverse", hold_no, self.holds[hold_no].amount_minor)
         handed_in, self.batch_minor = self.batch_minor, 0
         self._enter("end_of_day", None, handed_in)
-        result = self._step(max(0, handed_in))
-        return Result(OK, amount_minor=result.amount_minor, trace_no=result.trace_no)
+        result, day = self._step(max(0, handed_in)), tuple(self.day)
+        self.day.clear()
+        return Result(OK, amount_minor=result.amount_minor, trace_no=result.trace_no, day=day)
 
     def expire(self, hold_no: int) -> None:
         """The issuer lets the hold lapse; the terminal still lists nothing and captures nothing."""
@@ -132,7 +146,9 @@ class Books:
         hold.state, hold.captured_minor = "captured", amount_minor
         self.batch_minor += amount_minor
         self._enter("capture", hold.receipt_no, amount_minor)
-        return self._step(amount_minor)
+        result = self._step(amount_minor)
+        self.day.append(Capture(self._receipt_no, hold.card_name, amount_minor))
+        return result
 
     def _step(self, amount_minor: int) -> Result:
         self._receipt_no = self._receipt_no % _RECEIPT_MAX + 1

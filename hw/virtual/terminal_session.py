@@ -11,7 +11,7 @@ from hw.terminals.zvt.errors import ZvtError
 from hw.terminals.zvt.message import Message, parse
 from hw.terminals.zvt.packet import Packet
 from hw.terminals.zvt.values import NO_RECEIPT, bcd, bmp
-from hw.virtual.terminal_books import OK, UNKNOWN_HOLD, Result
+from hw.virtual.terminal_books import OK, UNKNOWN_HOLD, Capture, Result
 from hw.virtual.terminal_script import Fault, Presented, Registration
 from hw.virtual.terminal_wire import ANSWER_S, Gone, Wire
 
@@ -45,6 +45,12 @@ _SYSTEM_INFORMATION: Final = 1
 
 #: Ends with 06 0F and nothing more: initialization, diagnosis, log off and what prints.
 _PLAIN: Final = frozenset((0x0602, 0x0610, 0x0612, 0x0618, 0x061A, 0x0670, 0x0679, 0x0691, 0x0693, 0x0651))
+
+#: The order of the end-of-day totals (ZVT 13.13, BMP 60).
+_CARD_KINDS: Final = ("girocard", "JCB", "Mastercard", "American Express", "Visa", "Diners")
+
+#: What a contactless card answers to selection (ISO/IEC 14443-4).
+_ATS: Final = bytes.fromhex("0578807102")
 
 #: Ends with a result.
 _MONEY: Final = frozenset((0x0601, 0x0620, 0x0622, 0x0623, 0x0624, 0x0625, 0x0630, 0x0631, 0x0650))
@@ -280,6 +286,8 @@ class Session:
         data += bmp(0x29, terminal.terminal_id)
         if result.receipt_no is not None:
             data += bmp(0x87, result.receipt_no)
+        if result.day is not None:
+            data += bmp(0x60, _totals(result.day))
         if self._card is not None and self._card.pan is not None and command in (0x0601, 0x0622, 0x0631):
             digits = self._card.pan + "F" * (len(self._card.pan) % 2)
             data += bmp(0x19, 0x60) + bmp(0x22, bytes.fromhex(digits)) + bmp(0x0E, b"\x28\x12")
@@ -365,11 +373,22 @@ def _permitted(message: Message) -> list[bytes]:
     return [*tlv.every(message.tlv, "0A"), *(plain[i : i + 2] for i in range(0, len(plain), 2))]
 
 
+def _totals(day: tuple[Capture, ...]) -> bytes:
+    """BMP 60: the first and last receipt, then count and amount for each kind of card, all others last."""
+    numbers = [c.receipt_no for c in day] or [0]
+    data = bcd(numbers[0], 2) + bcd(numbers[-1], 2)
+    kinds = [[c for c in day if c.card_name == kind] for kind in _CARD_KINDS]
+    for turnovers in (*kinds, [c for c in day if c.card_name not in _CARD_KINDS]):
+        data += bytes((min(len(turnovers), 0xFF),)) + bcd(sum(c.amount_minor for c in turnovers), 6)
+    return data
+
+
 def _identity(card: Presented) -> bytes:
     """What read card tells: UID in ten bytes, kind, and an application each."""
     data = (
         tlv.encode("4C", card.uid.rjust(10, b"\0"))
         + tlv.encode("1F4C", b"\x01")
+        + tlv.encode("1F45", _ATS)
         + tlv.encode("1F50", b"\x20")
     )
     if card.token is not None:

@@ -156,6 +156,22 @@ def test_end_of_day_releases_what_is_open_as_some_terminals_do():
     assert play(scenario) == ["reserve", "reverse", "end_of_day"]
 
 
+def test_end_of_day_tells_the_turnover_of_each_kind_of_card():
+    async def scenario(terminal, port):
+        async with Till(port) as till:
+            await till.command(REGISTER)
+            terminal.present(bank_card())
+            await till.command(RESERVE)
+            await till.command(Packet(0x0624, bmp(0x87, 1) + bmp(0x04, 700)))
+            days = [await till.command(Packet(0x0650, bytes.fromhex("123456"))) for _ in range(2)]
+        return [parse(next(p for p in day if p.command == 0x040F)).fields["totals"] for day in days]
+
+    first, second = play(scenario)
+    assert (first["mastercard_count"], first["mastercard_minor"]) == (1, 700)
+    assert (first["visa_count"], first["others_minor"]) == (0, 0)
+    assert second["mastercard_count"] == 0
+
+
 def test_it_runs_by_hand():
     process = subprocess.Popen(
         [sys.executable, "-m", "hw.virtual.terminal", "--port", "0"],
