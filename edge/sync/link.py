@@ -18,12 +18,12 @@ import struct
 import termios
 from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from edge.errors import SyncError
+from edge.sync.credentials import CertificateRefused, LinkRefused, password, reason_of, tls_context
 from edge.sync.options import TlsOptions, host_port
 from edge.sync.paho import (
     CallbackAPIVersion,
@@ -45,7 +45,7 @@ HANDSHAKE_TIMEOUT_S = 4.0
 #: What a broker takes at once when it does not say (MQTT 5, 3.2.2.3.3).
 UNLIMITED = 65_535
 
-#: The largest message of the contract (1 MiB) with its topic; the broker (MQTT 5) sends us nothing larger.
+#: The largest message of the contract (1 MiB) with its topic; what is larger ends the connection.
 PACKET_BYTES_MAX = 1_048_576 + 1024
 
 #: The kernel gives a connection up when what it sent stays unconfirmed for so long: the next broker has its first
@@ -69,18 +69,6 @@ class ProtocolUnknown(LinkFailed):
 
     code = "sync.protocol"
     hint = "set `protocol` to what the broker speaks"
-
-
-class LinkRefused(SyncError):
-    code = "sync.refused"
-    hint = "the broker's access rules or this device's name and credentials do not fit"
-
-
-class CertificateRefused(SyncError):
-    code = "sync.certificate"
-    hint = (
-        "check [mqtt.tls]: the CA, the dates of the certificates, and that the broker trusts this device's CA"
-    )
 
 
 class Connected(msgspec.Struct, frozen=True):
@@ -179,9 +167,9 @@ class Link:
             topic, payload = self._identity.will
             client.will_set(topic, payload, qos=1, retain=True)
         if self._identity.username is not None:
-            client.username_pw_set(self._identity.username, _password(self._identity.password_file))
+            client.username_pw_set(self._identity.username, password(self._identity.password_file))
         if self._identity.tls is not None:
-            client.tls_set_context(_context(self._identity.tls))
+            client.tls_set_context(tls_context(self._identity.tls))
         return client
 
     def open(self) -> None:
@@ -208,7 +196,7 @@ class Link:
         except ssl.SSLError as e:
             raise CertificateRefused(f"{self.broker}: TLS: {e.reason or e}") from e
         except (OSError, ValueError) as e:
-            raise LinkFailed(f"{self.broker}: {_reason(e)}") from e
+            raise LinkFailed(f"{self.broker}: {reason_of(e)}") from e
         raw = self._client.socket()
         if isinstance(raw, socket.socket):  # ssl.SSLSocket is one too
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_LINK_MS)
@@ -225,9 +213,9 @@ class Link:
     def service(self, *, readable: bool, writable: bool) -> None:
         """Read what came, write what waits, keep alive. Never blocks."""
         if readable:
-            self._check(self._client.loop_read())
+            self._read()
             while self._pending() and not self._over:
-                self._check(self._client.loop_read())
+                self._read()
         if (writable or self.want_write()) and not self._over:
             self._check(self._client.loop_write())
         if not self._over:
@@ -293,6 +281,13 @@ class Link:
     def _pending(self) -> bool:
         sock = self._client.socket()
         return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+
+    def _read(self) -> None:
+        self._check(self._client.loop_read())
+        # MQTT 3.1.1 has no word for what we take, and a broker may ignore it: paho would keep up to 256 MB
+        announced = self._client._in_packet["remaining_length"]  # noqa: SLF001
+        if announced > PACKET_BYTES_MAX:
+            self._lost(LinkFailed(f"{self.broker} sends {announced} bytes at once, more than is taken"))
 
     def _check(self, code: MQTTErrorCode) -> None:
         if code not in {MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_AGAIN}:
@@ -366,28 +361,3 @@ class _LastError(logging.Logger):
     def _keep(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         self.text = text.partition(": ")[2] or text
-
-
-def _reason(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-
-
-def _password(path: str | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except OSError as e:
-        raise LinkRefused(f"cannot read the password in {path}: {_reason(e)}") from e
-
-
-def _context(tls: TlsOptions) -> ssl.SSLContext:
-    """TLS 1.2 or later, the broker's name checked, our certificate shown. Raises CertificateRefused."""
-    try:
-        context = ssl.create_default_context(cafile=tls.ca)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if tls.cert is not None:
-            context.load_cert_chain(tls.cert, tls.key)
-    except (OSError, ssl.SSLError) as e:
-        raise CertificateRefused(f"cannot use [mqtt.tls]: {_reason(e)}") from e
-    return context
