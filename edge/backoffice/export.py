@@ -14,7 +14,15 @@ from edge.backoffice.schema import read_books
 from edge.store.connection import translated
 
 Table = Literal[
-    "entries", "sessions", "payments", "invoices", "statements", "refunds", "meter_values", "settlements"
+    "entries",
+    "entry_times",
+    "sessions",
+    "payments",
+    "invoices",
+    "statements",
+    "refunds",
+    "meter_values",
+    "settlements",
 ]
 
 #: `settlements`: what the back office authorized itself and now settles with whoever stands behind the account.
@@ -22,6 +30,8 @@ Table = Literal[
 _QUERIES: dict[Table, str] = {
     "entries": "SELECT raw FROM entries WHERE seq <= (SELECT upto FROM line WHERE line.line_id = entries.line_id) "
     "ORDER BY site, device, line_id, seq",
+    "entry_times": "SELECT site, device, epoch, seq, type, subject, time, derived_time, not_before, not_after "
+    "FROM entry_times ORDER BY site, device, epoch, seq",
     "sessions": "SELECT site, device, session_id, evse_id, opened_at, method, account, status, meter_model, "
     "meter_serial, began_at, begin_wh, ended_at, end_wh, energy_wh, estimated, stop_reason, currency, payable_minor, "
     "outcome, invoice_number, tariff_hash FROM sessions ORDER BY opened_at, site, device, session_id",

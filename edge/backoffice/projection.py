@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import UTC
+from datetime import UTC, datetime
 
 import msgspec
 
 from edge.domain.invoice import Invoice
 from edge.domain.ledger import facts
+from edge.domain.tariffs.wall import to_us
 
 
 def project(db: sqlite3.Connection, device_id: int, fact: facts.Fact, at: str) -> None:
@@ -16,6 +17,12 @@ def project(db: sqlite3.Connection, device_id: int, fact: facts.Fact, at: str) -
     match fact:
         case facts.SessionOpened():
             _open_session(db, device_id, fact, at)
+        case facts.ClockTrusted(boot_id=boot_id, zero_at=zero_at) if (
+            boot_id is not None and zero_at is not None
+        ):
+            _boot(db, device_id, boot_id, zero_at, zero_at)
+        case facts.BootBounded(boot_id=boot_id, not_before=not_before, not_after=not_after):
+            _boot(db, device_id, boot_id, not_before, not_after)
         case facts.TariffFrozen():
             db.execute(
                 "INSERT OR IGNORE INTO tariff (hash, document) VALUES (?, ?)", (fact.hash, fact.document)
@@ -28,6 +35,19 @@ def project(db: sqlite3.Connection, device_id: int, fact: facts.Fact, at: str) -
             _session(db, device_id, fact)
         case _:
             pass
+
+
+def _boot(
+    db: sqlite3.Connection, device_id: int, boot_id: str, not_before: datetime | None, not_after: datetime
+) -> None:
+    """When a boot's monotonic clock stood at 0; the last word counts."""
+    low = None if not_before is None else to_us(not_before)
+    db.execute(
+        "INSERT INTO boot (device_id, boot_id, not_before_us, not_after_us) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (device_id, boot_id) DO UPDATE SET not_before_us = excluded.not_before_us, "
+        "not_after_us = excluded.not_after_us",
+        (device_id, boot_id, low, to_us(not_after)),
+    )
 
 
 def _session(db: sqlite3.Connection, device_id: int, fact: facts.SessionFact) -> None:

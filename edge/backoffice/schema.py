@@ -282,7 +282,33 @@ CREATE TABLE retention (
 ) STRICT
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _ORDERS, _ACCOUNTS, _RETENTION)
+#: When the monotonic clock of each boot stood at 0 (microseconds since 1970 UTC), as far as the device found out; both
+#: bounds are the same where it knew. The view has each entry's own time beside what the wall clock showed.
+_BOOTS = """
+CREATE TABLE boot (
+    device_id INTEGER NOT NULL REFERENCES device,
+    boot_id TEXT NOT NULL,
+    not_before_us INTEGER,
+    not_after_us INTEGER NOT NULL,
+    PRIMARY KEY (device_id, boot_id)
+) STRICT;
+CREATE VIEW entry_times AS
+    SELECT site, device, epoch, seq, type, subject, time,
+        CASE WHEN low = high THEN strftime('%Y-%m-%dT%H:%M:%f+00:00', low, 'unixepoch') END AS derived_time,
+        strftime('%Y-%m-%dT%H:%M:%f+00:00', low, 'unixepoch') AS not_before,
+        strftime('%Y-%m-%dT%H:%M:%f+00:00', high, 'unixepoch') AS not_after
+    FROM (
+        SELECT site, device, epoch, seq, type, subject, time,
+            (not_before_us + at_us) / 1000000.0 AS low, (not_after_us + at_us) / 1000000.0 AS high
+        FROM (
+            SELECT device_id, epoch, entry.*, json_extract(CAST(raw AS TEXT), '$.bootid') AS boot_id,
+                CAST(json_extract(CAST(raw AS TEXT), '$.monotonicns') AS INTEGER) / 1000 AS at_us
+            FROM entry JOIN line USING (line_id) WHERE type IS NOT NULL
+        ) JOIN device USING (device_id) LEFT JOIN boot USING (device_id, boot_id)
+    )
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _ORDERS, _ACCOUNTS, _RETENTION, _BOOTS)
 
 
 def open_books(path: Path) -> sqlite3.Connection:

@@ -151,6 +151,7 @@ def rebuild(call: Call, db_here: Path | None, config_here: Path | None) -> None:
             "statements",
             "refunds",
             "meter_values",
+            "entry_times",
             "settlements",
         ]
     ),
