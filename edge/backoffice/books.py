@@ -150,7 +150,16 @@ class Books:
         return found
 
     def _rebuild(self, at: str) -> Rebuilt:
-        for table in ("session", "payment", "invoice", "statement", "refund", "meter_value", "tariff", "boot"):
+        for table in (
+            "session",
+            "payment",
+            "invoice",
+            "statement",
+            "refund",
+            "meter_value",
+            "tariff",
+            "boot",
+        ):
             self.db.execute(f"DELETE FROM {table}")  # noqa: S608  (names are ours)
         self.db.execute(
             "DELETE FROM quarantine WHERE EXISTS (SELECT 1 FROM line JOIN entry USING (line_id) "
