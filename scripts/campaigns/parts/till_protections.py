@@ -11,7 +11,7 @@ from edge.domain.instant import Instant
 from edge.runtime import keeper as keeping
 from edge.runtime.controller import EvseController
 from edge.store import store as storing
-from hw.bus.bus import Bus
+from hw.bus.bus import Bus, _Mark
 from hw.evse import heidelberg
 
 Protection = Literal["fsync", "intent", "ack", "quarantine", "lease"]
@@ -83,7 +83,15 @@ def _quarantine() -> list[tuple[Any, str, Any]]:
         received(bus, data)
         bus._unsettled = False  # noqa: SLF001
 
-    return [(Bus, "_fault", forgetful), (Bus, "_choose", first), (Bus, "_on_bytes", careless)]
+    def trusting(mark: Any, at: float, turn: int, _ghost_s: float, *, answered: bool) -> None:
+        mark.at, mark.turn, mark.answered = at, turn, answered
+
+    return [
+        (Bus, "_fault", forgetful),
+        (Bus, "_choose", first),
+        (Bus, "_on_bytes", careless),
+        (_Mark, "used", trusting),
+    ]
 
 
 def _lease() -> list[tuple[Any, str, Any]]:
