@@ -6,10 +6,15 @@ say what it holds.
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from edge.domain.instant import Instant
 from hw.bus.bus import Answer, Bus
+from hw.bus.errors import Refused
 from hw.bus.frames import Span
-from hw.evse.errors import EvseNotSafe, translated
+from hw.evse.errors import EvseError, EvseNotSafe, translated
+
+_NO_SUCH_REGISTERS = {2, 3}  # Modbus exceptions: illegal data address, illegal data value
 
 
 class Controls:
@@ -17,10 +22,20 @@ class Controls:
 
     def __init__(self, bus: Bus[Instant], unit: int, timeout_s: float) -> None:
         self._bus, self._unit, self._timeout_s = bus, unit, timeout_s
+        self._exact: set[Span] = set()
+        """What this firmware reads only without the spare registers behind it."""
+        self._missing: set[Span] = set()
 
     async def read(self, span: Span) -> Answer[Instant]:
+        exact = replace(span, spare=0) if span in self._exact else span
         with translated():
-            return await self._bus.read(self._unit, span, timeout_s=self._timeout_s)
+            try:
+                return await self._bus.read(self._unit, exact, timeout_s=self._timeout_s)
+            except Refused as e:
+                if not exact.spare or e.exception not in _NO_SUCH_REGISTERS:
+                    raise
+        self._exact.add(span)
+        return await self.read(span)
 
     async def set(self, register: int, value: int, *, spare: int = 0, many: bool = False) -> None:
         """Write a holding register with function 6, or 16 where `many`. `spare` registers follow it."""
@@ -33,6 +48,26 @@ class Controls:
         if held != value:
             raise EvseNotSafe(f"register {register} is {held} after {value} was written to it")
 
+    async def set_where_there(self, register: int, value: int, *, spare: int = 0) -> None:
+        """Like `set`, for a register that not every firmware has."""
+        try:
+            await self.set(register, value, spare=spare)
+        except EvseError as e:
+            if not _is_missing(e):
+                raise
+
+    async def read_where_there(self, span: Span) -> Answer[Instant] | None:
+        """None from a firmware that does not have all of these registers."""
+        if span in self._missing:
+            return None
+        try:
+            return await self.read(span)
+        except EvseError as e:
+            if not _is_missing(e):
+                raise
+        self._missing.add(span)
+        return None
+
     async def switch(self, coil: int, *, on: bool) -> None:
         """Write a coil with function 5."""
         with translated():
@@ -40,3 +75,8 @@ class Controls:
         held = (await self.read(Span(1, coil))).data[0] & 1
         if held != on:
             raise EvseNotSafe(f"coil {coil} is {held} after {int(on)} was written to it")
+
+
+def _is_missing(error: EvseError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, Refused) and cause.exception in _NO_SUCH_REGISTERS

@@ -24,6 +24,7 @@ from hw.evse.controls import Controls
 from hw.evse.errors import EvseNotSafe
 
 STATES = Span(4, 5, 10, spare=4)  # 5-14: state, currents, temperature, voltages, lock, power
+STATE = Span(4, 5)  # all that a firmware has to have
 ENERGY = Span(4, 17, 2)
 WATCHDOG_MS, STANDBY, LOCK, CURRENT_DA, FAILSAFE_DA = 257, 258, 259, 261, 262
 _BEHIND = {WATCHDOG_MS: 2, STANDBY: 1, LOCK: 0, CURRENT_DA: 1, FAILSAFE_DA: 0}  # registers that follow
@@ -104,26 +105,31 @@ class Heidelberg:
         await self._set(CURRENT_DA, 0)
         await self._set(FAILSAFE_DA, 0)
         await self._set(WATCHDOG_MS, round(self._options.lease_s * 1000))
-        await self._set(STANDBY, STANDBY_OFF)
+        await self._controls.set_where_there(STANDBY, STANDBY_OFF, spare=_BEHIND[STANDBY])
         await self._set(LOCK, UNLOCKED)
         self._permitted, self._allowed, self._owed = None, False, False
         self._stopped = self._clock.now()
 
     async def status(self) -> EvseStatus:
-        """The state of register 5. A permission that nobody renewed is taken back here. Raises EvseError."""
+        """The state of register 5. A permission that nobody renewed is taken back here. Raises EvseError.
+
+        A firmware without the registers behind it says nothing of its lock contact, nor of welded contacts.
+        """
         await self._lapse()
-        answer = await self._controls.read(STATES)
+        answer = await self._controls.read_where_there(STATES)
+        measured = answer is not None
+        answer = answer or await self._controls.read(STATE)
         state = answer.registers[0]
         pilot = _PILOT.get(state)
         if pilot is None:
             raise EvseNotSafe(f"the wallbox reports state {state}, which it does not have")
-        withheld = state == _WANTING and self._allowed and answer.registers[_LOCK_CONTACT] == LOCKED
+        locked = measured and answer.registers[_LOCK_CONTACT] == LOCKED
         return EvseStatus(
             at=answer.at,
             pilot=pilot,
             contactor_closed=state in _CLOSED,
-            limited=state == _DERATING or withheld,
-            welded=self._flows_on(answer.registers, answer.at),
+            limited=state == _DERATING or (state == _WANTING and self._allowed and locked),
+            welded=measured and self._flows_on(answer.registers, answer.at),
         )
 
     async def permit(self, *, current_a: int) -> None:

@@ -86,6 +86,24 @@ def test_a_session_from_plug_to_unplug(transport):
     assert energy_wh == told_wh == 11_040 * 60 // 3600
 
 
+def test_a_firmware_with_no_more_than_the_registers_it_has_to_have(monkeypatch):
+    whole = VirtualWallbox._inputs
+    monkeypatch.setattr(
+        VirtualWallbox, "_inputs", lambda box: {a: v for a, v in whole(box).items() if a in {5, 17, 18}}
+    )
+
+    async def scenario(driver, box, _clock):
+        del box._holdings[258], box._holdings[260]
+        await driver.prepare()
+        box.outlet.plug(Car())
+        await driver.permit(current_a=16)
+        first, second = await driver.status(), await driver.status()
+        await driver.revoke()
+        return first.contactor_closed, second.contactor_closed, (await driver.status()).contactor_closed
+
+    assert run(scenario) == (True, True, False)
+
+
 def test_when_the_till_falls_silent_the_current_stops_within_the_lease():
     async def scenario(driver, box, clock):
         await driver.prepare()
