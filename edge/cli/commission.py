@@ -26,7 +26,7 @@ class _TillRuns(TillError):
     """Two programs cannot hold one contactor."""
 
     code = "commission.till_runs"
-    hint = "systemctl stop chargetill; it is started again afterwards"
+    hint = "stop it first: `systemctl stop chargetill`; start it again afterwards"
 
 
 class _Unknown(CallError):
