@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import jsonschema
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -215,3 +215,32 @@ def test_every_command_and_setting_of_the_readme_is_one_and_the_other_way_round(
     assert {tag for tag in tags if f"`{tag}`" not in README} == set()
     for field in msgspec.structs.fields(AuthorizationRequest):
         assert f'"{field.encode_name}"' in README
+
+
+def test_the_examples_of_the_readme_prove_themselves() -> None:
+    texts = re.findall(r"```text\n(.*?)```", README, re.DOTALL)
+    (lines,) = [t.encode().splitlines() for t in texts if "specversion" in t]
+    before, schemas = "0" * 64, json.loads(document.SCHEMAS.read_text())
+    for number, raw in enumerate(lines, start=1):
+        entry = json.loads(raw)
+        jsonschema.Draft202012Validator({**schemas, "$ref": "#/$defs/Entry"}).validate(entry)
+        assert (entry["seq"], entry["prevhash"]) == (str(number), before)
+        before = hashlib.sha256(raw).hexdigest()
+    (ack,) = re.findall(r'`({"epoch":"7CHFYKPE","upto":3,[^`]*})`', README)
+    assert read_ack(ack.encode()).head == before
+    public = bytes.fromhex(json.loads(lines[0])["data"]["public_key"])
+    assert public == Ed25519PrivateKey.from_private_bytes(bytes(range(32))).public_key().public_bytes_raw()
+    said = json.loads(lines[2])["data"]
+    message = f"7CHFYKPE:{said['upto']}:{said['head']}".encode()
+    Ed25519PublicKey.from_public_bytes(public).verify(bytes.fromhex(said["signature"]), message)
+
+    (signed,) = [t for t in texts if t.count(".") == 2]
+    office, token = signed.split()
+    header, payload, signature = token.encode().split(b".")
+    padded = [
+        base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4)) for part in (header, payload, signature)
+    ]
+    Ed25519PublicKey.from_public_bytes(bytes.fromhex(office)).verify(padded[2], header + b"." + payload)
+    kid = hashlib.sha256(bytes.fromhex(office)).hexdigest()[:16]
+    assert json.loads(padded[0]) == {"alg": "EdDSA", "kid": kid}
+    assert read_order(padded[1]).order == RemoteStop(session_id="4f2a")
