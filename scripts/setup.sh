@@ -7,6 +7,10 @@ python=${PYTHON:-python3}
 
 die() { printf '%s\n' "$*" >&2; exit 3; }
 
+# misused WHAT: the call was wrong. explain: the head of the script, which says what it takes.
+misused() { printf '%s; %s --help says what it takes\n' "$*" "$0" >&2; exit 2; }
+explain() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0; }
+
 # What a PC/SC reader needs: pcscd, and what pyscard is built with (it has no wheel for Linux).
 pcsc_packages=(pcscd vsmartcard-vpcd libpcsclite-dev gcc python3-dev)
 
