@@ -277,6 +277,7 @@ class Till:
             keys=self._keys,
             hold_minor=lambda: shelf.on_sale.hold_minor,
             back_office=back_office,
+            known_at=self._time.known,
         )
 
     def _make_credits(self, store: Store, entrances: Entrances) -> CreditDesk:

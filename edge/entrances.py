@@ -72,7 +72,10 @@ class Keys:
 
 
 class Entrances:
-    """See the module. `attach` the controllers before `work`. Without a `back_office` the till stands alone."""
+    """See the module. `attach` the controllers before `work`. Without a `back_office` the till stands alone.
+
+    `known_at` is the latest time that has certainly come, None where none is known at all.
+    """
 
     def __init__(
         self,
@@ -85,6 +88,7 @@ class Entrances:
         keys: Keys,
         hold_minor: Callable[[], int],
         back_office: BackOffice | None,
+        known_at: Callable[[], datetime | None],
     ) -> None:
         self._config = config
         self._clock = clock
@@ -95,6 +99,7 @@ class Entrances:
         self._currency = currency
         self._token_key = TokenKey(key=keys.token, key_id=config.membership.key_id)
         self._back_office = back_office
+        self._known_at = known_at
         self._controllers: Sequence[EvseController] = ()
         self._devices: list[CardReader | PaymentTerminal] = []
         self._account = self._make_account()
@@ -189,7 +194,7 @@ class Entrances:
 
     async def _watch_exposure(self) -> None:
         while True:
-            since = self._clock.now().utc - timedelta(days=1)
+            since = self._surely() - timedelta(days=1)
             self.exposure_minor = await self._store.tx(partial(_at_risk, since=since))
             await self._clock.sleep(_EXPOSURE_S)
 
@@ -289,14 +294,18 @@ class Entrances:
         return AccountPayment(self._members, caution=caution, recent=self._recent, offline=offline)
 
     async def _recent(self, token: IdToken) -> int:
-        since = self._clock.now().utc - timedelta(days=1)
+        since = self._surely() - timedelta(days=1)
         return await self._store.tx(lambda tx: tx.sessions_since(token, since))
+
+    def _surely(self) -> datetime:
+        """The latest time that has certainly come: a clock that is wrong makes no list older and no day shorter."""
+        return self._known_at() or self._clock.now().utc
 
     async def _exposed(self, token: IdToken) -> Exposed:
         """What is at risk. The list is as old as the last word from the back office, which would have changed it; the
         device's own file is as old as it is.
         """
-        now = self._clock.now().utc
+        now = self._surely()
 
         def asked(tx: Tx) -> tuple[payments.Exposure, datetime | None]:
             since = now - timedelta(days=1)
