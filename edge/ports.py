@@ -282,6 +282,15 @@ class ExtendingMethod(PaymentMethod, Protocol):
 
 
 @runtime_checkable
+class WatchedMethod(PaymentMethod, Protocol):
+    """A way to pay that notices when a hold is gone before its end was asked for."""
+
+    def lost(self, ref: str) -> bool:
+        """Whether it is proven that the hold is gone. What is not known is not lost."""
+        ...
+
+
+@runtime_checkable
 class RefundingMethod(PaymentMethod, Protocol):
     """A way to pay that can give captured money back without the card."""
 

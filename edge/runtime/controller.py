@@ -311,6 +311,9 @@ class EvseController:
             now = self._clock.now()
             await self._vehicle.look()
             await self.post(ev.Ticked(at=now))
+            running = self.state.session
+            if running is not None and self._paying.lost(running):
+                await self.post(ev.HoldLost(at=now, ref=running.payment.ref))
             for session in self.state.unsettled:
                 if is_due(session, now, clock_trusted=self._trusted):
                     await self.post(ev.SettlementDue(at=now, session_id=session.session_id))

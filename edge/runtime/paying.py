@@ -11,7 +11,7 @@ from edge.domain.session import effects as fx
 from edge.domain.session import events as ev
 from edge.domain.session.state import Session
 from edge.errors import HardwareError
-from edge.ports import Clock, ExtendingMethod, PaymentMethod
+from edge.ports import Clock, ExtendingMethod, PaymentMethod, WatchedMethod
 from edge.runtime.metering import Post
 
 #: Between two tries of a payment whose device failed, under the same reference; the machine has the deadline.
@@ -48,6 +48,13 @@ class Paying:
                 await self._clock.sleep(_PAY_RETRY_S)
         finally:
             self._asked.discard(doing)
+
+    def lost(self, session: Session) -> bool:
+        """Whether the session's hold is proven to be gone while nobody has asked for its end."""
+        method = self._methods.get(session.payment.method)
+        if session.payment.status != "authorized" or not isinstance(method, WatchedMethod):
+            return False
+        return method.lost(session.payment.ref)
 
     async def _paid(self, effect: fx.Payment) -> bool:
         """One try. True when there is an answer, or when nobody waits for it any more."""

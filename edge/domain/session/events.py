@@ -124,6 +124,12 @@ class PaymentAnswered(Base, frozen=True, kw_only=True):
     answer: Answer
 
 
+class HoldLost(Base, frozen=True, kw_only=True):
+    """Whoever had the hold of an open session has shown that it is gone."""
+
+    ref: str
+
+
 class ClockBecameTrusted(Base, frozen=True, kw_only=True):
     """From now on the wall clock is right; `at` has the right time."""
 
@@ -171,6 +177,7 @@ Event = (
     | ContactorReleased
     | ReadFailed
     | PaymentAnswered
+    | HoldLost
     | ClockBecameTrusted
     | StopRequested
     | CheckpointDue

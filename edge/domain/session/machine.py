@@ -65,8 +65,8 @@ def _step(state: EvseState, event: ev.Event, terms: Terms) -> Step:  # noqa: PLR
             return _signing_ended(state, event, terms)
         case ev.EndRead():
             return closing.ended(state, event, terms)
-        case ev.PaymentAnswered():
-            return _answered(state, event, terms)
+        case ev.PaymentAnswered() | ev.HoldLost():
+            return _paid(state, event, terms)
         case ev.ClockBecameTrusted():
             return recovery.clock_trusted(state, event, terms)
         case ev.StopRequested():
@@ -177,7 +177,9 @@ def _halted(state: EvseState, event: ev.MeterHaltedNow, terms: Terms) -> Step:
     return Step(state=state, records=(halted,))
 
 
-def _answered(state: EvseState, event: ev.PaymentAnswered, terms: Terms) -> Step:
+def _paid(state: EvseState, event: ev.PaymentAnswered | ev.HoldLost, terms: Terms) -> Step:
+    if isinstance(event, ev.HoldLost):
+        return _hold_lost(state, event, terms)
     session = find(state, ref=event.answer.ref)
     if session is None:
         return Step(state=state)
@@ -188,6 +190,20 @@ def _answered(state: EvseState, event: ev.PaymentAnswered, terms: Terms) -> Step
             return holding.extended(state, session, event)
         case Settling():
             return settling.answered(state, session, event, terms)
+        case _:
+            return Step(state=state)
+
+
+def _hold_lost(state: EvseState, event: ev.HoldLost, terms: Terms) -> Step:
+    """Nobody answers for what flows from now on (I1)."""
+    session = state.session
+    if session is None or session.payment.ref != event.ref:
+        return Step(state=state)
+    match session.state:
+        case Charging() | Resuming():
+            return closing.stop(state, session, event.at, "hold_lost", terms)
+        case AwaitingPlug() | Preparing():
+            return settling.give_back(state, session, event.at, outcome="failed", reason="hold_lost")
         case _:
             return Step(state=state)
 

@@ -26,6 +26,7 @@ StopReason = Literal[
     "meter_silent",
     "meter_halted",
     "contactor_welded",
+    "hold_lost",  # the terminal has it no more
     "power_cut",  # the session could not go on after a restart
     "restored",  # it was open in a backup that was restored
 ]

@@ -130,6 +130,10 @@ class TerminalDesk:
         """Receipts of holds at the terminal that belong to no payment in the journal. An operator decides."""
         return tuple(sorted(self._holds.orphans))
 
+    def lost(self, ref: str) -> bool:
+        """True once the terminal's complete list has shown that it has this hold no more."""
+        return ref in self._holds.missing
+
     @property
     def end_of_day_due(self) -> bool:
         """True when the day should be handed in at the next moment without a hold."""

@@ -60,6 +60,7 @@ class Holds:
         self._folios = Folios(journal, name=name)
         self._last = LastStep(terminal)
         self.orphans: frozenset[int] = frozenset()
+        self.missing: frozenset[str] = frozenset()
         self.reconciled = False
 
     @property
@@ -157,11 +158,11 @@ class Holds:
                 log.warning("payment.assumed", ref=ref, how=folio.how)
             await self._folios.write(ref, folio)
         if found.complete:
-            missing = [
-                r for r, f in folios.items() if isinstance(f, Held) and f.receipt_no not in found.numbers
-            ]
-            if missing:
-                log.warning("payment.hold_missing", refs=missing)
+            held = {r: f for r, f in folios.items() if isinstance(f, Held)}
+            missing = frozenset(r for r, f in held.items() if f.receipt_no not in found.numbers)
+            if missing - self.missing:
+                log.warning("payment.hold_missing", refs=sorted(missing))
+            self.missing = missing
         if findings.orphans - self.orphans:
             log.error("terminal.orphans", receipts=sorted(findings.orphans))
         self.orphans = findings.orphans

@@ -25,6 +25,8 @@ from edge.domain.session.state import (
 )
 from edge.domain.session.terms import Rules
 
+OTHER = MeterIdentity(model="M", serial="2")
+
 
 def state_of(till):
     return type(till.state.session.state) if till.state.session else None
@@ -441,6 +443,87 @@ def test_a_car_that_left_in_the_dark_ends_its_session(charger):
     assert state_of(till) is Stopping
     till.rest()
     assert len(till.journal.invoices()) == 1
+
+
+@pytest.mark.parametrize("says_who_it_is", [True, False])
+def test_a_meter_that_was_swapped_in_the_dark_ends_the_session_at_the_last_good_value(
+    charger, says_who_it_is
+):
+    """Another serial number; or, of a model that has none to tell, a register that cannot be the old one's."""
+    till = charging(charger)
+    good_wh = till.journal.state().session.measured.last_wh
+    till.crash(off_s=900, new_boot=True)
+    if says_who_it_is:
+        till.identity = OTHER
+        till.register_mwh += 1_000
+    else:
+        till.register_mwh = 17_000
+    till.devices_answer()
+    assert state_of(till) is Stopping
+    assert not till.closed
+    till.deliver()
+    till.deliver()
+    ended = till.journal.facts(facts.EnergyEnded)[-1]
+    assert (ended.register_wh, ended.estimated, ended.reason) == (good_wh, True, "power_cut")
+
+
+def test_a_car_that_comes_back_to_a_swapped_meter_begins_at_its_register(charger):
+    till = charging(charger)
+    till.crash(off_s=900, new_boot=True)
+    till.identity, till.register_mwh = OTHER, 17_000
+    till.rest()
+    till.tap("B")
+    till.deliver()
+    till.plug()
+    till.deliver()
+    till.wait(360)
+    till.rest()
+    assert last_invoice(till).draft.energy_wh == pytest.approx(1100, abs=1)
+
+
+@pytest.mark.parametrize("when", ["waiting for the plug", "resuming", "resumed"])
+def test_a_hold_that_was_lost_in_the_dark_buys_nothing_more(charger, when):
+    till = charger()
+    till.tap(method="terminal")
+    till.deliver()
+    if when != "waiting for the plug":
+        till.plug()
+        till.deliver()
+        till.wait(300)
+    till.crash(off_s=60, new_boot=True)
+    if when == "resumed":
+        till.devices_answer()
+        assert till.closed
+    till.acquirer.expire()
+    ref = till.state.session.payment.ref
+    till.send(ev.HoldLost(at=till.now(), ref="another"))
+    assert state_of(till) in (AwaitingPlug, Resuming, Charging)
+    till.send(ev.HoldLost(at=till.now(), ref=ref))
+    assert not till.closed
+    till.rest()
+    if when == "waiting for the plug":
+        assert till.journal.invoices() == []
+    else:
+        assert last_invoice(till).draft.ended_by == "hold_lost"
+        assert last_invoice(till).draft.paid.captured_minor == 0
+
+
+@pytest.mark.parametrize("when", ["waiting for the plug", "resuming", "resumed"])
+def test_a_permission_from_afar_that_ended_in_the_dark_ends_the_session_when_the_word_arrives(charger, when):
+    till = charger()
+    till.start_remotely()
+    if when != "waiting for the plug":
+        till.plug()
+        till.deliver()
+        till.wait(120)
+    till.crash(off_s=60, new_boot=True)
+    if when == "resumed":
+        till.devices_answer()
+        assert till.closed
+    till.send(ev.StopRequested(at=till.now(), reason="remote"))
+    assert not till.closed
+    till.rest()
+    assert len(till.journal.invoices()) == (when != "waiting for the plug")
 
 
 @pytest.mark.parametrize("when", ["tap", "authorized", "charging", "stopping", "settling"])

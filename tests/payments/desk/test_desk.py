@@ -166,6 +166,23 @@ def test_a_hold_that_the_terminal_does_not_have_any_more_has_expired(kind, reaso
     play(scenario, lists_all=lists_all)
 
 
+@pytest.mark.parametrize("lists_all", [True, False])
+def test_a_hold_that_a_terminal_forgot_while_the_till_was_off_is_noticed_without_asking_for_its_end(
+    lists_all,
+):
+    """Only a complete list proves it: what a terminal does not tell is not lost."""
+
+    async def scenario(shop):
+        for ref in "abc":
+            await shop.hold(ref)
+        shop.terminal.books.forget(2)
+        await shop.restart()
+        await asyncio.sleep(60)
+        return shop.desk.lost("a"), shop.desk.lost("b")
+
+    assert play(scenario, lists_all=lists_all) == (False, lists_all)
+
+
 def test_a_lost_capture_of_a_hold_that_had_lapsed_is_a_loss_and_not_a_sale():
     async def scenario(shop):
         await shop.hold("a")
