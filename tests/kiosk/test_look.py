@@ -174,6 +174,19 @@ def test_states_are_told_apart_without_any_color(display: Callable[[int], Displa
     assert len(seen) == len(set(seen.values())) == 8
 
 
+def test_a_price_that_stands_in_for_another_says_why_until_it_is_over(
+    display: Callable[[int], Display],
+) -> None:
+    shown = display(1)
+    shown.turn(LANDSCAPE)
+    reason = shown.page.get_by_text("Clock not set: this price applies")
+    for one in (view(fallback=True), view("plug_in", seconds_left=9, fallback=True)):
+        shown.show(one)
+        expect(reason).to_be_visible()
+    shown.show(view())
+    expect(reason).to_have_count(0)
+
+
 def test_whoever_wants_no_motion_sees_none(display: Callable[[int], Display]) -> None:
     shown = display(1)
     shown.show(view())
