@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import sqlite3
+import subprocess
 import sys
 import time
 import urllib.request
@@ -203,6 +204,19 @@ def test_help_and_version_are_answers(call):
     assert call("--help").code == 0
     assert "run" in call("--help").out
     assert re.match(r"chargetill, version \d", call("--version").out)
+
+
+def test_the_daemon_loads_nothing_that_its_configuration_does_not_name():
+    """A Pi has little memory: each of these would take 1 to 13 MB for as long as the till runs."""
+    in_vain = {
+        "babel", "click", "cryptography.hazmat.primitives.serialization", "email", "fpdf", "http.client", "importlib.metadata",
+        "microdot", "nfc", "pymodbus.client", "pymodbus.server", "segno", "smartcard", "sqlite_utils", "urllib.request",
+    }  # fmt: skip
+    script = "import sys, edge.__main__, edge.app, edge.cli.run_till, edge.sync.uplink; print(*sys.modules, sep='\\n')"
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert set(done.stdout.split()) & in_vain == set()
 
 
 def test_the_service_starts_without_a_reader_of_command_lines_and_with_the_same_words(monkeypatch):
