@@ -37,7 +37,7 @@ from edge.runtime.settings import Settings
 from edge.runtime.shelf import OnSale, Shelf
 from edge.runtime.watchdog import notify, watch, watch_file, watch_threads
 from edge.stands import Stands, documents_of, saved_states
-from edge.store.boots import look_back
+from edge.store.boots import recall
 from edge.store.keys import load_or_make
 from edge.store.store import Owner, Store, StoreClosed, StoreInUse
 from edge.store.transaction import Tx
@@ -181,7 +181,7 @@ class Till:
             await self._stopped(store)
 
     def _booted(self, tx: Tx, booted: facts.DeviceBooted, now: Instant) -> None:
-        self._time.recall(look_back(tx.connection, trusted=1), now)
+        self._time.recall(recall(tx.connection), now)
         tx.append(booted, now)
         for correction in self._plans.corrections(now.utc):
             tx.append(correction, now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -184,7 +184,14 @@ def zero_of(envelope: Envelope) -> datetime | None:
     return None if at_ns is None else envelope.time.astimezone(UTC) - _ns(at_ns)
 
 
-def monotonic_ns(envelope: Envelope) -> int | None:
+class Stamped(Protocol):
+    """An entry's envelope, or what was read of it."""
+
+    @property
+    def monotonicns(self) -> str: ...
+
+
+def monotonic_ns(envelope: Stamped) -> int | None:
     """The entry's monotonic time; None where it is no number."""
     text = envelope.monotonicns
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _NS_DIGITS_MAX else None

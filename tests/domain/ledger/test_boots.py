@@ -15,7 +15,7 @@ from edge.domain.ledger import facts
 from edge.domain.ledger.boots import Boots
 from edge.domain.ledger.checks import Checker
 from edge.domain.ledger.envelope import Head, open_envelope, read_fact, wrap
-from edge.store.boots import look_back, note_trusted
+from edge.store.boots import note_trusted, recall
 from tests.domain.conftest import Journal
 
 ORIGIN = datetime(2026, 10, 24, 22, 0, tzinfo=UTC)
@@ -106,8 +106,23 @@ def test_what_is_derived_is_true_whatever_the_wall_clock_showed(happens):
         assert bounds.not_after >= true
         assert bounds.not_before is None or bounds.not_before <= true
         assert (bounds.not_before == true == bounds.not_after) == (boot_id in knew) or boot_id not in knew
-    assert look_back(box.journal.db, trusted=1).known() == ORIGIN + timedelta(seconds=box.true_s)
+    assert recall(box.journal.db).known() == ORIGIN + timedelta(seconds=box.true_s)
     assert box.problems() == ()
+
+
+def test_the_latest_time_that_is_known_counts_what_passed_in_boots_that_knew_none():
+    box = Box()
+    box.true_s = 50
+    box.learn()
+    assert recall(box.journal.db).exact("b1") == ORIGIN
+    box.true_s = 100
+    box.write()
+    box.boot(off_by_s=10**9)
+    for box.true_s in (200, 260):
+        box.write()
+    known = recall(box.journal.db)
+    assert known.known() == ORIGIN + timedelta(seconds=100 + 60)
+    assert known.exact("b2") is None
 
 
 def between():
