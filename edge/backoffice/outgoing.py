@@ -35,11 +35,11 @@ class Outgoing:
         self._db = db
 
     def waiting(self, now: datetime, *, limit: int) -> Sequence[Waiting]:
-        """Commands without an answer that are still good, oldest first; not of devices that are known to be away."""
+        """Commands without an answer that are still good, oldest first; those for devices that seem to be away come last."""
         rows = self._db.execute(
             "SELECT order_id, topic, payload FROM orders LEFT JOIN device USING (site, device) "
             "WHERE stream = 'cmd' AND reply IS NULL AND (expires_at IS NULL OR expires_at > ?) "
-            "AND coalesce(online, 1) ORDER BY order_id LIMIT ?",
+            "ORDER BY coalesce(online, 1) DESC, order_id LIMIT ?",
             (now.isoformat(), limit),
         )
         return [Waiting(*row) for row in rows]

@@ -215,3 +215,15 @@ class _device:  # noqa: N801  (used as a context)
         self._uplink.stop(5)
         self._downlink.stop(20)
         self._store.close()
+
+
+def test_orders_for_devices_that_are_away_take_nobody_elses_turn(orders, database) -> None:
+    db = open_books(database)
+    db.execute(
+        "INSERT INTO device (site, device, first_seen_at, online) VALUES ('s1', 'away', '', 0), ('s1', 'd1', '', 1)"
+    )
+    for name in ("away", "away", "d1", "new"):
+        orders.command(Peer("s1", name), RemoteStop(session_id="S"))
+    found = Outgoing(db).waiting(datetime.now(UTC), limit=3)
+    assert [w.topic.split("/")[3] for w in found] == ["d1", "new", "away"]
+    db.close()

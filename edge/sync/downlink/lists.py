@@ -275,11 +275,12 @@ class Lists:
                 "SELECT MAX(version) FROM (SELECT version FROM active WHERE name IN ('members', 'changes') UNION ALL "
                 "SELECT version FROM part UNION ALL SELECT version FROM seen WHERE slot LIKE 'members%')"
             ).fetchone()
-            names = {*tokens, *found, *(() if account is None else (account,))}
-            self._db.executemany(
-                "INSERT OR REPLACE INTO erased (digest, version) VALUES (?, ?)",
-                [(_digest(name), newest or 0) for name in names],
-            )
+            if newest is not None:  # else nothing is on its way
+                names = {*tokens, *found, *(() if account is None else (account,))}
+                self._db.executemany(
+                    "INSERT OR REPLACE INTO erased (digest, version) VALUES (?, ?)",
+                    [(_digest(name), newest) for name in names],
+                )
         with self._guarded("fold"):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return len(found)
