@@ -120,7 +120,9 @@ def make_clock(config: Config) -> Clock:
         return SystemClock(trust=config.clock.trust)
     from hw.virtual.clock import VirtualClock
 
-    return VirtualClock(speed=config.lab.speed, origin=config.lab.origin, base_ns=config.lab.base_ns)
+    lab = config.lab
+    since_boot = lab.origin is None and not lab.base_ns
+    return VirtualClock(speed=lab.speed, origin=lab.origin, base_ns=lab.base_ns, since_boot=since_boot)
 
 
 def load_bank_cards(config: Config) -> CaKeys | None:
