@@ -92,7 +92,7 @@ def polled(fates, span, monkeypatch, *, polls):
 
 
 @pytest.mark.parametrize("shape", SPANS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(fates=st.lists(FATE, max_size=50))
 def test_a_sure_answer_is_the_reply_to_its_own_request(shape, fates):
     with pytest.MonkeyPatch.context() as monkeypatch:
