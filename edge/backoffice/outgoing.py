@@ -35,7 +35,7 @@ class Outgoing:
         self._db = db
 
     def waiting(self, now: datetime, *, limit: int) -> Sequence[Waiting]:
-        """Commands without an answer that are still good, oldest first; those for devices that seem to be away come last."""
+        """Commands without an answer that are still good, oldest first; for devices that seem away, last."""
         rows = self._db.execute(
             "SELECT order_id, topic, payload FROM orders LEFT JOIN device USING (site, device) "
             "WHERE stream = 'cmd' AND reply IS NULL AND (expires_at IS NULL OR expires_at > ?) "

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _GRACE_S = 30.0
 
 
+_HAND_IN = "end its day at the terminal, or the money does not come"
+
 #: What is left to do by hand; the second run removes the lists of members, which a till that runs still reads.
 _NEXT = "next: systemctl disable --now chargetill; then this command once more"
 
@@ -76,6 +78,7 @@ def _hand_over(call: Call, done: dict[str, Any], source: Path, *, folder: Path, 
 
     handed = hand_over(source, folder)
     problems, acknowledged = handed.report.problems, bool(done["acknowledged"])
+    captures = int(done["captures_not_handed_in"])
     gone: tuple[Path, ...] = ()
     if destroy_keys and acknowledged and not problems:
         config = _config(call)
@@ -87,6 +90,7 @@ def _hand_over(call: Call, done: dict[str, Any], source: Path, *, folder: Path, 
         f"decommissioned: epoch {done['epoch']}, {done['entries']} entries, {extent}",
         *(str(f) for f in handed.files),
         *(f"to be paid back by the operator: {ref}" for ref in done["refunds_due"]),
+        *([f"{captures} captures since the terminal's last end of day: {_HAND_IN}"] if captures else []),
         *(f"problem: {p}" for p in problems),
         *(f"destroyed: {f}" for f in gone),
     ]
@@ -121,6 +125,7 @@ def _finished(call: Call, source: Path) -> dict[str, Any] | None:
         "entries": left.entries,
         "acknowledged": True,
         "refunds_due": list(left.due),
+        "captures_not_handed_in": left.captures,
     }
 
 
@@ -144,6 +149,7 @@ def _last_word(call: Call, store: Store, at: Instant, *, reason: str, unacknowle
         "entries": store.head.seq,
         "acknowledged": not sends,
         "refunds_due": list(left.due),
+        "captures_not_handed_in": left.captures,
     }
 
 

@@ -243,6 +243,7 @@ class Keeper:
             "entries": self._store.head.seq,
             "acknowledged": acknowledged,
             "refunds_due": list(left.due),
+            "captures_not_handed_in": left.captures,
         }
 
     async def _say_last_word(self, reason: str) -> None:

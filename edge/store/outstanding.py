@@ -16,6 +16,7 @@ from edge.store.epochs import DECOMMISSIONED
 class Outstanding(msgspec.Struct, frozen=True, kw_only=True):
     """`sessions` are open or hold money; `refunds` are on their way; `due` the operator pays back himself.
 
+    `captures` were taken at a payment terminal since its last end of day, as far as is known: it hands them in then.
     `waiting` entries are not acknowledged; of a decommissioned ledger only those up to its signed last word count,
     for a till that still runs goes on to say when it stops.
     """
@@ -26,6 +27,7 @@ class Outstanding(msgspec.Struct, frozen=True, kw_only=True):
     sessions: tuple[str, ...]
     refunds: tuple[str, ...]
     due: tuple[str, ...]
+    captures: int
     waiting: int
 
 
@@ -51,8 +53,18 @@ def owed(db: sqlite3.Connection) -> Outstanding:
         ),
         refunds=_names(db, "SELECT refund_ref FROM refund WHERE status = 'requested' ORDER BY 1"),
         due=_names(db, "SELECT refund_ref FROM refund WHERE status = 'due' ORDER BY 1"),
+        captures=_captures(db),
         waiting=_waiting(db, _last_word(db) if closed == DECOMMISSIONED else None),
     )
+
+
+def _captures(db: sqlite3.Connection) -> int:
+    """With several terminals the one that was closed first counts: rather one too many is named than one too few."""
+    (count,) = db.execute(
+        "SELECT COUNT(*) FROM payment JOIN session USING (session_id) WHERE payment.method = 'terminal' "
+        "AND payment.status = 'captured' AND ended_at > COALESCE((SELECT MIN(ended_at) FROM terminal_day), '')"
+    ).fetchone()
+    return int(count)
 
 
 def _names(db: sqlite3.Connection, statement: str) -> tuple[str, ...]:

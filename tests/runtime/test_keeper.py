@@ -191,6 +191,21 @@ def test_a_refund_on_its_way_is_named_and_one_that_is_due_is_told(world):
     assert asyncio.run(keeper.decommission(order))["refunds_due"] == ["CN-1"]
 
 
+def test_what_a_terminal_has_not_handed_in_is_told(world):
+    till, _, _, keeper = world
+    order = DecommissionOrder(reason="r", within_s=0, unacknowledged=True)
+
+    def pays(tx):
+        tx.connection.execute("UPDATE payment SET method = 'terminal'")
+        (ends,) = tx.connection.execute("SELECT MIN(ended_at) FROM session").fetchone()
+        tx.connection.execute("INSERT INTO terminal_day (terminal, ended_at) VALUES (0, ?)", (ends,))
+
+    till.commit(pays)
+    assert asyncio.run(keeper.decommission(order))["captures_not_handed_in"] == 2
+    till.commit(lambda tx: tx.connection.execute("UPDATE terminal_day SET ended_at = '9999'"))
+    assert asyncio.run(keeper.decommission(order))["captures_not_handed_in"] == 0
+
+
 def test_the_last_word_is_said_once_however_often_it_is_asked_for(world):
     till, _, _, keeper = world
     order = DecommissionOrder(reason="r", within_s=0, unacknowledged=True)
