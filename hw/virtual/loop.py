@@ -11,9 +11,20 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Callable
+from contextvars import Context
+from typing import TypeVarTuple, Unpack
+
+Args = TypeVarTuple("Args")
+
+#: No wait is shorter: what is left of one after rounding would be waited for again and again, at the same time.
+_MOMENT_S = 1e-6
 
 #: Nobody waits for anything but other tasks: a program that has locked itself up.
 _STUCK = "everything waits, and no timer runs"
+
+#: Rounds of the loop in which no time passes, as no program has them: one that calls itself for ever.
+_ROUNDS_MAX = 1_000_000
+_ENDLESS = "no time passes any more"
 
 
 class _Selector(selectors.DefaultSelector):
@@ -22,6 +33,7 @@ class _Selector(selectors.DefaultSelector):
     def __init__(self, skip: Callable[[float], None]) -> None:
         super().__init__()
         self._skip = skip
+        self._rounds = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
@@ -29,6 +41,10 @@ class _Selector(selectors.DefaultSelector):
             if timeout is None:
                 raise RuntimeError(_STUCK)
             self._skip(timeout)
+            self._rounds = 0 if timeout else self._rounds
+        self._rounds += 1
+        if self._rounds > _ROUNDS_MAX:
+            raise RuntimeError(_ENDLESS)
         return ready
 
 
@@ -42,5 +58,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._now_s
 
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[Unpack[Args]], object],
+        *args: *Args,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        return super().call_later(
+            max(delay, _MOMENT_S) if delay > 0 else 0.0, callback, *args, context=context
+        )
+
     def _skip(self, seconds: float) -> None:
-        self._now_s += max(0.0, seconds)
+        """A wait takes a moment at least."""
+        self._now_s += max(seconds, _MOMENT_S) if seconds > 0 else 0.0

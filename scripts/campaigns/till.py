@@ -26,7 +26,9 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from parts.till_points import coverage
 from parts.till_protections import Protection
+from parts.till_site import Layout
 from parts.till_trial import Result, run
 
 #: Numbers of trials between two seeds.
@@ -40,6 +42,7 @@ def summary(results: list[Result]) -> dict[str, Any]:
     for result in results:
         deaths.update(result.deaths)
         faults.update(result.faults)
+    layouts = Counter(kind for r in results for kind in {r.layout.pays, *r.layout.meters})
     failed = [result.seed for result in results if result.problems]
     return {
         "trials": len(results),
@@ -54,8 +57,21 @@ def summary(results: list[Result]) -> dict[str, Any]:
         "invoices": sum(result.invoices for result in results),
         "entries": sum(result.entries for result in results),
         "energy_wh": sum(result.energy_wh for result in results),
+        **coverage((r.passed for r in results), (r.died_at() for r in results)),
+        "layouts": dict(sorted(layouts.items())),
         "hours": round(sum(result.minutes for result in results) / 60, 1),
     }
+
+
+def played(number: int, protection: Protection | None) -> Result:
+    """One trial. One that cannot be played to its end is broken, and the campaign goes on."""
+    try:
+        return run(number, protection)
+    except Exception as e:  # noqa: BLE001  (whatever it is, it is what was found)
+        return Result(
+            seed=number, lives=0, deaths={}, faults={}, sessions=0, invoices=0, entries=0, energy_wh=0, minutes=0.0,
+            layout=Layout(), passed=(), problems=(f"the trial ended with {e!r}",),
+        )  # fmt: skip
 
 
 def main() -> None:
@@ -84,7 +100,7 @@ def main() -> None:
     numbers = [given.only] if given.only is not None else range(first + len(results), first + given.trials)
     for number in numbers:
         began = time.process_time()
-        results.append(result := run(number, given.without))
+        results.append(result := played(number, given.without))
         line = msgspec.json.encode(result).decode()
         if given.state is not None:
             with given.state.open("a") as file:

@@ -158,8 +158,9 @@ class _Story:
         size = sum(p.stat().st_size for p in database.parent.glob("till.db*") if p.is_file())
         with contextlib.closing(open_reader(database)) as db:
             kept = [
-                db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("entry", "session", "invoice")
-            ]  # noqa: S608
+                db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+                for table in ("entry", "session", "invoice")
+            ]
         return Measured(
             day=day, sessions=self.played, rss_kb=pages * os.sysconf("SC_PAGESIZE") // 1024,
             descriptors=descriptors, database_kb=size // 1024,

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from edge.domain.view import View
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts" / "campaigns"))
 
 
@@ -38,8 +40,8 @@ class Stage:
     @property
     def panel(self):
         """What the screen shows, whoever draws it."""
-        board = self.life.till._board
-        return next(iter(board._panels.values())).view
+        panel = next(iter(self.life.till._board._panels.values()), None)
+        return View(evse_id="E1", label="1", kind="starting_up") if panel is None else panel.view
 
     async def until(self, true, what, *, within_s=300):
         for _ in range(within_s * 2):
@@ -48,10 +50,24 @@ class Stage:
             await asyncio.sleep(0.5)
         raise AssertionError(f"{what}: {self.panel.kind} {self.panel.reason} {self.site.problems}")
 
-    async def charges(self, *, gained_wh=20):
-        """A member taps, plugs in, and takes some energy."""
+    def tap_bank_card(self, name="visa"):
+        """A bank card is held to the reader, and stays there."""
+        from parts.till_acquirer import CardInField
+
+        card = CardInField(self.site.acquirer.bank.card(name), self.life.step)
+        self.site.tap_bank_card(card.uid, card)
+
+    async def tidies(self):
+        """The till prunes what it may."""
+        await self.life.till._books.keeper._tidy()
+
+    async def charges(self, *, gained_wh=20, tap=None):
+        """A member taps, or who `tap` says, plugs in, and takes some energy."""
         await self.until(lambda: self.controller and self.panel.kind == "idle", "it does not get ready")
-        self.site.tap(0)
+        if tap is None:
+            self.site.tap(0)
+        else:
+            tap()
         await self.until(lambda: self.panel.kind == "plug_in", "the card is not accepted")
         self.site.plug(0, current_a=16, wants_wh=None)
         outlet = self.site.stands[0].outlet
@@ -63,11 +79,12 @@ class Stage:
 def staged(tmp_path):
     """`staged(story)` plays the coroutine `story(stage)`, lets all come to rest, and compares the books."""
     from parts.till_life import CampaignLoop
+    from parts.till_site import Layout
     from parts.till_trial import Trial
 
-    def play(story, *, seed=1):
+    def play(story, *, seed=1, **layout):
         async def go():
-            trial = Trial(seed, tmp_path, calm=True)
+            trial = Trial(seed, tmp_path, calm=True, layout=Layout(**layout))
             try:
                 await trial.play(story(Stage(trial)))
                 (trial.invoices,) = trial.site.books.db.execute("SELECT count(*) FROM invoice").fetchone()

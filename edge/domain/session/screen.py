@@ -144,12 +144,14 @@ def _measured(blank: View, session: Session, terms: Terms) -> View:
     measured = session.measured
     if measured is None:
         return blank
-    due = session.payment.due_minor
+    due, hold = session.payment.due_minor, session.payment.hold_minor
+    cost_minor = pricing.payable_minor(terms.compiled, measured.accrual) if due is None else due
     return replace(
         blank,
         began=(measured.began.utc + timedelta(microseconds=session.shift_us)).isoformat(),
         energy_wh=measured.last_wh - measured.begin_wh,
         seconds=int((measured.accrual.ended_at - measured.began.utc).total_seconds()),
-        cost_minor=pricing.payable_minor(terms.compiled, measured.accrual) if due is None else due,
+        # as on the invoice: what goes beyond the hold becomes an allowance (I2, I3)
+        cost_minor=cost_minor if hold is None else min(cost_minor, hold),
         estimated=measured.estimated,
     )

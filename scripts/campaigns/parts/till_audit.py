@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Final
 
+from parts.till_host_audit import audit_host
+from parts.till_ledger import Ledger
 from parts.till_site import UIDS, Site
 
 from edge.backoffice.verify import verify as verify_books
 from edge.domain.ledger import facts
-from edge.domain.ledger.envelope import digest, open_envelope, read_fact
 from edge.domain.payment import OpenPayment
 from edge.payments.desk.folio import read as read_folio
 from edge.payments.desk.folio import receipt_no
-from edge.store.connection import open_reader
 from edge.store.reading import Reading
 from edge.store.verification import verify
 
 _LAPSED: Final = frozenset(("expired", "forgotten"))
-
-
-class Ledger:
-    """What the back office has booked, which is all that ever was: by kind."""
-
-    def __init__(self, books: Path) -> None:
-        self.hashes: dict[tuple[str, int], str] = {}
-        self.facts: list[facts.Fact] = []
-        self.raw = bytearray()
-        with contextlib.closing(open_reader(books)) as db:
-            rows = db.execute(
-                "SELECT epoch, seq, raw FROM entry JOIN line USING (line_id) WHERE seq <= upto ORDER BY line_id, seq"
-            ).fetchall()
-        for epoch, seq, raw in rows:
-            self.hashes[epoch, seq] = digest(bytes(raw))
-            self.facts.append(read_fact(open_envelope(bytes(raw))))
-            self.raw += bytes(raw)
-
-    def of(self, kind: type) -> list:
-        return [fact for fact in self.facts if isinstance(fact, kind)]
 
 
 def audit(site: Site, database: Path, heads: list[tuple[str, int, str]]) -> list[str]:
@@ -55,7 +34,9 @@ def audit(site: Site, database: Path, heads: list[tuple[str, int, str]]) -> list
     problems += [f"books: {p}" for p in verify_books(site.folder / "books.db").problems]
     problems += _synced(ledger, last, heads)
     problems += _sessions(ledger)
-    problems += _terminal(site, ledger)
+    problems += _terminal(site, ledger) if site.acquirer is None else []
+    problems += audit_host(site, ledger, database)
+    problems += _signed(site, ledger)
     problems += _energy(site, ledger)
     problems += [f"I6: UID {u.hex()} travelled" for u in UIDS if u.hex().encode() in ledger.raw.lower()]
     return problems
@@ -165,7 +146,7 @@ def _energy(site: Site, ledger: Ledger) -> list[str]:
         mine = [f for s, f in ended.items() if opened[s] == evse_id]
         billed_wh = sum(f.energy_wh for f in mine)
         drawn_wh = stand.outlet.energy_wh()
-        slack_wh = 2 * began[evse_id]
+        slack_wh = (1 + stand.meter.resolution_wh) * began[evse_id]
         if any(f.energy_wh < 0 for f in mine):
             found.append(f"I7: {evse_id} billed less than nothing")
         if billed_wh > drawn_wh + slack_wh:
@@ -173,4 +154,29 @@ def _energy(site: Site, ledger: Ledger) -> list[str]:
         sure = not stand.lied and not any(f.estimated for f in mine)
         if sure and billed_wh < drawn_wh - slack_wh:
             found.append(f"I1: {evse_id} gave {drawn_wh} Wh, {billed_wh} Wh were billed")
+    return found
+
+
+def _signed(site: Site, ledger: Ledger) -> list[str]:
+    """What a meter signed of a session with energy is kept, or known to be lost; what is billed as signed is proven.
+
+    Where nothing was drawn the meter's session ends with the next one; a meter that lied has its reasons.
+    """
+    found = []
+    lied = {f"E{stand.number + 1}" for stand in site.stands if stand.lied}
+    ended = {f.session_id for f in ledger.of(facts.EnergyEnded) if f.energy_wh and not f.estimated}
+    kept = Counter(f.session_id for f in ledger.of(facts.SignedRecordKept) if f.session_id is not None)
+    lost = Counter(f.session_id for f in ledger.of(facts.SignedRecordLost))
+    for fact in ledger.of(facts.SignedBegun):
+        there = kept[fact.session_id] + lost[fact.session_id]
+        if fact.session_id in ended and fact.evse_id not in lied and not there:
+            found.append(
+                f"I7: session {fact.session_id} was signed by its meter, and no record of it is kept"
+            )
+    proven = {f.session_id for f in ledger.of(facts.SignedRecordKept) if f.value.verified}
+    proven |= {f.session_id for f in ledger.of(facts.SignedBegun) if f.value is not None and f.value.verified}
+    for sealed in ledger.of(facts.InvoiceSealed):
+        meter = sealed.invoice.draft.meter
+        if meter.signed and (sealed.session_id not in proven or sealed.session_id not in kept):
+            found.append(f"I7: session {sealed.session_id} is billed as signed, and nothing proves it")
     return found

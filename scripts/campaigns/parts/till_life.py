@@ -1,35 +1,34 @@
 """One life of the till: the real composition root on virtual hardware, until it is stopped, killed or loses power.
 
-A life ends at any step: a write or sync of the disk, a commit that is durable and not yet acted upon, a permission on
-its way to the wallbox, a packet to the terminal, a message to the back office. From then on nothing that it does is
-heard by anybody; the next life starts with the files as they were at that step.
+A life ends at any step (parts/till_points.py): a write or sync of the disk, a commit that is durable and not yet acted
+upon, an effect that is about to begin, a message on its way out or in. From then on nothing that it does is heard by
+anybody; the next life starts with the files as they were at that step.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
-from unittest.mock import patch
 
 import msgspec
 from parts.till_office import CampaignOffice
+from parts.till_points import Fuse, name_of
+from parts.till_prices import Prices
 from parts.till_site import Site, SiteLine
 
 from edge import app
 from edge.config import Config
+from edge.domain.ledger.facts import Fact, InvoiceSealed, SessionOpened
 from edge.domain.session.state import Charging, EvseState
 from edge.errors import TillError
-from edge.ports import Clock
+from edge.payments.acquirer.errors import AcquirerUnreachable
+from edge.payments.acquirer.link import AcquirerLink
 from edge.runtime.commands import Premises
 from edge.store.connection import open_reader
-from edge.store.store import Store, StoreClosed
-from edge.store.transaction import Tx
+from edge.store.store import Store
 from hw.bus.line import LineOptions
-from hw.meters.register import RegisterMeter
 from hw.terminals.zvt.dialog import Times
 from hw.terminals.zvt.driver import ZvtTerminal
 from hw.virtual.disk import install
@@ -38,18 +37,12 @@ from hw.virtual.terminal_wire import Cable
 
 T = TypeVar("T")
 
-_MOMENT_S = 1e-6
-
 #: What the till may still do after its death, for everything to be given back: its last time-outs.
 _BURIAL_S = 60.0
 
 
 class CampaignLoop(VirtualLoop):
     """A virtual loop on which threads are calls: nothing happens that the seed did not say."""
-
-    def _skip(self, seconds: float) -> None:
-        """A wait takes a moment at least: what is left of one after rounding would be waited for many times."""
-        super()._skip(max(seconds, _MOMENT_S) if seconds > 0 else 0.0)
 
     def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         del executor
@@ -67,12 +60,14 @@ class CampaignLoop(VirtualLoop):
 class Life:
     """See the module. `alive` until it is killed; `ended` is set then, or when the till ended by itself."""
 
-    def __init__(self, site: Site, config: Config, *, die_at: int | None) -> None:
+    def __init__(self, site: Site, config: Config, *, fuse: Fuse) -> None:
         self.site = site
-        self.die_at = die_at
+        self.fuse = fuse
         self.alive = True
         self.ended = asyncio.Event()
         self.steps = 0
+        self.passed: set[str] = set()
+        self.written: list[Fact] = []  # by the commit that is under way
         self.where = ""
         self.heads: list[tuple[str, int, str]] = []
         self.volume = install().mount(config.database.parent)
@@ -84,16 +79,20 @@ class Life:
         self._work: set[asyncio.Task[Any]] = set()
         self._known: dict[int, tuple[str, int, str] | None] = {}
         self.powered_off = False
+        self.prices = Prices(site, now=site.clock.now)
 
     # --- what the till does, and where it may die
 
-    def step(self, what: str) -> None:
-        """A place at which it may die: what was about to happen does not."""
+    def step(self, *points: str) -> bool:
+        """A place at which it may die: what was about to happen does not. True if it lives on."""
         if not self.alive:
-            return
+            return False
         self.steps += 1
-        if self.die_at is not None and self.steps >= self.die_at:
-            self.kill(what)
+        self.passed.update(points)
+        where = self.fuse.burns(self.steps, points)
+        if where is not None:
+            self.kill(where)
+        return self.alive
 
     def _disk_step(self, operation: str) -> None:
         self.step(f"disk {operation}")
@@ -110,9 +109,19 @@ class Life:
         self.ended.set()
 
     def committed(self, store: Store) -> None:
+        """A commit is durable."""
         head = store.head
         self.heads.append((head.epoch, head.seq, head.hash))
-        self.step("after a commit")
+        for fact in self.written:
+            match fact:
+                case SessionOpened():
+                    self.prices.opened(fact)
+                case InvoiceSealed():
+                    self.prices.sealed(fact)
+                case _:
+                    pass
+        if self.written:
+            self.step(*dict.fromkeys(f"commit {name_of(fact.TYPE)}" for fact in self.written))
 
     def permitted(self, number: int) -> None:
         """The wallbox is about to be told that it may: the journal has to know why (I1)."""
@@ -149,12 +158,15 @@ class Life:
     async def dial(
         self, options: LineOptions, *, received: Callable[[bytes], None], lost: Callable[[str], None]
     ) -> Cable:
-        self._cable = cable = await self.site.terminal.dial(options, received=received, lost=lost)
+        def heard(data: bytes) -> None:
+            if self.step("zvt reply"):
+                received(data)
+
+        self._cable = cable = await self.site.terminal.dial(options, received=heard, lost=lost)
         write = cable.write
 
         def counted(data: bytes) -> None:
-            self.step("packet")
-            if not self.alive:
+            if not self.step(f"zvt {data[:1].hex().upper()} {data[1:2].hex().upper()}"):
                 cable.cut()
             write(data)
 
@@ -168,6 +180,15 @@ class Life:
         on_rolled_back = more["on_rolled_back"]
         self.office = CampaignOffice(self, premises, on_rolled_back, more.get("credit"))
         return self.office
+
+    async def connect(self, link: AcquirerLink) -> Any:
+        """Takes the place of the way in which edge.payments.acquirer.link connects."""
+        assert self.site.acquirer is not None
+        await asyncio.sleep(0.05)
+        found = self.site.acquirer.connect(self.step) if self.alive else None
+        if found is None:
+            raise AcquirerUnreachable(f"{link.__class__.__name__}: the host does not answer")
+        return found
 
     def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Something that ends with this life."""
@@ -200,75 +221,3 @@ class Life:
     def stop(self) -> None:
         """Systemctl stop."""
         self.till._stop.set()  # noqa: SLF001
-
-
-class CampaignStore(Store):
-    """The till's store, each commit made where it was asked for: a thread would make the trial a race."""
-
-    def _put(self, job: Callable[[], None] | None) -> None:
-        if job is not None:
-            if self._closed:
-                raise StoreClosed(f"{self.path} is closed")
-            job()
-
-
-class _Silent:
-    """Takes the place of edge.sync.uplink.Uplink while the disk fails: it would dial."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def start(self) -> None:
-        pass
-
-    def stop(self, _timeout_s: float) -> None:
-        pass
-
-
-@contextmanager
-def wired(current: Callable[[], Life], clock: Callable[[], Clock]) -> Iterator[None]:
-    """The real till's parts, with the ends of their lines in the site."""
-
-    class Committed(CampaignStore):
-        def _commit(self, run: Callable[[Tx], T]) -> T:
-            result = super()._commit(run)
-            current().committed(self)
-            return result
-
-    async def open_line(options: LineOptions, **to: Any) -> SiteLine:
-        return await current().line(options, **to)
-
-    read = RegisterMeter.read
-
-    async def fresh(meter: RegisterMeter) -> Any:
-        """Each value that a driver gives is one that the register had while it was asked, or, where it says that it is
-        not sure, before (I7).
-        """
-        life = current()
-        stand = life.site.stands[meter._unit - 1]  # noqa: SLF001
-        which, before_wh = stand.meter, life.site.registers_wh(stand)
-        value = await read(meter)
-        after_wh = life.site.registers_wh(stand)
-        fits = (before_wh - 1 <= value.energy_wh or not value.sure) and value.energy_wh <= after_wh + 1
-        if not (fits or stand.lied or stand.meter is not which or not life.alive):
-            life.site.problems.append(
-                f"I7: {value.energy_wh} Wh was read while the register was {before_wh} to {after_wh}"
-            )
-        return value
-
-    loop = asyncio.get_running_loop()
-    with ExitStack() as stack:
-        stack.enter_context(patch.dict(os.environ, {"NOTIFY_SOCKET": ""}))  # as systemd starts it
-        for target, name, new in (
-            ("hw.bus.bus", "open_line", open_line),
-            ("hw.bus.bus", "monotonic", loop.time),
-            ("hw.meters.register.RegisterMeter", "read", fresh),
-            ("hw.registry", "create_terminal", lambda *a, **k: current().terminal(*a, **k)),
-            ("hw.registry", "create_reader", lambda *_, **__: current().site.antenna),
-            ("edge.inventory", "make_clock", lambda _: clock()),
-            ("edge.app", "Store", Committed),
-            ("edge.outage", "Uplink", _Silent),
-            ("edge.app", "Office", lambda *a, **k: current().make_office(*a, **k)),
-        ):
-            stack.enter_context(patch(f"{target}.{name}", new))
-        yield

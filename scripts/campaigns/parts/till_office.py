@@ -97,10 +97,12 @@ class CampaignOffice:
     async def authorize(self, request: AuthorizationRequest) -> Granted | Refused | NoAnswer:
         """Who is on no list is asked for: the same answer each time, unless it is lost on the way."""
         site = self._site
+        self._life.step("mqtt authorize")
         await asyncio.sleep(_WAY_S)
-        if not site.broker_up or site.rng.random() < site.mqtt_fault:
+        if not site.broker_up or not self._life.alive or site.rng.random() < site.mqtt_fault:
             await asyncio.sleep(request.within_s)
             return NoAnswer(why="nobody answers")
+        self._life.step("mqtt answered")
         if int(request.id, 16) % 4 == 0:
             return Refused(reason="card_unknown")
         return Granted(
@@ -116,10 +118,19 @@ class CampaignOffice:
             evse_id=evse_id, account="A-9", limit_minor=limit_minor, currency="EUR",
             authorization_id=f"grant-{secrets.token_hex(8)}",
         )  # fmt: skip
+        if not self._life.step("mqtt order"):
+            return False
         with contextlib.suppress(TillError):
             await self.commands._start(order)  # noqa: SLF001  (`execute` is for another thread)
             return True
         return False
+
+    async def publish(self, document: str) -> None:
+        """The operator sells by another tariff from now on."""
+        if self._life.step("mqtt order"):
+            frozen = self.commands._checked(document)  # noqa: SLF001
+            self._site.tariffs[frozen.hash] = frozen
+            await self.commands._sell(frozen)  # noqa: SLF001
 
     async def watch(self) -> None:
         """Send what is committed, for as long as this life lasts."""
@@ -151,6 +162,8 @@ class CampaignOffice:
         sender.pump(self._wire, now)  # type: ignore[arg-type]
 
     def _introduce(self, sender: Sender) -> None:
+        if not self._life.step("mqtt state"):
+            return
         state = State(online=True, at=ORIGIN, position=sender.position())
         ack = self._site.books.answer(PEER, state, self._clock.now().utc, retained=False)
         if ack is not None:
@@ -159,8 +172,7 @@ class CampaignOffice:
     def published(self, wire: _Wire, payload: bytes) -> None:
         """A message left the till."""
         site, rng = self._site, self._site.rng
-        self._life.step("message")
-        if not self._life.alive:
+        if not self._life.step("mqtt entries"):
             return
         wire.in_flight += 1
         bad = rng.random() < site.mqtt_fault
@@ -185,7 +197,7 @@ class CampaignOffice:
         self._loop.call_later(self._site.rng.uniform(1, 10) if late else _WAY_S, self._heard, ack)
 
     def _heard(self, ack: Ack) -> None:
-        if not self._life.alive or self.sender is None or self._wire is None:
+        if self.sender is None or self._wire is None or not self._life.step("mqtt acknowledged"):
             return
         with contextlib.suppress(StoreError):
             self.sender.heard(ack, self._loop.time())

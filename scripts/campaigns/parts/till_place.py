@@ -1,13 +1,20 @@
-"""What the till of a trial is configured with: a tariff, members, holds, by the seed."""
+"""What the till of a trial is configured with: tariffs, members, holds, meters, ways to pay, by the seed."""
 
 from __future__ import annotations
 
 import json
 import random
-from pathlib import Path
 from typing import Any, Final
 
-from parts.till_site import METER_LINE, UIDS, WALLBOX_LINE
+from parts.till_meters import OPTIONS, SIGNING
+from parts.till_site import METER_LINE, UIDS, WALLBOX_LINE, Layout, Site
+
+from edge.domain.tariffs import freeze
+
+TIME_ZONE: Final = "Europe/Berlin"
+LANGUAGES: Final = ("en",)
+
+_CA_KEYS: Final = "capk.json"
 
 _ELEMENT: Final[dict[str, Any]] = {"type": "ENERGY", "price": 0.49, "vat": 19, "step_size": 1}
 _FEE: Final[dict[str, Any]] = {"type": "FLAT", "price": 0.35, "vat": 19, "step_size": 1}
@@ -41,10 +48,11 @@ country = "DE"
 tax_id = "DE000000000"
 [site]
 address = "Parkplatz 1"
-time_zone = "Europe/Berlin"
+time_zone = "{time_zone}"
 [tariff]
 file = "tariff.json"
 hold_minor = {hold_minor}
+hold_max_minor = {hold_max_minor}
 [session]
 plug_timeout_s = 60
 show_end_s = 10
@@ -62,12 +70,28 @@ brokers = ["127.0.0.1:1"]
 driver = "nfc"
 path = "udp:127.0.0.1:1"
 virtual = true
+[lab]
+virtual = true
+"""
+
+_TERMINAL: Final = """
 [[terminal]]
 driver = "zvt"
 port = "tcp://127.0.0.1:1"
 capture = "{capture}"
-[lab]
-virtual = true
+"""
+
+_ACQUIRER: Final = """
+[emv]
+use = "payment"
+ca_keys = "{ca_keys}"
+[acquirer]
+host = "127.0.0.1"
+port = 1
+terminal_id = "T1"
+merchant_id = "M1"
+acquirer_id = "12345"
+retry_max_s = 20.0
 """
 
 _EVSE: Final = """
@@ -77,8 +101,7 @@ label = "{number}"
 poll_s = 4.0
 stale_s = 10
 [evse.meter]
-driver = "register"
-profile = "eastron_sdm630"
+{meter}
 port = "{meters}"
 unit = {number}
 [evse.charge_point]
@@ -89,13 +112,38 @@ lease_s = 10.0
 """
 
 
-def build(folder: Path, rng: random.Random, *, evses: int, calm: bool = False) -> None:
-    """A folder that a till can be started in; `calm`: a price for energy, and holds that are never used up."""
-    tariff = {
-        "country_code": "DE", "party_id": "CHT", "id": "T1", "currency": "EUR",
-        "elements": _ELEMENTS[0] if calm else rng.choice(_ELEMENTS), "last_updated": "2026-01-01T00:00:00Z",
+def draw(rng: random.Random) -> Layout:
+    """What stands at a trial's site: one EVSE or two, some with meters that sign; cards at a terminal or a reader."""
+    meters = tuple(
+        rng.choice(("register", "register", rng.choice(SIGNING))) for _ in range(rng.choice((1, 1, 2)))
+    )
+    return Layout(meters=meters, pays=rng.choice(("terminal", "terminal", "acquirer")))
+
+
+def tariff(number: int, serial: int) -> str:
+    """One of the tariffs; `serial` tells each that is published from those before, by its price."""
+    elements = json.loads(json.dumps(_ELEMENTS[number]))
+    if serial:
+        elements[-1]["price_components"][0]["price"] = round(0.49 + serial / 100, 2)
+    document = {
+        "country_code": "DE", "party_id": "CHT", "id": f"T{serial + 1}", "currency": "EUR",
+        "elements": elements, "last_updated": "2026-01-01T00:00:00Z",
     }  # fmt: skip
-    (folder / "tariff.json").write_text(json.dumps(tariff))
+    return json.dumps(document)
+
+
+def learn_tariffs(site: Site) -> None:
+    """Whatever the till may find on sale in its folder."""
+    for path in site.folder.glob("*.json"):
+        if path.name != _CA_KEYS:
+            frozen = freeze(path.read_bytes())
+            site.tariffs[frozen.hash] = frozen
+
+
+def build(site: Site, rng: random.Random, *, calm: bool = False) -> None:
+    """A folder that a till can be started in; `calm`: a price for energy, and holds that are never used up."""
+    folder, layout = site.folder, site.layout
+    (folder / "tariff.json").write_text(tariff(0 if calm else rng.randrange(len(_ELEMENTS)), 0))
     limits = [6000 if calm else rng.choice((20, 300, 6000)) for _ in range(3)]
     members = "".join(
         f'[[member]]\naccount = "A-{n}"\nuid = "{UIDS[n].hex()}"\nlimit_minor = {limit}\n'
@@ -105,12 +153,22 @@ def build(folder: Path, rng: random.Random, *, evses: int, calm: bool = False) -
     key = folder / "operator.key"
     key.touch(mode=0o600)
     key.write_text("0f" * 32)
+    # plastic pays without a PIN below 50 euros
+    high = 6000 if layout.pays == "terminal" else 4000
+    hold_minor = high if calm else rng.choice((5, 60, 60, 300, high, high))
     config = _CONFIG.format(
-        hold_minor=6000 if calm else rng.choice((5, 60, 300, 6000, 6000)),
+        hold_minor=hold_minor,
+        hold_max_minor=0 if calm else rng.choice((0, 4 * hold_minor, 4 * hold_minor)),
         checkpoint_s=900 if calm else rng.choice((30, 900)),
-        capture=rng.choice(("release", "book")),
+        time_zone=TIME_ZONE,
     )
+    if site.acquirer is None:
+        config += _TERMINAL.format(capture=rng.choice(("release", "book")))
+    else:
+        site.acquirer.write_keys(folder / _CA_KEYS)
+        config += _ACQUIRER.format(ca_keys=_CA_KEYS)
     config += "".join(
-        _EVSE.format(number=n + 1, meters=METER_LINE, wallboxes=WALLBOX_LINE) for n in range(evses)
+        _EVSE.format(number=n + 1, meter=OPTIONS[model], meters=METER_LINE, wallboxes=WALLBOX_LINE)
+        for n, model in enumerate(layout.meters)
     )
     (folder / "config.toml").write_text(config)

@@ -14,15 +14,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal
 
+import msgspec
+from parts.till_acquirer import Acquirer
+from parts.till_meters import MeterModel, SiteMeter
+
 from edge.backoffice.books import Books
 from edge.domain.instant import Instant
-from edge.ports import Tap
+from edge.domain.tariffs import FrozenTariff
+from edge.ports import Card, Tap
 from edge.sync.contract.topics import Peer
 from hw.bus.errors import LineDown
 from hw.bus.line import LineOptions
-from hw.meters import profile as profiles
 from hw.virtual.charge_point import VirtualWallbox
-from hw.virtual.meter import VirtualMeter
 from hw.virtual.modbus_server import answer, rtu
 from hw.virtual.outlet import Car, Outlet
 from hw.virtual.terminal import VirtualTerminal
@@ -75,7 +78,7 @@ class Stand:
     number: int
     outlet: Outlet
     wallbox: VirtualWallbox
-    meter: VirtualMeter
+    meter: SiteMeter
     swapped: int = 0
     lied: bool = False
 
@@ -94,10 +97,19 @@ class Antenna:
         pass
 
 
-class Site:
-    """See the module. `step` is asked at each place where the till may die."""
+class Layout(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands at a site: the meter of each EVSE, and what bank cards pay at."""
 
-    def __init__(self, seed: int, folder: Path, *, evses: int) -> None:
+    meters: tuple[MeterModel, ...] = ("register",)
+    pays: Literal["terminal", "acquirer"] = "terminal"
+
+
+class Site:
+    """See the module. `tariffs`: whatever was ever on sale here, by hash."""
+
+    def __init__(self, seed: int, folder: Path, layout: Layout) -> None:
+        self.layout = layout
+        self.tariffs: dict[str, FrozenTariff] = {}
         self.rng = random.Random(seed)  # noqa: S311  (a campaign must be repeatable)
         self.folder = folder
         self.problems: list[str] = []
@@ -105,11 +117,10 @@ class Site:
         self.stepped = timedelta(0)
         self.boots = 1
         self.clock = SiteClock(self, boot=1, skew=timedelta(0), trusted_s=0)
-        profile = profiles.load("eastron_sdm630")
         self.stands: list[Stand] = []
-        for number in range(evses):
+        for number, model in enumerate(layout.meters):
             outlet = Outlet(self.now_ns)
-            meter = VirtualMeter(profile, outlet, serial_number=20240001 + number, offset_wh=4_711_280)
+            meter = SiteMeter(model, outlet, self.utc, number=20240001 + number, offset_wh=4_711_280)
             self.stands.append(Stand(number, outlet, VirtualWallbox(outlet, self.now_ns), meter))
         self.terminal = VirtualTerminal(
             shape=self.rng.choice(("whole", "fragments", "merged")),
@@ -117,6 +128,7 @@ class Site:
             now=lambda: ORIGIN,
             status_every_s=15.0,
         )
+        self.acquirer = Acquirer(lambda: self.now_ns() / 1e9) if layout.pays == "acquirer" else None
         self.books = Books(folder / "books.db")
         self.antenna = Antenna()
         self.broker_up = True
@@ -130,6 +142,10 @@ class Site:
     def now_ns(self) -> int:
         """True nanoseconds since the trial began; days that were leapt over are in it."""
         return int(asyncio.get_running_loop().time() * 1e9) + self.leapt_ns
+
+    def utc(self) -> datetime:
+        """True time, which meters keep by themselves."""
+        return ORIGIN + timedelta(microseconds=self.now_ns() // 1000)
 
     def leap(self, seconds: float) -> None:
         """So much time passes at once. Nobody charges meanwhile."""
@@ -149,6 +165,7 @@ class Site:
         for stand in self.stands:
             stand.outlet.switch(closed=False)
             stand.wallbox.silent = True
+            stand.meter.cut_power()
 
     def restore_power(self) -> None:
         """Mains back: the wallboxes start as they left the factory; the meters kept their registers."""
@@ -160,14 +177,19 @@ class Site:
         """Somebody puts another meter in; its register begins elsewhere."""
         stand.swapped += 1
         serial = 20250000 + 10 * stand.number + stand.swapped
-        stand.meter = VirtualMeter(
-            stand.meter.profile, stand.outlet, serial_number=serial, offset_wh=1_000 * stand.swapped
+        stand.meter = SiteMeter(
+            stand.meter.model, stand.outlet, self.utc, number=serial, offset_wh=1_000 * stand.swapped
         )
 
     def tap(self, card: int) -> None:
         """A membership card is held to the reader."""
         self.tapped += 1
         self.antenna.cards.put_nowait(Tap(at=self.clock.now(), uid=UIDS[card]))
+
+    def tap_bank_card(self, uid: bytes, card: Card) -> None:
+        """A bank card or phone is held to the reader."""
+        self.tapped += 1
+        self.antenna.cards.put_nowait(Tap(at=self.clock.now(), uid=uid, card=card))
 
     def plug(self, number: int, *, current_a: int, wants_wh: int | None) -> None:
         stand = self.stands[number]
@@ -193,6 +215,11 @@ class Site:
             return self.rng.choice(found)
         return "slow" if "late" in found else None
 
+    def holds(self) -> tuple[str, ...]:
+        """What the terminal or the acquirer still holds."""
+        at_host = () if self.acquirer is None else self.acquirer.host.books.open
+        return (*(str(number) for number in self.terminal.books.open), *(hold.rrn for hold in at_host))
+
     async def close(self) -> None:
         await self.terminal.stop()
         self.books.close()
@@ -208,7 +235,7 @@ class SiteLine:
         *,
         alive: Callable[[], bool],
         permitted: Callable[[int], None],
-        step: Callable[[str], None],
+        step: Callable[[str], bool],
         received: Callable[[bytes], None],
     ) -> None:
         self._site, self._port, self._alive = site, options.port, alive
@@ -221,15 +248,9 @@ class SiteLine:
         if not self._open:
             raise LineDown("the line is closed")
         unit, pdu = data[0], data[1:-2]
-        if pdu[0] == 6:
-            self._step("permission")
-            if (
-                self._alive()
-                and self._port == WALLBOX_LINE
-                and pdu[1:3] == b"\x01\x05"
-                and pdu[3:] != b"\0\0"
-            ):
-                self._permitted(unit - 1)
+        point = self._point(pdu)
+        if self._step(point) and point == "wallbox permit":
+            self._permitted(unit - 1)
         if not self._alive() or not self._site.powered:
             return
         stand = self._site.stands[unit - 1]
@@ -237,6 +258,15 @@ class SiteLine:
         reply = answer({unit: device}, unit, pdu)
         if reply is not None:
             self._send(rtu(unit, reply))
+
+    def _point(self, pdu: bytes) -> str:
+        """What leaves: permission is a current, and none revokes it (Heidelberg, register 261)."""
+        reads = pdu[0] in (3, 4)
+        if self._port == METER_LINE:
+            return "meter read" if reads else "meter sign"
+        if reads or pdu[1:3] != b"\x01\x05":
+            return "wallbox read" if reads else "wallbox set"
+        return "wallbox permit" if pdu[3:] != b"\0\0" else "wallbox revoke"
 
     def _send(self, frame: bytes) -> None:
         rng = self._site.rng
@@ -262,7 +292,8 @@ class SiteLine:
         self._loop.call_later(_REPLY_S, self._arrive, frame)
 
     def _arrive(self, frame: bytes) -> None:
-        if self._open and self._alive():
+        point = "meter reply" if self._port == METER_LINE else "wallbox reply"
+        if self._open and self._step(point):
             self._received(frame)
 
     def close(self) -> None:

@@ -10,8 +10,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import msgspec
-from parts.till_site import METER_LINE, WALLBOX_LINE, LineFault
+from parts.till_acquirer import PHONES, PLASTIC, CardInField
+from parts.till_place import tariff
+from parts.till_site import METER_LINE, WALLBOX_LINE, LineFault, Stand
 
+from edge.errors import TillError
 from edge.runtime.controller import EvseController
 from hw.virtual import terminal_script as script
 from hw.virtual.disk import DiskFault
@@ -26,7 +29,7 @@ _LOOK_S: Final = 1.0
 _DAY_S: Final = 86_400.0
 
 Pays = Literal["member", "bank card", "phone", "remote"]
-Trouble = Literal["line", "terminal", "mqtt", "broker", "days", "meter", "clock", "disk"]
+Trouble = Literal["line", "cards", "mqtt", "broker", "days", "meter", "clock", "disk", "tariff"]
 
 _TERMINAL_KINDS: Final[tuple[script.Kind, ...]] = (
     "lost_command", "lost_reply", "lost_completion", "silent", "duplicate", "decline", "refuse", "abort",
@@ -116,9 +119,22 @@ class Driver:
                 if life is not None and life.office is not None and self._site.broker_up and life.alive:
                     life.start(life.office.start_remotely(f"E{self._number + 1}", visit.limit_minor))
             case _:
-                await self._hold(script.phone_wallet() if visit.pays == "phone" else script.bank_card())
+                await self._pay(visit)
         await asyncio.sleep(0.5)
         await self._choose()
+
+    async def _pay(self, visit: Visit) -> None:
+        """A bank card or a phone, where such are paid with."""
+        acquirer, life = self._site.acquirer, self._trial.life
+        phone = visit.pays == "phone"
+        if acquirer is None:
+            await self._hold(script.phone_wallet() if phone else script.bank_card())
+        elif life is not None:
+            names = PHONES if phone else PLASTIC
+            card = CardInField(acquirer.bank.card(names[visit.card % len(names)]), life.step)
+            self._site.tap_bank_card(card.uid, card)
+            await asyncio.sleep(3)
+            card.there = self._rng.random() < 0.9  # most hold it until it has been read
 
     async def _hold(self, card: script.Presented) -> None:
         terminal = self._site.terminal
@@ -154,6 +170,9 @@ class Driver:
         if visit.stops == "card" and visit.pays == "member":
             self._site.tap(visit.card)
             await asyncio.sleep(20)
+        elif visit.stops == "card" and visit.pays == "bank card" and self._site.acquirer is not None:
+            await self._pay(visit)
+            await asyncio.sleep(20)
 
 
 class Troubles:
@@ -168,13 +187,14 @@ class Troubles:
     async def run(self) -> None:
         """Some of them, at any time."""
         rng = self._rng
-        if rng.random() < 0.1:
+        if rng.random() < 0.1 and self._site.acquirer is None:
             hold = self._site.terminal.books.reserve(5000, "Visa").receipt_no
             assert hold is not None
             self._site.foreign[hold] = 5000
+        more = () if self._site.acquirer is None else ("cards",) * 5
         for _ in range(rng.randint(0, 6)):
             await asyncio.sleep(rng.choice((rng.uniform(0, 20), rng.uniform(0, 200))))
-            kind: Trouble = rng.choice(get_args(Trouble))
+            kind: Trouble = rng.choice((*get_args(Trouble), *more))
             self.done[kind] = self.done.get(kind, 0) + 1
             await getattr(self, f"_{kind}")()
 
@@ -186,6 +206,8 @@ class Troubles:
         self._site.line_faults.clear()
         self._site.broker_up = True
         self._site.mqtt_fault = 0.0
+        if self._site.acquirer is not None:
+            self._site.acquirer.heal()
 
     async def _line(self) -> None:
         until_s = self._site.now_ns() / 1e9 + self._rng.uniform(30, 300)
@@ -193,6 +215,13 @@ class Troubles:
         self._site.line_faults.append(
             (self._rng.choice((METER_LINE, METER_LINE, WALLBOX_LINE)), fault, until_s)
         )
+
+    async def _cards(self) -> None:
+        """Whatever bank cards pay at has a fault."""
+        if self._site.acquirer is not None:
+            await self._site.acquirer.trouble(self._rng)
+        else:
+            await self._terminal()
 
     async def _terminal(self) -> None:
         rng, terminal = self._rng, self._site.terminal
@@ -234,6 +263,9 @@ class Troubles:
 
     async def _meter(self) -> None:
         stand = self._rng.choice(self._site.stands)
+        if stand.meter.signs and self._rng.random() < 0.5:
+            await self._meter_power(stand)
+            return
         if self._rng.random() < 0.25:
             stand.lied = True
             self._site.swap_meter(stand)
@@ -244,6 +276,23 @@ class Troubles:
         self._heal.append(lambda: meter.fail(None))
         await asyncio.sleep(self._rng.choice((1.0, 15.0, 60.0, 200.0)))
         meter.fail(None)
+
+    async def _meter_power(self, stand: Stand) -> None:
+        """A meter that signs loses its supply for a moment; its register and what the maker keeps stay."""
+        meter = stand.meter
+        meter.cut_power()
+        meter.fail(Fault.SILENT)
+        self._heal.append(lambda: meter.fail(None))
+        await asyncio.sleep(self._rng.choice((0.5, 5.0, 40.0)))
+        meter.fail(None)
+
+    async def _tariff(self) -> None:
+        """The operator sells at other prices from now on, until the till starts anew."""
+        life = self._trial.life
+        if life is None or not life.alive or life.office is None or not self._site.broker_up:
+            return
+        with contextlib.suppress(TillError):
+            await life.office.publish(tariff(self._rng.choice((0, 2, 3)), len(self._site.tariffs)))
 
     async def _clock(self) -> None:
         """Somebody sets the clock."""

@@ -11,15 +11,17 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 from parts.till_audit import audit
-from parts.till_life import CampaignLoop, Life, wired
-from parts.till_place import build
+from parts.till_life import CampaignLoop, Life
+from parts.till_place import build, draw, learn_tariffs
+from parts.till_points import Fuse, Kind
 from parts.till_protections import Protection, without
-from parts.till_site import Site
+from parts.till_site import Layout, Site
 from parts.till_story import Driver, Troubles, look_after, visits
+from parts.till_wiring import wired
 
 from edge import inventory
 from edge.domain.session.state import open_sessions
@@ -28,7 +30,7 @@ from edge.store.connection import open_reader
 from hw.virtual.disk import DiskFault, install
 
 #: Steps of a life after which nobody is made to die any more: the trial has to come to an end.
-_STEPS_MAX: Final = 1_500
+_STEPS_MAX: Final = 2_000
 _LIVES_MAX: Final = 60
 
 #: systemd waits so long before it starts the till again.
@@ -57,25 +59,34 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     entries: int
     energy_wh: int
     minutes: float
+    layout: Layout
+    passed: tuple[str, ...]
     problems: tuple[str, ...]
+
+    def died_at(self) -> set[str]:
+        """The points at which its till died."""
+        return {where.partition(": ")[2] for where in self.deaths}
 
 
 class Trial:
     """See the module."""
 
-    def __init__(self, seed: int, folder: Path, *, calm: bool = False) -> None:
-        """`calm`: one EVSE, plain prices, and nobody dies. `forgetful`: the disk's writes are not kept in memory."""
+    def __init__(self, seed: int, folder: Path, *, calm: bool = False, layout: Layout | None = None) -> None:
+        """`calm`: one EVSE, plain prices, and nobody dies. `forgetful`: the disk's writes are not kept in memory.
+        `next_death`: how it ends the next time, which is drawn otherwise.
+        """
         self.rng = rng = random.Random(seed)  # noqa: S311  (a campaign must be repeatable)
         self.seed = seed
         self.folder = folder
-        evses = 1 if calm else rng.choice((1, 1, 2))
-        build(folder, rng, evses=evses, calm=calm)
-        self.site = Site(seed, folder, evses=evses)
+        self.site = Site(seed, folder, layout or (Layout() if calm else draw(rng)))
+        build(self.site, rng, calm=calm)
         self.life: Life | None = None
         self.lives = 0
         self.deaths: dict[str, int] = {}
+        self.passed: set[str] = set()
         self.disk_fault: DiskFault | None = None
         self.forgetful = False
+        self.next_death: Death | None = None
         self.heads: list[tuple[str, int, str]] = []
         self._deaths_left = 0 if calm else rng.choice((0, 1, 1, 2, 3, 5))
         self._resting = False
@@ -110,14 +121,14 @@ class Trial:
         self, story: Coroutine[Any, Any, None], *, heal: Callable[[], None] = lambda: None
     ) -> None:
         """A story, then rest, then the audit: what is wrong stands in the site's problems."""
-        with wired(self._life, lambda: self.site.clock):
+        with wired(self._life, lambda: self.site.clock, random.Random(self.seed)):  # noqa: S311
             lives = asyncio.ensure_future(self._lives())
             operator = asyncio.ensure_future(look_after(self))
             told = asyncio.ensure_future(story)
             await asyncio.wait((lives, told), return_when=asyncio.FIRST_COMPLETED)
             self._resting = True
             if self.life is not None:
-                self.life.die_at = None
+                self.life.fuse = Fuse()
             heal()
             for number in range(len(self.site.stands)):
                 self.site.unplug(number)
@@ -152,6 +163,7 @@ class Trial:
             life = self._born()
             await life.run()
             self.heads += life.heads
+            self.passed |= life.passed
             if self._over.is_set():
                 if life.where:
                     self.site.problems.append(f"the last stop: {life.where}")
@@ -160,23 +172,28 @@ class Trial:
 
     def _born(self) -> Life:
         config = inventory.load(self.folder / "config.toml")
+        learn_tariffs(self.site)
         self._next.mkdir(exist_ok=True)
         config = replace(config, database=self._next / "till.db")
-        die_at = None
-        if self._deaths_left and not self._resting:
-            die_at = self.rng.choice(
-                (self.rng.randint(1, 100), self.rng.randint(1, _STEPS_MAX), self.rng.randint(200, _STEPS_MAX))
-            )
-        self.life = life = Life(self.site, config, die_at=die_at)
+        fuse = Fuse()
+        if self._deaths_left > 0 and not self._resting:
+            fuse = Fuse.drawn(self.rng, _STEPS_MAX, self._kinds())
+        self.life = life = Life(self.site, config, fuse=fuse)
         life.volume.fault = None if self._resting else self.disk_fault
         life.volume.remembers = not self.forgetful
         return life
+
+    def _kinds(self) -> list[Kind]:
+        """The kinds of points that this site has."""
+        gone = ("iso8583", "card") if self.site.acquirer is None else ("zvt",)
+        return [kind for kind in get_args(Kind) if kind not in gone]
 
     async def _died(self, life: Life) -> None:
         """What is left of it, and how long it takes until the next life."""
         rng, site = self.rng, self.site
         killed = life.where and not life.where.startswith("ended")
         how: Death = rng.choice(("killed", "power of the till", "power of the site")) if killed else "killed"
+        how = self.next_death or how
         if killed:
             self._deaths_left -= 1
             self.deaths[f"{how}: {life.where}"] = self.deaths.get(f"{how}: {life.where}", 0) + 1
@@ -227,7 +244,7 @@ class Trial:
             ]
             waiting = self._waiting()
             self.site.problems.append(
-                f"no rest: sessions {stuck}, {waiting} entries wait, holds {self.site.terminal.books.open}, "
+                f"no rest: sessions {stuck}, {waiting} entries wait, holds {self.site.holds()}, "
                 f"the till {'lives' if self._life().alive else 'is dead'}"
             )
         return bool(settled)
@@ -242,7 +259,7 @@ class Trial:
         life = self.life
         if life is None or not life.alive or not life.till._controllers:  # noqa: SLF001
             return False
-        if any(open_sessions(c.state) for c in life.till._controllers) or self.site.terminal.books.open:  # noqa: SLF001
+        if any(open_sessions(c.state) for c in life.till._controllers) or self.site.holds():  # noqa: SLF001
             return False
         if life.office is None or life.office.closed:
             return False  # it waits for its disk
@@ -273,6 +290,8 @@ class Trial:
             entries=entries,
             energy_wh=sum(s.outlet.energy_wh() for s in site.stands),
             minutes=round(asyncio.get_running_loop().time() / 60, 1),
+            layout=site.layout,
+            passed=tuple(sorted(self.passed)),
             problems=tuple(dict.fromkeys(site.problems)),
         )
 
