@@ -13,7 +13,7 @@ from edge.config import Config
 from edge.doctor import broker, devices, files, host, running
 from edge.doctor.finding import Finding, fail, ok, warn
 from edge.doctor.machine import Account, Holder, Machine, account
-from edge.errors import ConfigError
+from edge.errors import ConfigError, ContactorWelded
 from edge.sync.contract.topics import peer
 from edge.sync.options import UplinkOptions
 
@@ -83,6 +83,10 @@ def _computer(config: Config, machine: Machine, who: Account) -> Iterator[Findin
         yield from host.unit(machine)
 
 
+#: Where the devices themselves have nothing more to tell.
+_ADVICE = {"contactor_welded": ContactorWelded.hint}
+
+
 def _from_daemon(config: Config, holder: Holder) -> Iterator[Finding]:
     """The till holds its lines; that is as it should be, and what it sees is the answer."""
     yield ok("till", f"runs ({holder.pid}) and holds its devices; what follows is what it says of them")
@@ -100,10 +104,30 @@ def _from_daemon(config: Config, holder: Holder) -> Iterator[Finding]:
             yield fail(
                 name,
                 f"out of order: {found.reason or 'unknown'}{busy}",
-                "stop the till and ask again: `systemctl stop chargetill && chargetill doctor`",
+                _ADVICE.get(
+                    found.reason or "",
+                    "stop the till and ask again: `systemctl stop chargetill && chargetill doctor`",
+                ),
             )
         else:
             yield ok(name, f"{found.kind.replace('_', ' ')}{busy}")
+    for terminal in running.terminals(config):
+        yield _terminal(terminal)
+
+
+def _terminal(said: running.Terminal) -> Finding:
+    name = f"payment terminal {said.terminal}"
+    if said.orphans:
+        receipts = ", ".join(map(str, said.orphans))
+        return fail(
+            name,
+            f"holds money that no payment explains: receipt {receipts}",
+            "find out what it was for, then `chargetill terminal release` or `terminal book`",
+        )
+    if said.state != "ready":
+        todo = "check its supply and network, then what its display says; it is asked again by itself"
+        return fail(name, f"takes no cards: {said.state}", todo)
+    return ok(name, "ready, its books agree")
 
 
 def _back_office(config: Config) -> Iterator[Finding]:
