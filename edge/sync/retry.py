@@ -40,6 +40,12 @@ class Resend:
         if self.due_at is None:
             self.due_at = now + self._period_s * self._rng.uniform(0.75, 1.25)
 
+    def hold(self, now: float) -> None:
+        """What is under way has not arrived yet: the running period begins anew."""
+        if self.due_at is not None:
+            self.due_at = None
+            self.start(now)
+
     def progress(self, now: float, *, waiting: bool) -> None:
         """Something was acknowledged; `waiting`: more is under way."""
         self._period_s = self._base_s

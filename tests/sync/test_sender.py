@@ -31,6 +31,18 @@ def world(till):
     outbox.close()
 
 
+class Wire:
+    """What the sender needs of a connection; nothing that is sent ever arrives."""
+
+    in_flight = 0
+
+    def __init__(self):
+        self.sent = []
+
+    def publish(self, topic, payload):
+        self.sent.append((topic, payload))
+
+
 def ack(outbox, epoch, upto, head=None, **more):
     return Ack(epoch=epoch, upto=upto, head=head or outbox.hash_of(epoch, upto) or OTHER, **more)
 
@@ -115,3 +127,20 @@ def test_a_gap_is_sent_again_as_often_as_once_a_second(world):
     assert line.sent == 8
     sender.heard(ack(outbox, epoch, 5, need=Need(from_=1)), 3.0)
     assert line.sent == 5, "what is acknowledged is not sent again"
+
+
+def test_what_is_still_on_its_way_to_the_broker_is_not_sent_again(world):
+    _, _, sender, _ = world
+    (line,) = sender.lines
+    link = Wire()
+    sender.pump(link, 0.0)
+    assert (line.sent, len(link.sent)) == (21, 1)
+    for now_s in range(1, 60):
+        sender.tick(float(now_s), in_transit=True)
+        sender.pump(link, float(now_s))
+    assert len(link.sent) == 1, "a slow line is not made slower"
+    sender.tick(60.0)
+    assert line.sent == 21, "the period begins when the broker has taken everything"
+    sender.tick(62.5)
+    sender.pump(link, 62.5)
+    assert len(link.sent) == 2

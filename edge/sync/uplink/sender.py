@@ -244,12 +244,18 @@ class Sender:
         self._complained.add((what, epoch, seq))
         log.error(f"sync.{what}", epoch=epoch, seq=seq, reason=reason)
 
-    def tick(self, now: float) -> None:
-        """Send again what nobody acknowledged, believe what was not contradicted, write down what is due."""
+    def tick(self, now: float, *, in_transit: bool = False) -> None:
+        """Send again what nobody acknowledged, believe what was not contradicted, write down what is due.
+
+        `in_transit`: the broker has not taken everything yet. On a slow line that lasts; nothing is lost by it, and
+        sending it again would only make it slower.
+        """
         for epoch, (upto, head, since) in list(self._doubts.items()):
             if now >= since + DOUBT_S:
                 self._restored(epoch, upto, head, now)
-        if self._resend.expired(now):
+        if in_transit:
+            self._resend.hold(now)
+        elif self._resend.expired(now):
             self._rewind()
         self._watermark.write(now)
 

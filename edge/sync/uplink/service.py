@@ -300,7 +300,7 @@ class Uplink:
         link = visit.link
         if not link.in_flight:
             visit.heard_at = now
-        sender.tick(now)
+        sender.tick(now, in_transit=link.in_flight > 0)
         sender.pump(link, now)
         self._beside.pass_on(link, now)
         self._say_if_due(link, sender, now)
