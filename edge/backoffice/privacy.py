@@ -119,7 +119,8 @@ def order_again(db: sqlite3.Connection, orders: Orders) -> tuple[Asked, ...]:
 def waiting(db: sqlite3.Connection) -> int:
     """Erasures that their devices have not confirmed."""
     (count,) = db.execute(
-        f"SELECT count(*) FROM orders WHERE {_ERASURES} AND body <> ?",  # noqa: S608  (ours)
+        f"SELECT count(*) FROM orders WHERE {_ERASURES} AND body <> ? "  # noqa: S608  (ours)
+        "AND coalesce(json_extract(reply, '$.ok'), 0) = 0",
         (_BLANK,),
     ).fetchone()
     return int(count)

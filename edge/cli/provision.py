@@ -99,7 +99,10 @@ def _next_steps(made: msgspec.Struct, layout: Layout) -> str:
     if said["enrollment"]:
         name = Path(said["enrollment"]).name
         steps += [
-            f"  {number}. back office:  chargetill backoffice device enroll --request {name} --access FOLDER",
+            (
+                f"  {number}. back office:  chargetill backoffice device enroll --request {name} --access FOLDER "
+                "--db BOOKS"
+            ),
             f"  {number + 1}. here:         chargetill provision --enrolled {name.replace('enrollment', 'enrolled')}",
         ]
         number += 2

@@ -11,7 +11,7 @@ import pytest
 
 from edge.backoffice.outgoing import Outgoing
 from edge.backoffice.schema import open_books
-from edge.sync.contract.orders import Fault, Reply, read_order
+from edge.sync.contract.orders import Erase, Fault, Reply, read_order
 from edge.sync.contract.topics import Peer
 
 D1 = Peer("s1", "d1")
@@ -133,3 +133,19 @@ def test_a_device_is_revoked_once(call, tmp_path):
     assert "user s1.d1" not in (folder / "acl").read_text()
     again = call("backoffice", "device", "revoke", "s1", "d1", "--access", folder)
     assert (again.code, again.err[:18]) == (3, "backoffice.access:")
+
+
+def test_an_erasure_waits_for_its_devices_and_says_what_they_found(call, books, device):
+    db = open_books(books)
+    db.execute("INSERT INTO device (site, device, first_seen_at) VALUES ('s1', 'd1', '')")
+    db.close()
+    told = device(lambda n: Reply(stream="cmd", version=n, ok=True, result={"sessions": 2, "members": 1}))
+    token = "ab" * 32
+    done = call("backoffice", "erase", "--token", token, "--wait-s", "60", "--db", books)
+    assert told == [Erase(token=token)]
+    assert (done.code, done.out.splitlines()[1:]) == (0, ["s1/d1: confirmed, 2 sessions and 1 members"])
+    done = call("backoffice", "erase", "--account", "A-1", "--db", books)
+    assert (done.code, done.out.splitlines()[1:]) == (0, ["s1/d1: order 2 is on its way"])
+    assert "1 erasures wait for their devices" in call("backoffice", "stats", "--db", books).out
+    wrong = call("backoffice", "erase", "--token", "no token", "--db", books, "--json")
+    assert wrong.code == 2
