@@ -10,8 +10,9 @@ import msgspec
 
 from edge.config import Config
 from edge.domain.session.state import EvseState
-from edge.errors import StoreError
+from edge.errors import StoreError, TillError
 from edge.kiosk import KioskOptions
+from edge.runtime.control import ask, socket_of
 from edge.store.connection import open_reader, translated
 
 #: On this machine, from memory: a till that takes longer hangs.
@@ -52,6 +53,24 @@ def screens(config: Config) -> dict[str, Said] | None:
     except (OSError, msgspec.DecodeError):
         return None
     return {p.view.evse_id: Said(p.view.kind, p.view.reason) for p in found.panels}
+
+
+class Terminal(msgspec.Struct, frozen=True):
+    """A payment terminal: its place in the configuration, why it takes no cards, and what it holds for nobody."""
+
+    terminal: int
+    state: str
+    orphans: list[int]
+
+
+def terminals(config: Config) -> list[Terminal]:
+    """Each payment terminal, as its desk sees it; empty where the till does not say."""
+    if not config.terminals:
+        return []
+    with contextlib.suppress(TillError, msgspec.ValidationError):
+        said = ask(socket_of(config.database), "terminal.list", {}, timeout_s=_ANSWER_S)
+        return msgspec.convert(said, list[Terminal])
+    return []
 
 
 def open_sessions(config: Config) -> dict[str, str]:

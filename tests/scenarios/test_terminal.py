@@ -71,15 +71,19 @@ def test_without_the_terminal_members_charge_and_its_orphans_wait_for_the_operat
                 if await asyncio.to_thread(listed) == [receipt]:
                     break
             refused = await asyncio.to_thread(command, it, "terminal", "release", "4711", code=1)
+            looked = await asyncio.to_thread(command, it, "doctor", code=1)
             await it.session("bank card")
             await it.do(unplug=True)
             await it.until(lambda: terminal.books.open == (receipt,), "the driver's own hold stays open")
             told = await asyncio.to_thread(command, it, "terminal", "release", str(receipt))
-            return await it.settle(), terminal.books.holds[receipt].state, refused, told
+            return await it.settle(), terminal.books.holds[receipt].state, refused, told, looked
 
-    found, state, refused, told = asyncio.run(main())
+    found, state, refused, told, looked = asyncio.run(main())
     agree(found)
     assert refused["error"]["code"] == "call.not_found"
     assert told["result"] == "released"
+    (named,) = [check for check in looked["checks"] if check["what"] == "payment terminal 0"]
+    assert "no payment explains" in named["found"]
+    assert "terminal release" in named["todo"]
     assert state == "reversed"
     assert [s["outcome"] for s in found["till"]["sessions"]] == ["invoiced", "invoiced"]
