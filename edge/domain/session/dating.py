@@ -7,7 +7,7 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from edge.domain.instant import Instant, Timeline
-from edge.domain.session.state import Session
+from edge.domain.session.state import EvseState, Session, Settling
 
 
 def rebooted(session: Session, at: Instant, *, trusted: bool) -> Session:
@@ -21,6 +21,23 @@ def rebooted(session: Session, at: Instant, *, trusted: bool) -> Session:
     timeline = session.timeline.reboot(own, not_before=session.measured.accrual.ended_at)
     known = trusted and session.dated and own.utc >= session.measured.accrual.ended_at
     return replace(session, timeline=timeline, adrift=not known)
+
+
+def timed(state: EvseState, now: Instant) -> EvseState:
+    """The EVSE at a time that is known: so is the beginning of each wait for money in this boot."""
+    if state.session is not None:
+        state = replace(state, session=_timed(state.session, now))
+    if state.unsettled:
+        state = replace(state, unsettled=tuple(_timed(s, now) for s in state.unsettled))
+    return state
+
+
+def _timed(session: Session, now: Instant) -> Session:
+    settling = session.state
+    if not isinstance(settling, Settling) or settling.timed or settling.since.boot_id != now.boot_id:
+        return session
+    utc = now.utc - timedelta(seconds=now.seconds_since(settling.since))
+    return replace(session, state=replace(settling, since=replace(settling.since, utc=utc), timed=True))
 
 
 def dated(session: Session, now: Instant) -> Session:

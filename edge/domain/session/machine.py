@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from edge.domain.instant import Instant
 from edge.domain.ledger import facts
-from edge.domain.session import charging, closing, contactor, holding, opening, recovery, settling
+from edge.domain.session import charging, closing, contactor, dating, holding, opening, recovery, settling
 from edge.domain.session import events as ev
 from edge.domain.session.effects import Step
 from edge.domain.session.state import (
@@ -38,7 +38,10 @@ _END_MAX_S = 180
 
 def step(state: EvseState, event: ev.Event, terms: Terms) -> Step:
     """The next state and what follows from it."""
-    return contactor.followed(state, event, _step(state, event, terms), terms)
+    outcome = contactor.followed(state, event, _step(state, event, terms), terms)
+    if not terms.clock_trusted:
+        return outcome
+    return replace(outcome, state=dating.timed(outcome.state, event.at))
 
 
 def _step(state: EvseState, event: ev.Event, terms: Terms) -> Step:  # noqa: PLR0911  (one arm an event)

@@ -70,10 +70,14 @@ def _in_this_boot(session: Session, at: Instant, terms: Terms) -> Session:
 
 
 def _asked_anew(session: Session, at: Instant) -> Session:
-    """Every start asks for the end of a hold once more."""
-    if not isinstance(session.state, Settling):
+    """Every start asks for the end of a hold once more. Since when that is waited for is counted anew where the boot in
+    which the wait began never knew the time.
+    """
+    settling = session.state
+    if not isinstance(settling, Settling):
         return session
-    return replace(session, state=replace(session.state, asked=at))
+    lost = not settling.timed and settling.since.boot_id != at.boot_id
+    return replace(session, state=replace(settling, asked=at, since=at if lost else settling.since))
 
 
 def resume(state: EvseState, session: Session, at: Instant, terms: Terms) -> Step:

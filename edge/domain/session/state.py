@@ -84,6 +84,7 @@ class Settling(msgspec.Struct, frozen=True, tag=True):
     """Capture or reversal is durable and on its way.
 
     `asked`: when it was last asked for, `tries` how often again; `refusals` counts plain noes, `refused` is the last.
+    `timed`: the wall time of `since` is known, so that it can be counted from in another boot.
     """
 
     since: Instant
@@ -93,6 +94,7 @@ class Settling(msgspec.Struct, frozen=True, tag=True):
     tries: int = 0
     refusals: int = 0
     refused: str | None = None
+    timed: bool = False
 
 
 class AwaitingClock(msgspec.Struct, frozen=True, tag=True):

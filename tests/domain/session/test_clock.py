@@ -140,3 +140,52 @@ def test_a_night_is_as_long_as_it_is(charger, evening, hours, night_h, offsets):
         "a reading that is rounded lies on the line between two others"
     )
     assert till.verified().problems == ()
+
+
+@pytest.mark.parametrize("days", [-9_000, -31, 3_000])
+def test_money_that_is_waited_for_is_given_up_after_30_days_and_not_after_a_wrong_clock(charger, days):
+    """The wait began in a boot that never knew the time; the next one does."""
+    till = charger(trusted=False, offset_s=days * 86_400)
+    till.tap(method="terminal")
+    till.deliver()
+    till.plug()
+    till.deliver()
+    till.wait(400)
+    till.acquirer.mode = "lost before"
+    till.pilot_to("A")
+    till.deliver()
+    till.deliver()
+    till.wait(60)
+    till.crash(off_s=60, new_boot=True, trusted=True)
+    till.devices_answer()
+    till.wait(29 * 86_400)
+    assert till.journal.facts(facts.PaymentExpired) == []
+    if days > 0:
+        till.wait(2 * 86_400)
+        assert len(till.journal.facts(facts.PaymentExpired)) == 1
+    else:
+        till.acquirer.mode = "fine"
+        till.wait(7_200)
+        assert len(till.journal.invoices()) == 1
+
+
+def test_a_wait_that_began_at_a_known_time_is_counted_over_restarts(charger):
+    till = charger(trusted=False, offset_s=-9_000 * 86_400)
+    till.tap(method="terminal")
+    till.deliver()
+    till.plug()
+    till.deliver()
+    till.wait(400)
+    till.trust()
+    till.acquirer.mode = "lost before"
+    till.pilot_to("A")
+    till.deliver()
+    till.deliver()
+    till.crash(off_s=29 * 86_400, new_boot=True)
+    till.devices_answer()
+    till.wait(7_200)
+    assert till.journal.facts(facts.PaymentExpired) == []
+    till.crash(off_s=86_400, new_boot=True)
+    till.devices_answer()
+    till.wait(7_200)
+    assert len(till.journal.facts(facts.PaymentExpired)) == 1
