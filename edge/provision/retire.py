@@ -107,7 +107,8 @@ def keys_of(config: Config) -> tuple[Path, ...]:
 def lists_of(config: Config) -> tuple[Path, ...]:
     """What the back office sent of its members. A till that runs still reads it."""
     lists = config.database.with_suffix(".lists.db")
-    return tuple(lists.with_name(lists.name + end) for end in ("-wal", "-shm", ".broken", ""))
+    ends = ("-wal", "-shm", "-wal.broken", "-shm.broken", ".broken", "")
+    return tuple(lists.with_name(lists.name + end) for end in ends)
 
 
 def lay_aside_handed_over(database: Path, *, key_id: str) -> Path | None:
