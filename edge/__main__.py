@@ -49,6 +49,13 @@ def main(args: list[str] | None = None) -> None:
     except BrokenPipeError:
         _close_quietly()
         sys.exit(_WRONG_CALL)
+    except UnicodeEncodeError as e:
+        if all(map(_is_text, argv)):
+            _crashed(e, as_json=as_json)
+        _fail(
+            _UsageError("an argument is not UTF-8", hint="set a UTF-8 locale, such as LANG=C.UTF-8"),
+            as_json=as_json,
+        )
     except OSError as e:
         if e.errno not in {errno.ENOSPC, errno.EDQUOT}:
             _crashed(e, as_json=as_json)
@@ -108,6 +115,10 @@ def _crashed(e: Exception, *, as_json: bool) -> NoReturn:
         log.setup()
     log.error("till.crashed", error=e)
     _fail(_Crashed(scrub(f"{type(e).__name__}: {e}")), as_json=as_json)
+
+
+def _is_text(argument: str) -> bool:
+    return not any("\ud800" <= c <= "\udfff" for c in argument)
 
 
 def _close_quietly() -> None:

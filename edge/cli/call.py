@@ -58,8 +58,17 @@ def command(run: Callable[..., None]) -> Callable[..., None]:
 
 def fail(error: TillError, *, as_json: bool) -> NoReturn:
     """End the process with the error on stderr, scrubbed, in the form that was asked for, and its exit code."""
-    click.echo(scrub(encode({"error": error.as_json()}) if as_json else str(error)), err=True)
+    if as_json:
+        text = encode({"error": {name: _readable(value) for name, value in error.as_json().items()}})
+    else:
+        text = _readable(str(error))
+    click.echo(scrub(text), err=True)
     sys.exit(error.exit_code)
+
+
+def _readable(text: str) -> str:
+    """A file's name or an argument may hold bytes that are no text."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def table(

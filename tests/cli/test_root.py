@@ -87,3 +87,12 @@ def test_a_full_disk_behind_the_output_is_said_in_one_line():
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(call, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, json.loads(done.stderr)["error"]["code"]) == (3, "output.no_space")
+
+
+@pytest.mark.parametrize(
+    "words", [["invoice", "show"], ["invoice", "export", "--all", "--format"]], ids=" ".join
+)
+def test_an_argument_that_is_no_text_is_a_wrong_call(words, sold):
+    call = [sys.executable, "-m", "edge", "--json", "--db", str(sold), *words, b"\xe9"]
+    done = subprocess.run(call, capture_output=True, check=False)
+    assert (done.returncode, json.loads(done.stderr)["error"]["code"].split(".")[0]) == (2, "call")
