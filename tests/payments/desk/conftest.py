@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,21 +17,12 @@ from hw.virtual.loop import VirtualLoop
 from hw.virtual.terminal import VirtualTerminal
 from hw.virtual.terminal_script import bank_card
 
-_FILE = Path(__file__).parents[3] / "scripts" / "campaigns" / "payments.py"
 HOLD = 5000
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "scripts" / "campaigns"))
 
-def _load() -> Any:
-    spec = importlib.util.spec_from_file_location("campaign_payments", _FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-campaign = sys.modules.get("campaign_payments") or _load()
+from parts import payment_journal, payment_till  # noqa: E402
+from parts import payment_world as campaign  # noqa: E402
 
 
 class Shop:
@@ -48,10 +38,10 @@ class Shop:
     ) -> None:
         self.name = name
         self.terminal = VirtualTerminal(**terminal)
-        self.journal = campaign.Journal(self._step)
+        self.journal = payment_journal.Journal(self._step)
         self.options = options or Options(end_of_day_h=None)
         self.zvt = ZvtOptions(port="tcp://127.0.0.1:1", capture=capture)
-        self.clock = campaign.LoopClock()
+        self.clock = payment_till.LoopClock()
         self.wanted = False
         self.days: list[Any] = []
         self.desk: TerminalDesk
@@ -98,17 +88,17 @@ class Shop:
 
     def intent(self, ref: str, *, hold_minor: int = HOLD) -> None:
         """What stands in the journal before anything is asked for."""
-        plan = campaign.Plan(hold_minor=hold_minor, total_minor=0, charging_s=0)
-        self.journal.payments[ref] = campaign.Payment(ref=ref, evse=0, plan=plan)
+        plan = payment_journal.Plan(hold_minor=hold_minor, total_minor=0, charging_s=0)
+        self.journal.payments[ref] = payment_journal.Payment(ref=ref, evse=0, plan=plan)
 
     def commit(self, ref: str, answer: Any) -> Any:
         """What stands in the journal after an answer."""
-        campaign._answered(self.journal.payments[ref], answer, gives_up=False)
+        payment_till._answered(self.journal.payments[ref], answer, gives_up=False)
         return answer
 
     async def ask(self, ref: str, *, hold_minor: int = HOLD) -> Any:
         return await self.desk.preauthorize(
-            ref, amount_minor=hold_minor, currency="EUR", token=campaign._TOKEN
+            ref, amount_minor=hold_minor, currency="EUR", token=payment_till._TOKEN
         )
 
     async def hold(self, ref: str, *, card: Any = None, hold_minor: int = HOLD) -> Any:
