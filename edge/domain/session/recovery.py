@@ -25,7 +25,10 @@ from edge.domain.session.terms import Terms
 
 
 def booted(state: EvseState, event: ev.Booted, terms: Terms) -> Step:
-    """What was under way goes on where its last commit left it; what devices said is asked again."""
+    """What was under way goes on where its last commit left it; what devices said is asked again.
+
+    Whatever is asked anew has its whole time for an answer: another boot's clock may have been wrong.
+    """
     unsettled = tuple(_asked_anew(_in_this_boot(s, event.at, terms), event.at) for s in state.unsettled)
     state = EvseState(
         evse_id=state.evse_id,
@@ -43,13 +46,15 @@ def booted(state: EvseState, event: ev.Booted, terms: Terms) -> Step:
     more: tuple[Effect, ...] = ()
     match session.state:
         case Authorizing():
+            session = replace(session, state=Authorizing(since=event.at))
             more = (opening.preauthorize(session),)
         case AwaitingPlug() | Preparing():
             session = replace(session, state=AwaitingPlug(since=event.at))
         case Charging() | Resuming():
             session = replace(session, state=Resuming(since=event.at))
-        case Stopping():
+        case Stopping() as stopping:
             assert session.measured is not None
+            session = replace(session, state=replace(stopping, since=event.at))
             more = (ReadEnd(session_id=session.session_id),)
         case Settling():
             more = (settling.request(session),)

@@ -178,7 +178,7 @@ def waited(state: EvseState, session: Session, at: Instant) -> Step:
     """At the EVSE: the driver has waited long enough; the next one may come."""
     settling = session.state
     assert isinstance(settling, Settling)
-    if at.seconds_since(settling.since) < _SHOWN_S:
+    if at.seconds_since(settling.asked) < _SHOWN_S:
         return Step(state=state)
     return Step(state=freed(state, session, at))
 

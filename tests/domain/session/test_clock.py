@@ -189,3 +189,30 @@ def test_a_wait_that_began_at_a_known_time_is_counted_over_restarts(charger):
     till.devices_answer()
     till.wait(7_200)
     assert len(till.journal.facts(facts.PaymentExpired)) == 1
+
+
+@pytest.mark.parametrize("waits_for", ["Authorizing", "Stopping", "Settling"])
+@pytest.mark.parametrize("days", [-400, 400])
+def test_a_clock_that_is_wrong_after_a_power_cut_keeps_no_evse_waiting(charger, waits_for, days):
+    """Nobody answers any more, and every wait ends in its own time all the same."""
+    till = charger()
+    till.tap(method="terminal")
+    if waits_for != "Authorizing":
+        till.deliver()
+        till.plug()
+        till.deliver()
+        till.wait(400)
+        till.pilot_to("A")
+    if waits_for == "Settling":
+        till.deliver(1)
+    assert type(till.state.session.state).__name__ == waits_for
+    till.trusted = False
+    till.offset_s = days * 86_400
+    till.crash(off_s=60, new_boot=True)
+    till.devices_answer()
+    till.wait(5, deliver=False)
+    assert till.state.session is not None, "not at once: it was asked for only now"
+    for _ in range(4):
+        till.wait(60, deliver=False)
+    assert till.state.session is None
+    till.rest()
