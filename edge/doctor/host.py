@@ -22,6 +22,7 @@ from edge.domain.ledger.envelope import open_envelope
 from edge.domain.tariffs import depends_on_time
 from edge.errors import ConfigError, HardwareError, StoreError
 from edge.runtime.clock import SystemClock
+from edge.store.boots import recall
 from edge.store.connection import open_reader, translated
 
 #: No till runs before the software was written: an older clock is one that has lost the time.
@@ -103,13 +104,16 @@ def _sells_by_time_only(config: Config) -> bool:
 
 
 def _journal_time(database: Path) -> datetime | None:
-    """When the newest entry was written, by the clock of then."""
+    """The latest time that the journal knows; without any, that of its newest entry, by the clock of then."""
     with contextlib.suppress(StoreError, ValueError, TypeError), translated("read", database):
         db = open_reader(database)
         try:
             row = db.execute("SELECT raw FROM entry ORDER BY id DESC LIMIT 1").fetchone()
+            known = recall(db).known()
         finally:
             db.close()
+        if known is not None:
+            return known
         if row is not None:
             return open_envelope(bytes(row[0])).time
     return None

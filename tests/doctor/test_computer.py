@@ -12,8 +12,13 @@ from edge.backoffice.access import Authority
 from edge.doctor import broker, files, host
 from edge.doctor.examine import examine
 from edge.doctor.machine import Account, Machine
+from edge.domain.instant import Instant
+from edge.domain.ledger.facts import DeviceStopped
 from edge.inventory import load
 from edge.runtime.clock import KernelTime
+from edge.store.boots import note_trusted
+from edge.store.keys import load_or_make
+from edge.store.store import Owner, Store
 from edge.sync.contract.topics import peer
 from edge.sync.options import TlsOptions, UplinkOptions
 from hw.virtual.broker import Mosquitto
@@ -63,6 +68,24 @@ def test_a_clock_behind_the_journal_is_wrong(place, daemon):
     (finding,) = host.clock(load(place.config), Machine(), now=datetime.now(UTC) - timedelta(hours=3))
     assert finding.result == "fail"
     assert "the journal ends at" in finding.found
+
+
+def test_a_boot_that_woke_up_in_another_year_makes_no_right_clock_a_wrong_one(place):
+    config = load(place.config)
+    at = Instant(utc=NOW - timedelta(hours=1), boot_id="a", monotonic_ns=1)
+    store = Store.open(
+        config.database,
+        key=load_or_make(config.key),
+        owner=Owner(site="s1", device="till-1"),
+        prefix="CT",
+        now=at,
+    )
+    store.submit(lambda tx: note_trusted(tx, source="ntp", error_ms=1, at=at)).result()
+    ahead = Instant(utc=NOW + timedelta(days=900), boot_id="b", monotonic_ns=1)
+    store.submit(lambda tx: tx.append(DeviceStopped(reason="x"), ahead)).result()
+    store.close()
+    assert results(host.clock(config, Machine(), now=NOW)) == ["ok"]
+    assert results(host.clock(config, Machine(), now=NOW - timedelta(hours=2))) == ["fail"]
 
 
 def test_a_clock_that_nobody_synchronized_sells_and_waits_with_invoices(place, computer, monkeypatch):
