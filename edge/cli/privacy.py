@@ -55,10 +55,11 @@ def erase(call: Call, token: str | None, session_id: str | None, account: str | 
         "open_sessions": found["open_sessions"],
         "counters": found["counters"],
         "buyers": found["buyers"],
-        "members": found["members"],
+        **({"members": found["members"]} if found["members"] else {}),
     }
-    counts = f"{found['counters']} counters, {found['buyers']} buyers, {found['members']} members"
+    counts = f"{found['counters']} counters, {found['buyers']} buyers"
     lines = [f"erased: {len(found['sessions'])} sessions, {counts}"]
+    lines += [f"{found['members']} members of the back office's lists"] if found["members"] else []
     lines += [f"still open: {s}" for s in found["open_sessions"]]
     call.say(answer, "\n".join(lines))
     if found["open_sessions"] or not any(answer.values()):
