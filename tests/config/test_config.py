@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from edge import config as configuration
 from edge import sections
+from edge.domain.session.terms import Rules
 from edge.errors import ConfigError, TillError
 from edge.inventory import check, kinds, load
 
@@ -326,3 +328,15 @@ def test_a_configuration_that_is_not_ours_to_read(place):
         return
     place.config.chmod(0)
     assert problems(place.config) == ("Permission denied",)
+
+
+def test_every_key_of_the_file_stands_in_the_readme():
+    """`chargetill provision` says so at the top of what it writes."""
+    said = (Path(__file__).parents[2] / "README.md").read_text()
+    tables = [
+        kind
+        for kind in vars(sections).values()
+        if isinstance(kind, type) and issubclass(kind, sections.Table) and kind not in (sections.Table, sections.Lab)
+    ]
+    keys = {f.encode_name for kind in [*tables, Rules] for f in msgspec.structs.fields(kind)}
+    assert keys - set(re.findall(r"[a-z_]+", said)) == set()
