@@ -6,7 +6,6 @@ lets msgspec judge each on its own.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -85,5 +84,7 @@ def _at(path: str, key: object) -> str:
 
 
 def _meant(key: object, known: Mapping[str, object]) -> str:
-    close = difflib.get_close_matches(str(key), known, n=1)
+    from difflib import get_close_matches  # noqa: PLC0415  (only for whoever mistyped a word)
+
+    close = get_close_matches(str(key), known, n=1)
     return f", did you mean `{close[0]}`?" if close else f" (known: {', '.join(sorted(known))})"

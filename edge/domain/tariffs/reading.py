@@ -4,7 +4,6 @@ shown.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -68,7 +67,9 @@ class Reader:
         """Report unknown fields: a misspelled restriction that is ignored would be lifted."""
         for name in self._value:
             if name not in self._known:
-                near = difflib.get_close_matches(str(name), self._known, n=1)
+                from difflib import get_close_matches  # noqa: PLC0415  (only for whoever mistyped a word)
+
+                near = get_close_matches(str(name), self._known, n=1)
                 meant = f"; meant is perhaps `{near[0]}`" if near else ""
                 self.wrong(str(name)[:40], f"is not a field of this object{meant}")
 
