@@ -336,7 +336,9 @@ def test_every_key_of_the_file_stands_in_the_readme():
     tables = [
         kind
         for kind in vars(sections).values()
-        if isinstance(kind, type) and issubclass(kind, sections.Table) and kind not in (sections.Table, sections.Lab)
+        if isinstance(kind, type)
+        and issubclass(kind, sections.Table)
+        and kind not in (sections.Table, sections.Lab)
     ]
     keys = {f.encode_name for kind in [*tables, Rules] for f in msgspec.structs.fields(kind)}
     assert keys - set(re.findall(r"[a-z_]+", said)) == set()
