@@ -46,6 +46,10 @@ from edge.sync.contract.topics import Peer, peer
 _PART_BYTES_MAX = 700_000
 
 
+#: Topics of lists that were replaced: each new connection to a broker empties them again, in a second or two.
+_EMPTIED_KEPT = 2000
+
+
 class MembersTooMany(CallError):
     code = "backoffice.members"
     hint = "split the site, or use groups"
@@ -215,12 +219,16 @@ class Orders:
         self._keep(self._for_all("members", site, version, MemberList(parts=len(parts))))
 
     def _clear(self, site: str) -> None:
-        """Empty messages in place of the last list, or the broker would keep it for ever."""
+        """Empty messages in place of the lists before, or a broker would keep them for ever: also one that is away."""
         self._db.execute(
-            "DELETE FROM orders WHERE site = ? AND stream = 'members' AND payload = x''", (site,)
+            "DELETE FROM orders WHERE site = :site AND stream = 'members' AND payload = x'' AND order_id NOT IN "
+            "(SELECT order_id FROM orders WHERE site = :site AND stream = 'members' AND payload = x'' "
+            "ORDER BY order_id DESC LIMIT :kept)",
+            {"site": site, "kept": _EMPTIED_KEPT},
         )
         rows = self._db.execute(
-            "DELETE FROM orders WHERE site = ? AND stream = 'members' RETURNING version, topic, issued_at",
+            "DELETE FROM orders WHERE site = ? AND stream = 'members' AND payload <> x'' "
+            "RETURNING version, topic, issued_at",
             (site,),
         ).fetchall()
         self._db.executemany(

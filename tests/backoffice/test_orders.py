@@ -129,6 +129,12 @@ def test_a_new_full_list_clears_the_old_one_at_the_broker(orders, database) -> N
         "till/v1/s1/members/2/2": True,
         "till/v1/s1/members/list": True,
     }
+    orders.publish_members("s1", whole=True)
+    kept = {k.topic: bool(k.payload) for k in outgoing(database).retained(0, limit=100)}
+    emptied = {topic for topic, there in kept.items() if not there}
+    assert emptied == {f"till/v1/s1/members/{p}" for p in ("1/1", "2/1", "2/2")}, (
+        "a broker that was away has both"
+    )
 
 
 def test_orders_go_all_the_way_and_survive_a_broker_that_forgets(
