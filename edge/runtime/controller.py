@@ -17,7 +17,7 @@ import msgspec
 from edge import log
 from edge.domain.instant import Instant
 from edge.domain.invoice import Invoice, InvoiceDraft
-from edge.domain.ledger.facts import EnergyEnded, PlanBalanceChanged, SessionEnded
+from edge.domain.ledger.facts import ContactorWelded, EnergyEnded, PlanBalanceChanged, SessionEnded
 from edge.domain.payment import Method
 from edge.domain.session import effects as fx
 from edge.domain.session import events as ev
@@ -376,9 +376,11 @@ def _commit(tx: Tx, outcome: fx.Step, at: Instant) -> Invoice | None:
 
 
 def _log_ends(evse_id: str, records: tuple[fx.Record, ...], invoice: Invoice | None) -> None:
-    """One line for each session that reaches its final state."""
+    """One line for each session that reaches its final state, and an alarm for a contactor that does not open."""
     energy = next((r for r in records if isinstance(r, EnergyEnded)), None)
     for record in records:
+        if isinstance(record, ContactorWelded):
+            log.error("evse.contactor_welded", evse_id=evse_id, evidence=record.evidence)
         if isinstance(record, SessionEnded):
             draft = invoice and invoice.draft
             log.event(
