@@ -9,8 +9,15 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
+
+from edge.domain.instant import Instant
+from edge.domain.ledger.facts import DeviceStopped
+from edge.store.boots import note_trusted
+from edge.store.keys import load_or_make
+from edge.store.store import Owner, Store
 
 
 @pytest.fixture
@@ -147,6 +154,30 @@ def test_the_export_is_the_exact_bytes_and_verifies_elsewhere(run, call, sold, t
     rows = list(csv.DictReader(io.StringIO(run("ledger", "export", "--format", "csv").out)))
     assert len(rows) == answer(run("ledger", "stats", "--json"))["entries"]
     assert rows[0]["type"] == "chargetill.ledger.opened.v1"
+
+
+def test_the_table_for_people_has_the_times_that_became_known_beside_those_that_were_shown(call, tmp_path):
+    true, wrong = datetime(2026, 6, 1, 12, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC)
+
+    def at(boot, utc, seconds):
+        return Instant(utc=utc, boot_id=boot, monotonic_ns=seconds * 1_000_000_000)
+
+    file = tmp_path / "t.db"
+    key, owner = load_or_make(tmp_path / "key"), Owner(site="s", device="d")
+    store = Store.open(file, key=key, owner=owner, prefix="CT", now=at("lost", wrong, 10))
+    store.submit(lambda tx: tx.append(DeviceStopped(reason="x"), at("found", wrong, 5))).result()
+    trusted = at("found", true, 65)
+    store.submit(lambda tx: note_trusted(tx, source="ntp", error_ms=5, at=trusted)).result()
+    store.close()
+    assert answer(call("--db", file, "ledger", "verify"))["problems"] == []
+    rows = list(csv.DictReader(io.StringIO(call("--db", file, "ledger", "export", "--format", "csv").out)))
+    early, late = "2026-06-01T11:59:00+00:00", "2026-06-01T12:00:00+00:00"
+    assert [(r["time"][:4], r["derived_time"], r["not_before"], r["not_after"]) for r in rows] == [
+        ("1970", "", "", early),
+        ("1970", early, early, early),
+        ("2026", late, late, late),
+        ("2026", late, late, late),
+    ]
 
 
 @pytest.mark.parametrize(
