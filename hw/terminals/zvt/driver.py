@@ -41,6 +41,7 @@ from hw.terminals.zvt.errors import (
 from hw.terminals.zvt.link import Dial, Link
 from hw.terminals.zvt.message import ABORTED, COMPLETION, STATUS, Message
 from hw.terminals.zvt.packet import Packet
+from hw.terminals.zvt.text import displayable
 from hw.terminals.zvt.values import NO_RECEIPT, bcd, bmp
 from hw.terminals.zvt.words import WRONG_CURRENCY, meaning
 
@@ -225,7 +226,7 @@ class ZvtTerminal:
             return await self._status()
 
     async def show(self, lines: tuple[str, ...], *, for_s: int) -> None:
-        texts = [bmp(0xF1 + i, line[:LINE_MAX]) for i, line in enumerate(lines[:LINES_MAX])]
+        texts = [bmp(0xF1 + i, displayable(line)[:LINE_MAX]) for i, line in enumerate(lines[:LINES_MAX])]
         async with self._turn():
             heard = await self._run(Packet(0x06E0, bmp(0xF0, for_s) + b"".join(texts)), ends=frozenset())
             answers.must_be_taken(heard, "display text")

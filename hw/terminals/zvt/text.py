@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from unicodedata import normalize
 
 from edge.emv.pan import truncate
 from edge.emv.scrub import scrub
@@ -16,6 +17,11 @@ _ISO_8859: Final = frozenset(range(1, 17)) - {12}
 #: Luhn scan finds. Digits with at most a blank or dash between them.
 _LONG_NUMBER: Final = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
 
+_EURO_BEFORE: Final = re.compile(r"€(?=\d)")
+_SPELLED: Final = str.maketrans(
+    {"€": "EUR", "\u202f": " ", "\u2009": " ", "\u2013": "-", "\u2014": "-", "\u2019": "'"}
+)
+
 
 def decode_text(data: bytes, charset: int | None = None) -> str:
     """Text without the zero bytes that end or fill it. Bytes that the set lacks become U+FFFD."""
@@ -25,6 +31,20 @@ def decode_text(data: bytes, charset: int | None = None) -> str:
 def encode_text(text: str, charset: int | None = None) -> bytes:
     """The bytes of a text; a letter that the set lacks becomes a question mark."""
     return text.encode(_codec(charset), "replace")
+
+
+def displayable(text: str) -> str:
+    """A text in letters that every terminal has: code page 437 knows neither the euro sign nor typographic spaces."""
+    spelled = _EURO_BEFORE.sub("EUR ", text).translate(_SPELLED)
+    return "".join(c if _has(c) else normalize("NFKD", c)[:1] for c in spelled)
+
+
+def _has(letter: str) -> bool:
+    try:
+        letter.encode("cp437")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def scrub_line(text: str) -> str:

@@ -474,6 +474,14 @@ def test_the_display_takes_lines_and_umlauts(way):
     assert play(scenario, **way) == "virtual terminal"
 
 
+def test_a_price_stands_on_the_display_in_letters_that_it_has():
+    async def scenario(driver, there):
+        await driver.show(("Energy €0.49/kWh", "Gerät: 0,49\u00a0€/kWh", "\u017d\u010f\u00e1r"), for_s=0)
+        return there.display
+
+    assert play(scenario) == ("Energy EUR 0.49/kWh", "Gerät: 0,49\u00a0EUR/kWh", "Zdár")
+
+
 def test_a_silent_terminal_is_an_error_where_no_money_moves():
     async def scenario(driver, there):
         there.script(Fault("lost_command", on=0x0501))
