@@ -209,7 +209,7 @@ def test_help_and_version_are_answers(call):
 def test_the_daemon_loads_nothing_that_its_configuration_does_not_name():
     """A Pi has little memory: each of these would take 1 to 13 MB for as long as the till runs."""
     in_vain = {
-        "babel", "click", "cryptography.hazmat.primitives.serialization", "email", "fpdf", "http.client", "importlib.metadata",
+        "babel", "click", "cryptography.hazmat.primitives.serialization", "difflib", "email", "fpdf", "http.client", "importlib.metadata",
         "microdot", "nfc", "pymodbus.client", "pymodbus.server", "segno", "smartcard", "sqlite_utils", "urllib.request",
     }  # fmt: skip
     script = "import sys, edge.__main__, edge.app, edge.cli.run_till, edge.sync.uplink; print(*sys.modules, sep='\\n')"
