@@ -100,7 +100,10 @@ def test_a_session_at_the_fallback_price_keeps_it_and_its_invoice_says_why(tmp_p
 
     async def story():
         rig = Rig(tmp_path)
-        rules = Rules(show_end_s=10)
+        # forty times as fast: a busy machine gets the longest of all patience
+        rules = Rules(
+            show_end_s=10, silence_max_s=3600, stale_s=60, answer_timeout_s=600, prepare_timeout_s=300
+        )
         rig.shelf.on_sale = OnSale(tariff=TIMED, hold_minor=5000, rules=rules, fallback=FALLBACK)
         rig.task = asyncio.create_task(rig.controller.run())
         try:
