@@ -24,6 +24,7 @@ from pathlib import Path
 from edge.domain.instant import Instant
 from edge.domain.ledger import facts
 from edge.errors import StoreError
+from edge.store.kept import Kept
 from edge.store.keys import load_or_make
 from edge.store.store import Owner, Store
 from edge.store.transaction import Tx
@@ -60,7 +61,7 @@ def till(folder: Path, brokers: list[str], *, quiet: bool, keys: tuple[str, ...]
         on_rolled_back=lambda found: print(f"rolled back: {found}", file=sys.stderr),
         orders=(
             downlink := Downlink(
-                Lists(folder / "lists.db"),
+                Lists(folder / "lists.db", Kept(store)),
                 peer=_PEER,
                 keys=keys,
                 now=lambda: datetime.now(UTC),
