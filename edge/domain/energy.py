@@ -11,8 +11,8 @@ class MeterValue(msgspec.Struct, frozen=True, kw_only=True):
     """One fresh reading of one meter. `None` means that the meter did not say; it never means zero.
 
     `at` is the arrival of the reply. `energy_wh` is the cumulative imported-energy register in whole Wh;
-    `resolution_wh` the register's step at this value (a float32 register in kWh steps 16 Wh at 131 MWh). A value that is
-    not `sure` was true at some moment of the last half minute: on a bad line a reply may be as late as that.
+    `resolution_wh` the register's step at this value (a float32 register in kWh steps 16 Wh at 131 MWh). A value
+    that is not `sure` was true at some moment of the last half minute: on a bad line a reply may be as late as that.
     """
 
     at: Instant
