@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.store.connection import translated
+from edge.store.connection import one_commit
 from edge.sync.contract.authorization import AuthorizationReply, AuthorizationRequest, Granted, Refused
 from edge.sync.contract.orders import ListedMember
 from edge.sync.contract.signed import Signer, sign
@@ -49,18 +49,11 @@ class Authorizations:
 
     def answer(self, device: Peer, request: AuthorizationRequest, now: datetime) -> bytes:
         """Decide, durably, and sign. Raises StoreError; then nothing was decided."""
-        with translated("write", self._path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                decision = self._known(device, request.id)
-                if decision is None:
-                    decision = self._decide(request, now, site=device.site)
-                    self._keep(device, request, decision, now)
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        with one_commit(self._db, self._path):
+            decision = self._known(device, request.id)
+            if decision is None:
+                decision = self._decide(request, now, site=device.site)
+                self._keep(device, request, decision, now)
         return self._signed(device, request.id, decision, now)
 
     def busy(self, device: Peer, request: AuthorizationRequest, now: datetime) -> bytes:

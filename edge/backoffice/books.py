@@ -22,7 +22,7 @@ from edge.backoffice.projection import project
 from edge.backoffice.schema import open_books
 from edge.domain.ledger.envelope import GENESIS
 from edge.domain.ledger.facts import Fact, LedgerCarried, LedgerKeySucceeded, LedgerOpened
-from edge.store.connection import translated
+from edge.store.connection import one_commit, translated
 from edge.sync.contract.messages import NAMED_MAX, Ack, Need, Refusal, State
 from edge.sync.contract.topics import Peer
 
@@ -85,19 +85,12 @@ class Books:
         by_peer: dict[Peer, list[bytes]] = defaultdict(list)
         for message in messages:
             by_peer[message.peer].extend(split(message.payload))
-        with translated("write", self._path):
-            self.db.execute("BEGIN IMMEDIATE")
-            try:
-                lines = [
-                    line
-                    for peer in sorted(by_peer)
-                    for line in _Intake(self.db, peer, now.isoformat()).take(by_peer[peer])
-                ]
-                self.db.execute("COMMIT")
-            except BaseException:
-                if self.db.in_transaction:
-                    self.db.execute("ROLLBACK")
-                raise
+        with one_commit(self.db, self._path):
+            lines = [
+                line
+                for peer in sorted(by_peer)
+                for line in _Intake(self.db, peer, now.isoformat()).take(by_peer[peer])
+            ]
         return [(line.peer, line.ack()) for line in lines]
 
     def answer(self, peer: Peer, state: State, now: datetime, *, retained: bool) -> Ack | None:
@@ -106,26 +99,20 @@ class Books:
         A `retained` state was said before we listened: what the device sent since may be lost, so it is asked
         to send again whatever is missing.
         """
-        with translated("write", self._path):
-            self.db.execute("BEGIN IMMEDIATE")
-            try:
-                device_id = _device_id(self.db, peer, now.isoformat())
-                self.db.execute(
-                    "UPDATE device SET online = ?, state_at = ?, "
-                    "state = CASE WHEN ? THEN ? ELSE state END WHERE device_id = ?",
-                    (
-                        int(state.online),
-                        state.at.isoformat(),
-                        int(state.online),
-                        msgspec.json.encode(state).decode(),
-                        device_id,
-                    ),
-                )
-                self.db.execute("COMMIT")
-            except BaseException:
-                if self.db.in_transaction:
-                    self.db.execute("ROLLBACK")
-                raise
+        with one_commit(self.db, self._path):
+            device_id = _device_id(self.db, peer, now.isoformat())
+            self.db.execute(
+                "UPDATE device SET online = ?, state_at = ?, "
+                "state = CASE WHEN ? THEN ? ELSE state END WHERE device_id = ?",
+                (
+                    int(state.online),
+                    state.at.isoformat(),
+                    int(state.online),
+                    msgspec.json.encode(state).decode(),
+                    device_id,
+                ),
+            )
+        with translated("read", self._path):
             if state.position is None:
                 return None
             epoch = state.position.epoch
@@ -138,16 +125,8 @@ class Books:
 
     def rebuild(self, now: datetime) -> Rebuilt:
         """Make the tables anew from the entries, as this version understands them. Raises StoreError."""
-        with translated("write", self._path):
-            self.db.execute("BEGIN IMMEDIATE")
-            try:
-                found = self._rebuild(now.isoformat())
-                self.db.execute("COMMIT")
-            except BaseException:
-                if self.db.in_transaction:
-                    self.db.execute("ROLLBACK")
-                raise
-        return found
+        with one_commit(self.db, self._path):
+            return self._rebuild(now.isoformat())
 
     def _rebuild(self, at: str) -> Rebuilt:
         for table in (
