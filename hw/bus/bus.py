@@ -27,7 +27,7 @@ SILENT_BEFORE_BACKOFF = 3  # single losses happen; three in a row mean a dead un
 WAITING_MAX = 256  # 64 EVSEs with two requests each on one line, and as many again
 RECEIVED_MAX = 2048  # several frames with their echoes; more without a reply is noise
 ATTEMPTS = 2
-_DOUBTFUL = 1e15  # ranks after every turn
+_DOUBTFUL = 1e12  # ranks after every turn
 PLANS_MAX = 4096  # spans times units of a full line, and room
 
 T = TypeVar("T")
@@ -68,20 +68,22 @@ class Answer(msgspec.Struct, Generic[T], frozen=True):
 
 
 class _Mark:
-    """When a signature (unit, function, count) was last on the line, and whether it was answered; `ghost_until` is
-    when the last reply that is still under way can come.
+    """When a signature (unit, function, count) was last on the line, and whether it was answered; `lost_at` is when
+    it last was not, `ghost_until` when the last reply that is still under way can come.
     """
 
-    __slots__ = ("answered", "at", "ghost_until", "turn")
+    __slots__ = ("answered", "at", "ghost_until", "lost_at", "turn")
 
     def __init__(self) -> None:
-        self.at = self.ghost_until = -1e9
+        self.at = self.lost_at = self.ghost_until = -1e9
         self.turn, self.answered = -1, True
 
     def used(self, at: float, turn: int, ghost_s: float, *, answered: bool) -> None:
         """After an exchange. A doubtful answer leaves its own reply under way, where it was an earlier one's."""
         if not answered or at < self.ghost_until:
             self.ghost_until = at + ghost_s
+        if not answered:
+            self.lost_at = at
         self.at, self.turn, self.answered = at, turn, answered
 
 
@@ -201,7 +203,8 @@ class Bus(Generic[T]):
 
         A signature that went unanswered must rest. Of the others the one is taken that was used longest ago, and
         never the last one, as far as there are others: a reply may come twice. Of those that a late reply may still
-        fit the last one that failed is taken, so that the others come to rest.
+        fit the ones are taken that failed longest ago: they are the least likely to meet it, and the others come to
+        rest.
         """
         first = plan.variants[0][0]
         if first.function > frames.READ_INPUT:
@@ -216,7 +219,7 @@ class Bus(Generic[T]):
             if not mark.answered and now - mark.at < self._timing.ghost_rest_s:
                 rest_s = min(rest_s, self._timing.ghost_rest_s - (now - mark.at))
                 continue
-            rank: float = mark.turn if now >= mark.ghost_until else _DOUBTFUL - mark.ghost_until
+            rank: float = mark.turn if now >= mark.ghost_until else _DOUBTFUL + mark.lost_at
             if best is None or rank < best_rank:
                 best, best_rank = variant, rank
         if best is None:
