@@ -13,9 +13,9 @@ _UTF_8: Final = 0xFE
 #: ISO 8859 has parts 1 to 16 without 12.
 _ISO_8859: Final = frozenset(range(1, 17)) - {12}
 
-#: A receipt's number of card length: what a terminal prints may be a test card's or an old scheme's, which no
-#: Luhn scan finds. Digits with at most a blank or dash between them.
-_LONG_NUMBER: Final = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
+#: A receipt's number of card length or more: what a terminal prints may be a test card's or an old scheme's, which
+#: no Luhn scan finds, or stand among other digits. Digits with at most a blank or dash between them.
+_LONG_NUMBER: Final = re.compile(r"\d(?:[ -]?\d){12,}")
 
 _EURO_BEFORE: Final = re.compile(r"€(?=\d)")
 _SPELLED: Final = str.maketrans(

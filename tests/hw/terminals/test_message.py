@@ -149,6 +149,14 @@ def test_a_cvend_tells_about_itself_in_plain_text(text, temperature):
     assert (got["terminal_id"], got["temperature"]) == (52523535, temperature)
 
 
+@pytest.mark.parametrize(
+    "line", ["Nr. 0200115413330089020011", "5413330089020011 4761739001010119", "5413 3300 8902 0011-0001"]
+)
+def test_a_card_number_among_other_digits_is_hidden_too(line):
+    (shown,) = parse(of(0x06D1, b"\0" + line.encode())).fields["lines"]
+    assert "890200" not in shown.replace(" ", "")
+
+
 def test_a_receipt_is_its_lines():
     lines = [f"line {i}" for i in range(33)]
     block = b"".join(tlv.encode("07", line.encode()) for line in lines) + bytes.fromhex("0901FF")
