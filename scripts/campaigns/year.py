@@ -54,9 +54,9 @@ _NIGHT_S: Final = 90.0
 
 _WEEK_DAYS: Final = 7
 
-#: How long drivers stay: mostly some minutes, once in a while an hour. What costs is each poll of a car that charges.
-_STAYS_S: Final = ((30, 120), (120, 400), (400, 1200), (1200, 3600))
-_STAYS_WEIGHTS: Final = (60, 30, 8, 2)
+#: How long drivers stay: mostly a minute, once in a while an hour. What costs is each poll of a car that charges.
+_STAYS_S: Final = ((20, 90), (90, 400), (400, 1200), (1200, 3600))
+_STAYS_WEIGHTS: Final = (86, 10, 3, 1)
 _PAYS: Final = ("member", "bank card", "phone")
 
 

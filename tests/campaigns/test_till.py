@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 #: For each protection a trial that breaks a promise without it; edge/README.md has the table.
-WITHOUT = {"fsync": 1_000_013, "intent": 1_000_005, "lease": 1_000_008}
+WITHOUT = {"fsync": 1_000_002, "intent": 1_000_004}
 
 #: Some trials, and those that found something: a live price above what is held.
 TRIALS = [*range(2_000_000, 2_000_012), 1_000_179, 1_000_185]
@@ -76,4 +76,23 @@ def test_a_till_that_was_cut_off_for_days_loses_entries_only_where_it_takes_sile
         staged(story)
     else:
         with pytest.raises(AssertionError, match=r"I5|rolled back|no rest"):
+            staged(story)
+
+
+@pytest.mark.parametrize("protection", [None, "lease"])
+def test_beside_a_till_without_power_a_car_charges_on_only_without_the_lease(staged, protection):
+    from parts.till_protections import without
+
+    async def story(stage):
+        with without(protection):
+            await stage.charges()
+            stage.trial.next_death = "power of the till"
+            stage.life.kill("power cut")
+            await stage.until(lambda: stage.trial.lives == 2, "it does not come up")
+        await asyncio.sleep(30)
+
+    if protection is None:
+        staged(story)
+    else:
+        with pytest.raises(AssertionError, match="I1"):
             staged(story)

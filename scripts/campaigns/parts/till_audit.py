@@ -17,6 +17,7 @@ from edge.payments.desk.folio import read as read_folio
 from edge.payments.desk.folio import receipt_no
 from edge.store.reading import Reading
 from edge.store.verification import verify
+from hw.virtual.terminal_books import Books
 
 _LAPSED: Final = frozenset(("expired", "forgotten"))
 
@@ -114,8 +115,15 @@ def _terminal(site: Site, ledger: Ledger) -> list[str]:
         for number in numbers:
             owners[number].append(ref)
     found = [f"I2: the terminal still holds {number}" for number in books.open]
+    again = {
+        n
+        for n, times in Counter(e.hold_no for e in books.entries if e.what == "reserve").items()
+        if times > 1
+    }
     for number, hold in books.holds.items():
         mine = owners.get(number, [])
+        if number in again:
+            continue
         if number in site.foreign:
             found += [f"I2: {ref} took hold {number}, which is nobody's" for ref in mine]
         elif len(mine) > 1 or (not mine and hold.state not in _LAPSED):
@@ -123,7 +131,11 @@ def _terminal(site: Site, ledger: Ledger) -> list[str]:
     taken = {
         f.payment_ref: f.amount_minor for f in ledger.of(facts.PaymentCaptured) if f.payment_ref in receipts
     }
+    for number in sorted(n for n in again if n is not None):
+        found += _came_round(books, number, [taken.get(ref, 0) for ref in owners[number]])
     for ref, numbers in receipts.items():
+        if numbers & again:
+            continue
         holds = [books.holds[n] for n in numbers if n in books.holds and n not in site.foreign]
         really = sum(hold.captured_minor or 0 for hold in holds)
         if really != taken.get(ref, 0):
@@ -131,8 +143,29 @@ def _terminal(site: Site, ledger: Ledger) -> list[str]:
                 f"I2: payment {ref}: the terminal took {really}, the journal says {taken.get(ref, 0)}"
             )
     ends = Counter(e.hold_no for e in books.entries if e.what in ("capture", "reverse"))
-    found += [f"I2: the terminal ended hold {number} {n} times" for number, n in ends.items() if n > 1]
+    found += [
+        f"I2: the terminal ended hold {number} {n} times"
+        for number, n in ends.items()
+        if n > 1 and number not in again
+    ]
     return found
+
+
+def _came_round(books: Books, number: int, taken: list[int]) -> list[str]:
+    """After 9999 receipts a terminal uses a number again: its holds one after the other, as the journal has them."""
+    really: list[int] = []
+    for entry in books.entries:
+        if entry.hold_no == number:
+            match entry.what:
+                case "reserve":
+                    really.append(0)
+                case "capture":
+                    really[-1] += entry.amount_minor
+                case _:
+                    pass
+    if really == taken:
+        return []
+    return [f"I2: holds {number}: the terminal took {really}, the journal says {taken}"]
 
 
 def _energy(site: Site, ledger: Ledger) -> list[str]:

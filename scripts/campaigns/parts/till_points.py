@@ -68,8 +68,12 @@ def _points() -> dict[Kind, tuple[str, ...]]:
 POINTS: Final = _points()
 
 
-#: Kinds that a life comes by all the time; of the others each point is rare.
-_FREQUENT: Final = ("disk", "meter", "wallbox", "mqtt")
+#: How often a life of some minutes comes by the points that it comes by often; all others are rare.
+_OFTEN: Final = {
+    "disk write": 400, "disk sync": 40, "meter read": 200, "meter reply": 200, "wallbox read": 200,
+    "wallbox reply": 300, "wallbox permit": 30, "zvt reply": 60, "zvt 80 00": 60, "card command": 30,
+    "mqtt entries": 20, "mqtt acknowledged": 20,
+}  # fmt: skip
 
 
 class Fuse:
@@ -87,8 +91,8 @@ class Fuse:
         points = {}
         others = [k for k in POINTS if k in kinds and k != "commit"]
         for kind in ("commit", "commit", *rng.sample(others, 3)):
-            often = rng.randint(1, 300) if kind in _FREQUENT else rng.choice((1, 1, 2, 3))
-            points[rng.choice(POINTS[kind])] = often
+            point = rng.choice(POINTS[kind])
+            points[point] = rng.randint(1, _OFTEN[point]) if point in _OFTEN else rng.choice((1, 1, 2, 3))
         return cls(steps=steps_max, points=points)
 
     def burns(self, steps: int, points: Collection[str]) -> str | None:

@@ -41,6 +41,9 @@ _REST_S: Final = 3_600.0
 _REST_LOOK_S: Final = 5.0
 _REST_LEAP_S: Final = 120.0
 
+#: How long the power is off in a story.
+_OFF_S: Final = 60.0
+
 #: A contactor's lease, and a poll of the world's own.
 _LEASE_S: Final = 12.0
 
@@ -203,7 +206,7 @@ class Trial:
         off_s = _RESTART_S
         if how != "killed":
             life.powered_off = True
-            off_s = rng.choice((5.0, 20.0, 120.0))
+            off_s = rng.choice((5.0, 20.0, 120.0)) if self.next_death is None else _OFF_S
             wrong = timedelta(days=rng.choice((0, -1, -400, -9000, 3000)))
             site.boot(skew=wrong, trusted_s=rng.choice((0.0, 0.0, 15.0, 100.0)))
         if how == "power of the site":
