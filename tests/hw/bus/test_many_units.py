@@ -13,6 +13,9 @@ from hw.virtual.modbus_server import RtuServer, TcpServer
 from hw.virtual.outlet import Outlet
 
 
+PATIENCE_S = 10  # a busy machine stands still for moments
+
+
 class RealClock:
     def now(self):
         return Instant(utc=None, boot_id="test", monotonic_ns=time.monotonic_ns())
@@ -32,10 +35,10 @@ def devices(address, count, clock, buses):
     """Drivers for them all."""
     for n in range(1, count + 1):
         meter = register.Options(
-            profile="eastron_sdm630", port=address, unit=n, baudrate=115200, gap_ms=0, timeout_s=0.3
+            profile="eastron_sdm630", port=address, unit=n, baudrate=115200, gap_ms=0, timeout_s=PATIENCE_S
         )
         box = heidelberg.Options(
-            port=address, unit=100 + n, baudrate=115200, parity="N", gap_ms=0, timeout_s=0.3
+            port=address, unit=100 + n, baudrate=115200, parity="N", gap_ms=0, timeout_s=PATIENCE_S
         )
         yield (
             n,
@@ -84,6 +87,7 @@ def test_a_silent_unit_costs_other_lines_nothing():
         for _ in range(20):
             await meter.read()
         others_first = not waiting.done()
+        waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         await buses.close()
         for server in (sick, well):
