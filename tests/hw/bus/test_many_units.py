@@ -12,7 +12,6 @@ from hw.virtual.meter import Fault, VirtualMeter
 from hw.virtual.modbus_server import RtuServer, TcpServer
 from hw.virtual.outlet import Outlet
 
-
 PATIENCE_S = 10  # a busy machine stands still for moments
 
 

@@ -14,6 +14,8 @@ from hw.virtual.modbus_server import RtuServer, TcpServer
 from hw.virtual.outlet import Car, Outlet
 
 LEASE_S = 10
+PATIENCE_S = 10  # a busy machine stands still for moments
+SHORT_S = 0.2  # for what will never answer
 
 
 class VirtualTime:
@@ -44,7 +46,8 @@ def run(scenario, transport=TcpServer, **more):
         server = transport({1: box})
         await server.start()
         buses = BusPool(clock)
-        options = heidelberg.Options(port=server.address, lease_s=LEASE_S, gap_ms=0, timeout_s=0.2, **more)
+        patience = {"timeout_s": PATIENCE_S} | more
+        options = heidelberg.Options(port=server.address, lease_s=LEASE_S, gap_ms=0, **patience)
         driver = heidelberg.create(options, clock=clock, buses=buses)
         try:
             return await scenario(driver, box, clock)
@@ -144,7 +147,7 @@ def test_while_an_end_is_not_confirmed_nothing_feeds_the_watchdog():
         box.write = taken
         return lapsed, await driver.status(), box.read(3, 261, 1)
 
-    lapsed, status, current = run(scenario)
+    lapsed, status, current = run(scenario, timeout_s=SHORT_S)
     assert (lapsed, status.contactor_closed, current) == (0, False, [0])
 
 
@@ -161,7 +164,7 @@ def test_a_permission_that_the_wallbox_never_confirms_lapses_too():
         box.write = taken
         return await driver.status()
 
-    assert run(scenario).contactor_closed is False
+    assert run(scenario, timeout_s=SHORT_S).contactor_closed is False
 
 
 def test_preparing_takes_back_what_a_former_life_permitted():
@@ -245,7 +248,7 @@ def test_silence_is_an_error_with_a_hint():
             await driver.status()
         assert "baud" in raised.value.hint
 
-    run(scenario)
+    run(scenario, timeout_s=SHORT_S)
 
 
 def test_a_wallbox_that_measures_a_flow_it_does_not_give_is_welded():
