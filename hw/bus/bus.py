@@ -22,6 +22,7 @@ from hw.bus import frames
 from hw.bus.errors import BackingOff, BadReply, BusError, LineDown, LineUnsettled, NoAnswer, Refused, refusal
 from hw.bus.frames import ExceptionReply, Misfit, Reply, Request, Span
 from hw.bus.line import Line, LineOptions, open_line
+from hw.bus.marks import Mark, Plan, Unit
 
 SILENT_BEFORE_BACKOFF = 3  # single losses happen; three in a row mean a dead unit
 WAITING_MAX = 256  # 64 EVSEs with two requests each on one line, and as many again
@@ -67,45 +68,6 @@ class Answer(msgspec.Struct, Generic[T], frozen=True):
         return tuple(int.from_bytes(self.data[i : i + 2], "big") for i in range(0, len(self.data), 2))
 
 
-class _Mark:
-    """When a signature (unit, function, count) was last on the line, and whether it was answered; `lost_at` is when
-    it last was not, `ghost_until` when the last reply that is still under way can come.
-    """
-
-    __slots__ = ("answered", "at", "ghost_until", "lost_at", "turn")
-
-    def __init__(self) -> None:
-        self.at = self.lost_at = self.ghost_until = -1e9
-        self.turn, self.answered = -1, True
-
-    def used(self, at: float, turn: int, ghost_s: float, *, answered: bool) -> None:
-        """After an exchange. A doubtful answer leaves its own reply under way, where it was an earlier one's."""
-        if not answered or at < self.ghost_until:
-            self.ghost_until = at + ghost_s
-        if not answered:
-            self.lost_at = at
-        self.at, self.turn, self.answered = at, turn, answered
-
-
-class _Unit:
-    """What the bus remembers of one unit: how many requests it had, and how many of the last went
-    unanswered.
-    """
-
-    __slots__ = ("asked", "resume_at", "silent")
-
-    def __init__(self) -> None:
-        self.asked = self.silent = 0
-        self.resume_at = 0.0
-
-
-class _Plan(msgspec.Struct, frozen=True):
-    """One thing to ask, in every count that it may be asked in."""
-
-    unit: _Unit
-    variants: tuple[tuple[Request, _Mark], ...]
-
-
 class Bus(Generic[T]):
     """One line and its units. `now` stamps each reply at its arrival; `gap_s` is kept between frames."""
 
@@ -125,9 +87,9 @@ class Bus(Generic[T]):
         self._line: Line | None = None
         self._turn = asyncio.Lock()  # asyncio's locks are first come, first served
         self._waiting = 0
-        self._units: dict[int, _Unit] = {}
-        self._marks: dict[tuple[int, int, int], _Mark] = {}  # 247 units x 7 functions x 125 counts at most
-        self._plans: dict[tuple[int, Span], _Plan] = {}
+        self._units: dict[int, Unit] = {}
+        self._marks: dict[tuple[int, int, int], Mark] = {}  # 247 units x 7 functions x 125 counts at most
+        self._plans: dict[tuple[int, Span], Plan] = {}
         self._received = bytearray()
         self._request: Request | None = None
         self._deadline = 0.0
@@ -189,16 +151,16 @@ class Bus(Generic[T]):
             self._watchdog.cancel()
             self._watchdog = None
 
-    def _plan(self, requests: list[Request]) -> _Plan:
+    def _plan(self, requests: list[Request]) -> Plan:
         first = requests[0]
         variants = tuple((r, self._mark(r.unit, r.function, r.count)) for r in requests)
-        unit = self._units.setdefault(first.unit, _Unit())
-        return _Plan(unit, variants)
+        unit = self._units.setdefault(first.unit, Unit())
+        return Plan(unit, variants)
 
-    def _mark(self, unit: int, function: int, count: int) -> _Mark:
-        return self._marks.setdefault((unit, function, count), _Mark())
+    def _mark(self, unit: int, function: int, count: int) -> Mark:
+        return self._marks.setdefault((unit, function, count), Mark())
 
-    def _choose(self, plan: _Plan) -> tuple[Request, _Mark]:
+    def _choose(self, plan: Plan) -> tuple[Request, Mark]:
         """The variant that a stray reply is least likely to fit. Raises LineUnsettled when there is none.
 
         A signature that went unanswered must rest. Of the others the one is taken that was used longest ago, and
@@ -227,7 +189,7 @@ class Bus(Generic[T]):
             raise LineUnsettled(f"{where}: a late reply may still come", rest_s=rest_s)
         return best
 
-    async def _attempt(self, plan: _Plan, timeout_s: float, attempts: int) -> tuple[Reply, T, bool]:
+    async def _attempt(self, plan: Plan, timeout_s: float, attempts: int) -> tuple[Reply, T, bool]:
         for left in range(attempts - 1, -1, -1):
             try:
                 return await self._one(plan, timeout_s)
@@ -242,7 +204,7 @@ class Bus(Generic[T]):
                     raise
         raise AssertionError
 
-    async def _one(self, plan: _Plan, timeout_s: float) -> tuple[Reply, T, bool]:
+    async def _one(self, plan: Plan, timeout_s: float) -> tuple[Reply, T, bool]:
         if self._waiting >= WAITING_MAX:
             waiting = f"{self.options.port}: {WAITING_MAX} requests wait already"
             raise LineUnsettled(waiting, hint="poll less often")
@@ -301,7 +263,7 @@ class Bus(Generic[T]):
         return line
 
     async def _exchange(
-        self, line: Line, unit: _Unit, request: Request, mark: _Mark, timeout_s: float
+        self, line: Line, unit: Unit, request: Request, mark: Mark, timeout_s: float
     ) -> tuple[Reply | ExceptionReply | Misfit, T]:
         """Send and wait. Whatever ends the wait without a reply leaves the line unsettled."""
         if self._is_tcp:
@@ -335,7 +297,7 @@ class Bus(Generic[T]):
             if not answered:
                 self._fault(unit, request, stray, done)
 
-    def _fault(self, unit: _Unit, request: Request, stray: int, done: asyncio.Future[Any]) -> None:
+    def _fault(self, unit: Unit, request: Request, stray: int, done: asyncio.Future[Any]) -> None:
         """The line is unsettled, over TCP broken off. A frame of another count (`stray`) may come again,
         too.
         """
@@ -366,7 +328,7 @@ class Bus(Generic[T]):
         else:
             self._expect(self._deadline)
 
-    def _silence(self, unit: _Unit, time: float) -> None:
+    def _silence(self, unit: Unit, time: float) -> None:
         unit.silent += 1
         if unit.silent >= SILENT_BEFORE_BACKOFF and len(self._units) > 1:  # alone it keeps nobody waiting
             doubled = 1 << min(unit.silent - SILENT_BEFORE_BACKOFF, 10)

@@ -11,7 +11,8 @@ from edge.domain.instant import Instant
 from edge.runtime import keeper as keeping
 from edge.runtime.controller import EvseController
 from edge.store import store as storing
-from hw.bus.bus import Bus, _Mark
+from hw.bus.bus import Bus
+from hw.bus.marks import Mark
 from hw.evse import heidelberg
 
 Protection = Literal["fsync", "intent", "ack", "quarantine", "lease"]
@@ -90,7 +91,7 @@ def _quarantine() -> list[tuple[Any, str, Any]]:
         (Bus, "_fault", forgetful),
         (Bus, "_choose", first),
         (Bus, "_on_bytes", careless),
-        (_Mark, "used", trusting),
+        (Mark, "used", trusting),
     ]
 
 
