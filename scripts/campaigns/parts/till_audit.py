@@ -191,18 +191,18 @@ def _energy(site: Site, ledger: Ledger) -> list[str]:
 
 
 def _signed(site: Site, ledger: Ledger) -> list[str]:
-    """What a meter signed of a session with energy is kept, or known to be lost; what is billed as signed is proven.
+    """What is billed as signed is proven. What a meter signed of a session with energy is kept, or known to be lost.
 
-    Where nothing was drawn the meter's session ends with the next one; a meter that lied has its reasons.
+    Where nothing was drawn the meter's session ends with the next one; where the till died, or a line or meter was not
+    well, the invoice may say that nothing is signed.
     """
     found = []
-    lied = {f"E{stand.number + 1}" for stand in site.stands if stand.lied}
     ended = {f.session_id for f in ledger.of(facts.EnergyEnded) if f.energy_wh and not f.estimated}
     kept = Counter(f.session_id for f in ledger.of(facts.SignedRecordKept) if f.session_id is not None)
     lost = Counter(f.session_id for f in ledger.of(facts.SignedRecordLost))
     for fact in ledger.of(facts.SignedBegun):
         there = kept[fact.session_id] + lost[fact.session_id]
-        if fact.session_id in ended and fact.evse_id not in lied and not there:
+        if fact.session_id in ended and not site.disturbed and not there:
             found.append(
                 f"I7: session {fact.session_id} was signed by its meter, and no record of it is kept"
             )

@@ -138,6 +138,8 @@ class Site:
         self.powered = True
         self.foreign: dict[int, int] = {}
         self.tapped = 0
+        #: the till died, or a line or a meter was not well: what a meter has signed may not be to be had in time
+        self.disturbed = False
 
     def now_ns(self) -> int:
         """True nanoseconds since the trial began; days that were leapt over are in it."""

@@ -210,6 +210,7 @@ class Troubles:
             self._site.acquirer.heal()
 
     async def _line(self) -> None:
+        self._site.disturbed = True
         until_s = self._site.now_ns() / 1e9 + self._rng.uniform(30, 300)
         fault: LineFault = self._rng.choice(("late", *get_args(LineFault)))
         self._site.line_faults.append(
@@ -262,6 +263,7 @@ class Troubles:
         await asyncio.wait({life.start(life.till._books.keeper._tidy())}, timeout=30)  # noqa: SLF001
 
     async def _meter(self) -> None:
+        self._site.disturbed = True
         stand = self._rng.choice(self._site.stands)
         if stand.meter.signs and self._rng.random() < 0.5:
             await self._meter_power(stand)
@@ -301,6 +303,7 @@ class Troubles:
         self._heal.append(lambda: setattr(self._site, "stepped", timedelta(0)))
 
     async def _disk(self) -> None:
+        self._site.disturbed = True
         fault: DiskFault = self._rng.choice(get_args(DiskFault))
         self._trial.disk_fault = fault
 

@@ -194,6 +194,7 @@ class Trial:
     async def _died(self, life: Life) -> None:
         """What is left of it, and how long it takes until the next life."""
         rng, site = self.rng, self.site
+        site.disturbed = True
         killed = life.where and not life.where.startswith("ended")
         how: Death = rng.choice(("killed", "power of the till", "power of the site")) if killed else "killed"
         how = self.next_death or how
