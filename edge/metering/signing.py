@@ -120,10 +120,9 @@ def next_step(held: Held, journal: Journal) -> Step:
     done = charge is None or charge.session_id in journal.committed
     match held:
         case Ready(session_id=session_id, blocking=blocking):
-            ours = charge is not None and session_id == charge.session_id
             committed = (session_id or UNNAMED) in journal.committed
-            if (ours or blocking) and not committed:
-                return Fetch()
+            if (session_id is not None or blocking) and not committed:
+                return Fetch()  # also an earlier session's: the next begin overwrites it
             return Acknowledge() if blocking else _without(journal, done=done, can_end=False)
         case Corrupted():
             ours = charge is not None and charge.begun and not done
