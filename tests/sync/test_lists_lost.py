@@ -130,6 +130,26 @@ def test_after_a_loss_nothing_older_is_obeyed_and_what_was_ordered_still_counts(
     assert device.order(command(9)).ok
 
 
+def test_what_an_older_version_kept_in_the_lists_alone_is_lost_with_them_no_more(device):
+    full(device)
+    kept = Kept(device.till.store)
+    for name in ("cmd", "tariff", "members/list", "members/changes"):
+        kept.put(f"order:{name}", None)
+    for name in ("changes", "document:blocked", "document:tariff", f"document:{SETTINGS}"):
+        kept.put(name, None)
+    device.lists._db.execute("DELETE FROM active WHERE name LIKE 'turn:%'")
+    device.boot()  # this version, for the first time
+    device.lists.close()
+    deleted(device.path)
+    device.downlink = None
+    device.boot()
+    assert device.lists.document("blocked") == '{"E1":"works"}'
+    assert msgspec.json.decode(device.lists.document(SETTINGS)) == {"a": 1}
+    assert device.order(command(7, RemoteStop(session_id="S1"))).error.code == "order.old"
+    device.order(listed(5, 1, 2, 3))
+    assert device.lists.find(card(2)) is None, "it was blocked since, and this list does not say so"
+
+
 @pytest.mark.parametrize("harm", [deleted, torn])
 def test_the_lists_are_fetched_again_and_count_only_with_their_changes(device, harm):
     full(device)

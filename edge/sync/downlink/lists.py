@@ -94,6 +94,7 @@ class Lists:
         try:
             self._prepare()
             self._reader = open_reader(path)
+            self._remember()
             self._behind = self._is_behind()
         except BaseException:
             self._db.close()
@@ -113,6 +114,21 @@ class Lists:
             if version != _VERSION:
                 self._db.execute("DELETE FROM seen WHERE slot LIKE 'members%'")
                 self._db.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def _remember(self) -> None:
+        """What only this file knows: an older version wrote it, or an older ledger was restored beside it."""
+        with self._guarded("read"):
+            seen = self._db.execute("SELECT slot, version, hash FROM seen").fetchall()
+            documents = self._db.execute("SELECT stream, document FROM document").fetchall()
+        for slot, version, sha256 in seen:
+            self._memory.see_later(slot, Seen(version, sha256))
+        for stream, document in documents:
+            turn, remembered = self._active(f"turn:{stream}")[0], self._memory.document(stream)
+            if remembered is None or remembered[0] < turn:
+                self._memory.keep(stream, turn, document)
+        version, base = self._active("changes")
+        if base is not None and version > self._memory.changes()[0]:
+            self._memory.changed(version, base)
 
     def close(self) -> None:
         self._reader.close()

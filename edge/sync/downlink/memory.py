@@ -53,6 +53,11 @@ class Remembered:
         if slot in _SLOTS:
             self._memory.put(f"order:{slot}", f"{seen.version} {seen.hash}")
 
+    def see_later(self, slot: str, seen: Seen) -> None:
+        """The same, unless a newer order is remembered."""
+        if slot in _SLOTS and ((known := self.seen(slot)) is None or known.version < seen.version):
+            self.see(slot, seen)
+
     def changes(self) -> tuple[int, int]:
         """The newest changes of members, and the list that they are based on; zeros where there were none."""
         value = self._memory.get("changes")
