@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.domain.ledger.signature import key_id_of
@@ -127,6 +128,8 @@ def _private(pem: bytes, path: Path) -> Ed25519PrivateKey:
         raise KeyUnusable(f"{path} is encrypted; the till has nobody to ask for a password") from e
     except ValueError as e:
         raise KeyUnusable(f"{path} is not a private key in PEM form") from e
+    except UnsupportedAlgorithm as e:
+        raise KeyUnusable(f"{path} is not an Ed25519 key") from e
     if not isinstance(private, Ed25519PrivateKey):
         raise KeyUnusable(f"{path} is not an Ed25519 key")
     return private

@@ -47,6 +47,10 @@ def test_a_key_of_another_maker_is_read_however_its_file_is_written(tmp_path):
     [
         (pem(Ed25519PrivateKey.generate(), BestAvailableEncryption(b"secret")), "encrypted"),
         (pem(ec.generate_private_key(ec.SECP256R1()), NoEncryption()), "not an Ed25519 key"),
+        (
+            pem(Ed25519PrivateKey.generate(), NoEncryption()).replace(b"AwBQYDK2Vw", b"AwBQYDK2V3"),
+            "not an Ed25519 key",
+        ),
         (b"-----BEGIN PRIVATE KEY-----\n" + b"A" * 64 + b"\n-----END PRIVATE KEY-----\n", "PEM form"),
         (b"", "PEM form"),
     ],
