@@ -164,14 +164,14 @@ class Bus(Generic[T]):
         """The variant that a stray reply is least likely to fit. Raises LineUnsettled when there is none.
 
         A signature that went unanswered must rest. Of the others the one is taken that was used longest ago, and
-        never the last one, as far as there are others: a reply may come twice. Of those that a late reply may still
-        fit the ones are taken that failed longest ago: they are the least likely to meet it, and the others come to
-        rest.
+        never the last one, as far as there are two others: a reply may come twice. Of those that a late reply may
+        still fit the ones are taken that failed longest ago: they are the least likely to meet it, and the others
+        come to rest, which two that take turns never would.
         """
         first = plan.variants[0][0]
         if first.function > frames.READ_INPUT:
             return plan.variants[0]  # the reply to a write repeats it; and what matters is read back
-        asked = plan.unit.asked if len(plan.variants) > 1 else -2
+        asked = plan.unit.asked if len(plan.variants) > 2 else -2
         now = monotonic()
         best, best_rank, rest_s = None, 0.0, self._timing.ghost_rest_s
         for variant in plan.variants:

@@ -118,6 +118,13 @@ def test_a_line_that_loses_every_fourth_reply_stays_sure_nearly_all_the_time(mon
     assert sum(sure for _, _, sure in answers) > 60
 
 
+@pytest.mark.parametrize("shape", ["spare", "one spare"])
+def test_once_the_line_is_good_again_every_answer_is_sure_in_the_end(shape, monkeypatch):
+    fates = [() if i in {5, 6, 7, 20} else (0.02,) for i in range(100)]
+    answers = polled(fates, SPANS[shape], monkeypatch, polls=110)
+    assert all(sure for _, _, sure in answers[-25:])
+
+
 @pytest.mark.parametrize(("first_s", "between"), [(4.2, 26), (4.8, 25)])
 def test_what_answers_in_doubt_may_leave_its_own_reply_under_way(monkeypatch, first_s, between):
     """An exact read is answered by the reply to the one before; its own comes 28 s later, when another one is lost."""
