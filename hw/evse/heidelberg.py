@@ -113,7 +113,8 @@ class Heidelberg:
     async def status(self) -> EvseStatus:
         """The state of register 5. A permission that nobody renewed is taken back here. Raises EvseError.
 
-        A firmware without the registers behind it says nothing of its lock contact, nor of welded contacts.
+        A firmware without the registers behind it says nothing of its lock contact, nor of welded contacts; nor does an
+        answer that may be from before the contacts were to open.
         """
         await self._lapse()
         answer = await self._controls.read_where_there(STATES)
@@ -129,7 +130,7 @@ class Heidelberg:
             pilot=pilot,
             contactor_closed=state in _CLOSED,
             limited=state == _DERATING or (state == _WANTING and self._allowed and locked),
-            welded=measured and self._flows_on(answer.registers, answer.at),
+            welded=measured and answer.sure and self._flows_on(answer.registers, answer.at),
         )
 
     async def permit(self, *, current_a: int) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from edge.domain.instant import Instant
+from hw.bus.bus import Answer
 from hw.bus.pool import BusPool
 from hw.evse import heidelberg
 from hw.evse.errors import EvseNotSafe, EvseSilent
@@ -265,5 +266,25 @@ def test_a_wallbox_that_measures_a_flow_it_does_not_give_is_welded():
         assert (await driver.status()).welded
         box.outlet.weld(on=False)
         assert not (await driver.status()).welded
+
+    run(scenario)
+
+
+def test_an_answer_that_may_be_an_old_one_says_nothing_of_welded_contacts():
+    async def scenario(driver, box, clock):
+        bus = driver._controls._bus
+        await driver.prepare()
+        box.outlet.plug(Car())
+        await driver.permit(current_a=16)
+        flowing = await bus.read(1, heidelberg.STATES)
+        await driver.revoke()
+        clock.ns += 11 * 10**9
+
+        async def late(*_args, **_more):
+            return Answer(flowing.data, clock.now(), sure=False)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bus, "read", late)
+            assert not (await driver.status()).welded
 
     run(scenario)
