@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
@@ -243,3 +244,18 @@ def test_who_is_erased_is_in_no_list_and_does_not_come_back_with_what_is_on_its_
     assert lists.find(card(2)) is None
     device.order(listed(12, 2))
     assert lists.find(card(2)).account == "A-2", "who becomes a member again is one"
+
+
+def test_somebody_is_erased_while_lists_come_in(device):
+    """From the thread of the orders and from another one, on one connection."""
+
+    def load():
+        for version in range(1, 60):
+            device.lists.load(version, MemberPart(part=1, parts=1, members=members(1, 2)))
+
+    with ThreadPoolExecutor(1) as other:
+        loading = other.submit(load)
+        while not loading.done():
+            device.lists.erase((token(7),), None)
+        loading.result()
+    assert device.lists.in_force() == 59

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -297,8 +297,9 @@ class Lists:
                     "INSERT OR REPLACE INTO erased (digest, version) VALUES (?, ?)",
                     [(_digest(name), newest) for name in names],
                 )
-        with self._guarded("fold"):
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        # on a connection of its own: the other thread's may be in the middle of something
+        with self._writing, self._guarded("fold"), closing(open_writer(self._path)) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return len(found)
 
     def _not_erased(self, version: int, members: Iterable[ListedMember]) -> Iterable[ListedMember]:
