@@ -18,9 +18,10 @@ from edge.domain.ledger.envelope import Entry, open_envelope, read_fact
 from edge.domain.ledger.facts import LedgerKeySucceeded, LedgerOpened
 from edge.errors import TillError
 from edge.store.backup import back_up, settle_folder
+from edge.store.connection import open_writer, translated
 from edge.store.epochs import DECOMMISSIONED
+from edge.store.lock import take_lock
 from edge.store.reading import Reading
-from edge.store.store import take_lock
 from edge.store.verification import verify
 from edge.sync.options import UplinkOptions
 
@@ -125,6 +126,8 @@ def lay_aside_handed_over(database: Path, *, key_id: str) -> Path | None:
     old = database.with_name(f"{database.stem}-{stats['epoch']}.db")
     lock = take_lock(database)
     try:
+        with contextlib.closing(open_writer(database)) as db, translated("fold", database):
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # the file alone is the ledger
         for end in ("-wal", "-shm", ""):  # the database last: interrupted, this is done again
             with contextlib.suppress(FileNotFoundError):
                 database.with_name(database.name + end).replace(old.with_name(old.name + end))

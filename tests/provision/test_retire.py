@@ -130,6 +130,30 @@ def test_a_key_that_cannot_be_removed_is_named(tmp_path):
         retire.destroy((tmp_path / "ledger.key",))
 
 
+@pytest.mark.parametrize("step", range(3))
+def test_what_a_killed_till_had_only_in_its_log_goes_aside_with_the_ledger(till, tmp_path, monkeypatch, step):
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    for name in ("till.db", "till.db-wal"):
+        (folder / name).write_bytes((tmp_path / name).read_bytes())
+    left, replace = [step], Path.replace
+
+    def cut(path, target):
+        left[0] -= 1
+        if left[0] < 0:
+            raise PowerCut
+        return replace(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", cut)
+        with pytest.raises(PowerCut):
+            retire.lay_aside_handed_over(folder / "till.db", key_id="another")
+    old = retire.lay_aside_handed_over(folder / "till.db", key_id="another")
+    assert old is not None
+    with Reading(old) as copy:
+        assert (copy.stats()["closed"], verify(copy).problems) == ("decommissioned", ())
+
+
 def test_a_device_without_its_keys_begins_a_new_ledger_and_keeps_the_old_one_aside(till):
     epoch, key_id = till.store.head.epoch, till.store.key_id
     with pytest.raises(StoreInUse):
