@@ -169,6 +169,8 @@ def test_enrollment_goes_there_and_back_and_no_private_key_travels(tmp_path, nam
     said = json.loads(office.out)
     assert not (access / "device-north.till-17.key").exists()
     assert "user north.till-17" in (access / "acl").read_text()
+    answer = json.loads(Path(said["answer"]).read_text())
+    assert answer.keys() == {"site", "device", "ca", "certificate"}, "older devices know no more"
     before = (etc / "config.toml").read_text()
     taken = call("--config", etc / "config.toml", "provision", "--enrolled", said["answer"], "--json")
     assert taken.code == 0, taken.err

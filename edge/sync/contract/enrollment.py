@@ -27,11 +27,12 @@ class EnrollmentRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ledger_public_key: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Enrolled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Enrolled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Made by `chargetill backoffice device enroll --request`; read by `chargetill provision --enrolled`.
 
     `orders_keys` are the public keys of the back office whose orders the device shall obey; none: they stay as they
-    are. They come by the operator's hand with this file, as the CA does, and never over a broker.
+    are, and an older device, which knows no such field, takes the answer in. They come by the operator's hand with
+    this file, as the CA does, and never over a broker.
     """
 
     site: _Name
