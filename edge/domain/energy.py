@@ -13,6 +13,7 @@ class MeterValue(msgspec.Struct, frozen=True, kw_only=True):
     `at` is the arrival of the reply. `energy_wh` is the cumulative imported-energy register in whole Wh;
     `resolution_wh` the register's step at this value (a float32 register in kWh steps 16 Wh at 131 MWh). A value
     that is not `sure` was true at some moment of the last half minute: on a bad line a reply may be as late as that.
+    `flow_sure` says the same of power, current and voltage, where a meter tells them in replies of their own.
     """
 
     at: Instant
@@ -22,6 +23,7 @@ class MeterValue(msgspec.Struct, frozen=True, kw_only=True):
     current_ma: tuple[int, ...] | None = None
     voltage_mv: tuple[int, ...] | None = None
     sure: bool = True
+    flow_sure: bool = True
 
     @property
     def surely_wh(self) -> int:

@@ -267,6 +267,6 @@ def _sample(value: MeterValue) -> Sample:
         at_ns=value.at.monotonic_ns,
         energy_wh=value.energy_wh,
         resolution_wh=value.resolution_wh,
-        power_w=value.power_w,
+        power_w=value.power_w if value.flow_sure else None,
         sure=value.sure,
     )

@@ -110,15 +110,14 @@ class RegisterMeter:
     async def read(self) -> MeterValue:
         """One fresh reading, stamped at the arrival of the block that holds the energy. Raises MeterError."""
         data: dict[Block, bytes] = {}
-        at: Instant | None = None
-        sure = True
+        answers: list[Answer[Instant]] = []
         for block in self._energy_first:
-            answer = await self._block(block)
-            data[block] = answer.data
-            at = at or answer.at
-            sure = sure and answer.sure
-        assert at is not None
-        return msgspec.structs.replace(decode(self.profile, data, at), sure=sure)
+            answers.append(await self._block(block))
+            data[block] = answers[-1].data
+        energy = answers[0]
+        flow_sure = all(answer.sure for answer in answers)
+        value = decode(self.profile, data, energy.at)
+        return msgspec.structs.replace(value, sure=energy.sure, flow_sure=flow_sure)
 
     async def _block(self, block: Block) -> Answer[Instant]:
         """One block: with spare registers, else exactly, else field by field, as this meter's firmware allows."""

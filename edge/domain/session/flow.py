@@ -33,7 +33,9 @@ SHOWN_READINGS: Final = 5
 
 
 def flows(value: MeterValue) -> bool:
-    """Whether more flows than a charger needs for itself; False also where the meter does not say."""
+    """Whether more flows than a charger needs for itself; False also where the meter does not say, or not surely."""
+    if not value.flow_sure:
+        return False
     if value.power_w is not None:
         return value.power_w >= FLOW_W
     return value.current_ma is not None and sum(value.current_ma) >= FLOW_MA

@@ -235,3 +235,9 @@ def test_another_meter_and_a_repaired_register_are_no_flow(charger):
     till.register_mwh += 40_000
     till.wait(100)
     assert found(till) == []
+
+
+@pytest.mark.parametrize("sure", [True, False])
+def test_a_power_that_may_be_an_old_one_shows_no_flow(sure):
+    value = MeterValue(at=NOW, energy_wh=1000, power_w=11_000, current_ma=(16_000,) * 3, flow_sure=sure)
+    assert flow.flows(value) == sure

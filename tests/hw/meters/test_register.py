@@ -8,6 +8,7 @@ import pytest
 
 from edge.domain.instant import Instant
 from edge.errors import CallError
+from hw.bus.bus import Answer
 from hw.bus.pool import BusPool
 from hw.meters import profile, register
 from hw.meters.errors import MeterError, MeterInvalid, MeterRefused, MeterSilent, MeterUnreachable
@@ -79,6 +80,28 @@ def test_a_reading_is_what_flowed_stamped_at_its_arrival(transport):
     assert before <= value.at.monotonic_ns <= time.monotonic_ns()
     assert identity.serial == "20240001"
     assert identity.model == "Eastron SDM630"
+
+
+@pytest.mark.parametrize(
+    ("doubtful", "sure", "flow_sure"), [("energy", False, False), ("the rest", True, False)]
+)
+def test_a_late_reply_makes_only_that_doubtful_which_it_tells(doubtful, sure, flow_sure):
+    name = "schneider_iem3155"
+    energy = profile.load(name).energy_import.address
+
+    async def scenario(device, server):
+        read = device._bus.read
+
+        async def late(unit, span, **more):
+            answer = await read(unit, span, **more)
+            tells_energy = span.address <= energy < span.address + span.count
+            return Answer(answer.data, answer.at, sure=tells_energy != (doubtful == "energy"))
+
+        device._bus.read = late
+        return await device.read()
+
+    value = run(scenario, units={1: charging(name)}, name=name)
+    assert (value.sure, value.flow_sure) == (sure, flow_sure)
 
 
 def test_not_a_number_is_an_error_and_never_zero():
