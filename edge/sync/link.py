@@ -12,10 +12,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
+import os
 import socket
 import ssl
 import struct
 import termios
+import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -51,6 +53,9 @@ PACKET_BYTES_MAX = 1_048_576 + 1024
 #: The kernel gives a connection up when what it sent stays unconfirmed for so long: the next broker has its first
 #: acknowledgement within 5 s of the silence.
 SILENT_LINK_MS = 4000
+
+#: A broker that has heard the goodbye hangs up at once; one that has not is not waited for longer.
+_GOODBYE_MAX_S = 1.0
 
 #: Reason codes from here on say no (MQTT 5, 2.4).
 _FAILURE = 0x80
@@ -261,17 +266,30 @@ class Link:
             self._client.ack(arrived.mid, arrived.qos)
 
     def close(self) -> None:
-        """Say goodbye where that is possible, and let go of the socket; the last will stays unsaid."""
+        """Say goodbye where that is possible, and let go of the socket within a second; the last will stays unsaid."""
         if not self._over:
             self._over = True
-            self._client.disconnect()
-            self._client.loop_write()
+            self._say_goodbye()
         self._drop()
 
     def abort(self) -> None:
         """Let go of the socket without a word; the broker publishes the last will."""
         self._over = True
         self._drop()
+
+    def _say_goodbye(self) -> None:
+        """Nothing may lie unread when a socket is closed: the kernel would reset the connection (RFC 1122, 4.2.2.13),
+        the goodbye would be lost, and the broker publish the last will. paho closes the socket; this is another handle.
+        """
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self.fileno())) as line:
+            self._client.disconnect()
+            self._client.loop_write()
+            line.shutdown(socket.SHUT_WR)
+            ends = time.monotonic() + _GOODBYE_MAX_S
+            while (left_s := ends - time.monotonic()) > 0:
+                line.settimeout(left_s)
+                if not line.recv(65_536):
+                    return
 
     def _drop(self) -> None:
         sock = self._client.socket()

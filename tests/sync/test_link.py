@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import threading
 import time
 
 import pytest
@@ -12,6 +13,7 @@ from edge.sync.link import PACKET_BYTES_MAX, Arrived, Connected, Identity, Link,
 
 from .conftest import PATIENCE_S
 
+DISCONNECT = b"\xe0\x00"
 CONNACK = {"3.1.1": b"\x20\x02\x00\x00", "5": b"\x20\x06\x00\x00\x03\x21\x00\x02"}  # 5: two messages at once
 
 
@@ -39,6 +41,14 @@ class Broker:
             readable, _, _ = select.select([self.link.fileno()], [], [], 0.1)
             self.link.service(readable=bool(readable), writable=False)
         raise AssertionError("nothing was heard")
+
+    def hears_out(self):
+        """Everything that comes until the other side has nothing more to say."""
+        heard = b""
+        while data := self._peer.recv(65_536):
+            heard += data
+        self._peer.close()
+        return heard
 
     def close(self):
         self.link.abort()
@@ -92,3 +102,12 @@ def test_a_broker_that_takes_two_messages_at_once_is_full_with_two():
         broker.link.service(readable=True, writable=True)
     assert not broker.link.full
     broker.close()
+
+
+def test_a_goodbye_arrives_also_while_something_lies_unread(broker):
+    broker.says(publish(10) + b"0123456789")
+    closing = threading.Thread(target=broker.link.close)
+    closing.start()
+    assert broker.hears_out().endswith(DISCONNECT)
+    closing.join(PATIENCE_S)
+    assert not closing.is_alive()
