@@ -12,6 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+#: A busy machine may be slow; what is right does not depend on it.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 OPERATOR_KEY = "0f" * 32
 
