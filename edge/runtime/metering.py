@@ -26,8 +26,15 @@ _CONFIRM_TRIES = 5
 #: An end reading is worth waiting for: after a power cut a meter takes its time to start.
 _END_MAX_S = 60
 
-#: Until a bad line gives readings that are sure: every late reply has come by then (hw/bus/bus.py, `ghost_s`).
-_SURE_MAX_S = 40
+#: A meter that is read in one way only has no sure reading until nothing was asked for so long: every late reply has
+#: come by then (hw/bus/bus.py, `ghost_s`).
+_REST_S = 31
+
+#: A meter that can be read in several ways mostly has a sure reading within this, without a rest.
+_ASKED_S = 8
+
+#: Until a bad line gives readings that are sure, with a rest; a session waits longer (Rules, `prepare_timeout_s`).
+_SURE_MAX_S = _ASKED_S + _REST_S + 5
 
 #: A meter that was given up is looked at anew after this. What it was given up for shows again, if it lasts, before
 #: much is lost: the next session begins at a register of its own.
@@ -119,6 +126,7 @@ class MeterWatch:
     async def _first(self, value: MeterValue) -> reading.State | None:
         """The first two readings after a start have to fit each other."""
         if not value.sure:
+            await self._clock.sleep(_REST_S)
             return None
         try:
             again = await self._read()
@@ -219,14 +227,19 @@ class MeterWatch:
         """Two readings for a begin or an end: replies to their own requests, both of them. Raises HardwareError."""
         began = self._clock.now()
         first: MeterValue | None = None
+        rested = False
         while True:
             value = await self._read()
             if value.sure and first is not None:
                 return first, value
+            waited_s = self._clock.now().seconds_since(began)
             if value.sure:
                 first = value
-            elif self._clock.now().seconds_since(began) >= _SURE_MAX_S:
+            elif waited_s >= _SURE_MAX_S:
                 raise MeterUnsure(f"{self._name}: no reading within {_SURE_MAX_S} s is sure to be new")
+            elif waited_s >= _ASKED_S and not rested:
+                rested = True
+                await self._clock.sleep(_REST_S)
             else:
                 await self._clock.sleep(self._poll_s)
 

@@ -50,6 +50,7 @@ class Meter:
         self.wrong_wh = 0
         self.broken = False
         self.late_wh = None
+        self.in_doubt = None
         self.serial = "1"
 
     async def read(self):
@@ -59,7 +60,10 @@ class Meter:
         power_w = 11_000 if self.evse.closed else 0
         if self.late_wh is not None:
             return MeterValue(at=at, energy_wh=self.late_wh, power_w=power_w, sure=False)
-        return MeterValue(at=at, energy_wh=1_000_000 + self.evse.wh() + self.wrong_wh, power_w=power_w)
+        energy_wh = 1_000_000 + self.evse.wh() + self.wrong_wh
+        sure = self.in_doubt is None or at.seconds_since(self.in_doubt) > 30
+        self.in_doubt = None if sure else at
+        return MeterValue(at=at, energy_wh=energy_wh, power_w=power_w, sure=sure)
 
     async def identify(self):
         if self.broken:
@@ -461,6 +465,23 @@ def test_a_session_begins_and_ends_with_readings_that_cannot_be_late(play, monke
         assert rig.controller.shown.energy_wh == rig.evse.wh()
 
     play(story, speed=4, rules=Rules(prepare_timeout_s=300))
+
+
+def test_a_meter_whose_every_answer_renews_the_doubt_is_left_alone_for_half_a_minute(play):
+    async def story(rig):
+        rig.meter.in_doubt = rig.clock.now()
+        await rig.until(rig.shows("idle"), "not ready")
+        rig.meter.in_doubt = rig.clock.now()
+        await rig.charge()
+        assert rig.meter.in_doubt is None
+        rig.meter.in_doubt = rig.clock.now()
+        await rig.clock.sleep(4)
+        await rig.controller.request_stop("remote")
+        await rig.until(rig.shows("paid"), "not paid")
+        assert not rig.controller.shown.estimated
+        assert rig.controller.shown.energy_wh == rig.evse.wh()
+
+    play(story, rules=Rules(prepare_timeout_s=300))
 
 
 def test_another_meter_after_a_silence_ends_the_session(play):
