@@ -8,6 +8,7 @@ until it has answered, that order is the one place here that still names whom it
 from __future__ import annotations
 
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -47,7 +48,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Erased(msgspec.Struct, frozen=True, kw_only=True):
-    """How many members, buyers and answered orders went; `sites` get a new list, `devices` an order."""
+    """How many members, buyers, and answered or expired orders went; `sites` get a new list, `devices` an order."""
 
     members: int
     buyers: int
@@ -152,13 +153,13 @@ def _devices(db: sqlite3.Connection) -> list[tuple[str, str]]:
 
 
 def _scrub(db: sqlite3.Connection, tokens: set[str], account: str | None) -> int:
-    """Orders that were answered and name one of these: that they were given stays, what they said goes."""
-    gone = 0
+    """Orders that nobody obeys any more and that name one of these: that they were given stays, what they said goes."""
+    gone, now = 0, datetime.now(UTC).isoformat()
     for name in sorted(tokens | ({account} if account is not None else set())):
         gone += db.execute(
             "UPDATE orders SET body = json_object('do', json_extract(body, '$.do')), payload = x'' "
-            "WHERE stream = 'cmd' AND reply IS NOT NULL AND instr(body, ?) > 0",
-            (f'"{name}"',),
+            "WHERE stream = 'cmd' AND (reply IS NOT NULL OR expires_at < ?) AND instr(body, ?) > 0",
+            (now, f'"{name}"'),
         ).rowcount
     return gone
 

@@ -15,7 +15,7 @@ from edge.backoffice.schema import open_books
 from edge.domain.buyer import Buyer, BuyerRecord
 from edge.domain.ledger.facts import DeviceDecommissioned
 from edge.store.keys import load_or_make
-from edge.sync.contract.orders import Erase, Fault, ListedMember, Reply
+from edge.sync.contract.orders import Erase, Fault, ListedMember, RemoteStart, Reply
 from edge.sync.contract.topics import Peer
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -160,6 +160,18 @@ def test_an_erasure_that_was_overtaken_is_ordered_again_and_one_that_was_refused
     assert (again.device, again.version) == ("d1", 2)
     assert order_again(db, orders) == ()
     db.close()
+
+
+def test_what_a_command_said_goes_also_when_nobody_answered_it_in_time(office):
+    path, orders = office
+    start = RemoteStart(evse_id="E1", account="A-9", limit_minor=1, currency="EUR", authorization_id="A1b2c3")
+    orders.command(Peer("s1", "d1"), start, good_for_s=-1)
+    orders.command(Peer("s1", "d1"), start, good_for_s=600)
+    assert erase(path, orders, account="A-9").orders == 1
+    still, over = orders.status(Peer("s1", "d1"))
+    assert (b"A-9" in bytes(over.order), b"A-9" in bytes(still.order)) == (False, True), (
+        "the last one is still to be obeyed"
+    )
 
 
 @pytest.mark.parametrize("wanted", [{}, {"token": CARD, "account": "A-1"}, {"token": CARD, "buyers": True}])
