@@ -17,7 +17,7 @@ from msgspec import Meta
 from edge import log
 from edge.backoffice.orders import Orders, orders_key
 from edge.backoffice.privacy import order_again
-from edge.errors import StoreError
+from edge.errors import TillError
 from edge.store.connection import translated
 
 #: Retention is counted in days; a start has other things to do, and a look that failed is repeated sooner.
@@ -59,7 +59,7 @@ class RetentionStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def expire(db: sqlite3.Connection, path: Path, retention: Retention, now: datetime) -> Expired:
-    """Once. Raises StoreError."""
+    """Once. Raises StoreError, MembersTooMany."""
     personal = (now - timedelta(days=retention.personal_days)).isoformat()
     with translated("expire", path):
         db.execute("PRAGMA secure_delete = ON").fetchone()
@@ -170,7 +170,7 @@ class Upkeep:
             return
         try:
             gone = expire(self._db, self._path, self._retention, datetime.now(UTC))
-        except StoreError as e:
+        except TillError as e:  # a list that cannot be made anew is no reason to book nothing
             self._due = now + _AGAIN_S
             log.error("retention.not_kept", error=e)
             return

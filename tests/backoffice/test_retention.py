@@ -162,3 +162,16 @@ def test_a_disk_that_takes_nothing_is_tried_again(books, caplog):
     assert noted(db) is None
     upkeep.serve(662.0)
     assert noted(db) is not None
+
+
+def test_a_list_that_has_grown_too_long_stops_nobody(books, caplog, monkeypatch):
+    path, db, orders = books
+    orders.put_members("s1", [ListedMember(token=t * 32, account="A-1") for t in ("ab", "cd")])
+    orders.publish_members("s1")
+    orders.remove_members("s1", ["ab" * 32])
+    db.execute("UPDATE orders SET issued_at = '2020-01-01T00:00:00+00:00'")
+    monkeypatch.setattr("edge.backoffice.orders.PARTS_MAX", 0)
+    upkeep = Upkeep(db, path, KEEP)
+    upkeep.serve(0.0)
+    upkeep.serve(61.0)
+    assert any("retention.not_kept" in r.getMessage() for r in caplog.records)
