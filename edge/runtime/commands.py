@@ -202,6 +202,10 @@ class Commands:
         currency = self._shelf.on_sale.tariff.tariff.currency
         if order.currency != currency:
             raise CurrencyForeign(f"limit in {order.currency}, prices in {currency}")
+        token = IdToken(kind="remote", value=order.authorization_id, key_id="backoffice")
+        begun = await self._at.store.tx(lambda tx: tx.session_of(token))
+        if begun is not None:  # ordered again: the first answer may have been lost
+            return {"session_id": begun}
         shown = controller.shown
         if shown is None or shown.kind in _NOT_FOR_SALE or _session_of(controller) is not None:
             raise NotStarted(f"{order.evse_id} is {'starting' if shown is None else shown.kind}")
@@ -214,7 +218,7 @@ class Commands:
                 salt=secrets.token_bytes(16),
                 stop_code=f"{secrets.randbelow(10_000):04d}",
                 receipt_token=secrets.token_urlsafe(16),
-                token=IdToken(kind="remote", value=order.authorization_id, key_id="backoffice"),
+                token=token,
                 authorization_id=order.authorization_id,
                 limit_minor=order.limit_minor,
                 account=order.account,

@@ -169,6 +169,14 @@ class Tx:
         ).fetchone()
         return int(count)
 
+    def session_of(self, token: IdToken) -> str | None:
+        """The last session that a token opened, as long as anybody knows which token that was."""
+        row = self.connection.execute(
+            "SELECT session_id FROM personal WHERE token = ? AND key_id = ? ORDER BY rowid DESC LIMIT 1",
+            (token.value, token.key_id),
+        ).fetchone()
+        return None if row is None else str(row[0])
+
     def set_watermark(self, epoch: str, upto: int, head: str, at: Instant) -> None:
         """What the back office has acknowledged of an epoch; it only rises."""
         self.connection.execute(

@@ -19,6 +19,7 @@ from edge.sync.contract.orders import (
     Credit,
     ListedMember,
     PublishTariff,
+    RemoteStart,
     RemoteStop,
     SendLogs,
     UnblockEvse,
@@ -188,6 +189,11 @@ def test_a_session_is_started_stopped_and_settled_from_afar(show, agree) -> None
             )
             assert (await office.answered(again)).error.code == "order.not_started"
             assert (await office.command(RemoteStop(session_id=started["session_id"]))).ok
+            await it.settle()
+            same = RemoteStart(
+                evse_id=EVSE, account="A-9", limit_minor=900, currency="EUR", authorization_id=permission
+            )
+            assert (await office.command(same)).result == started
             agree(await it.settle())
             assert [row["stop_reason"] for row in office.table("sessions")] == ["remote"]
             (row,) = office.table("settlements")
