@@ -33,18 +33,27 @@ class Resend:
         self._cap_s = cap_s
         self._period_s = base_s
         self._rng = rng or random.SystemRandom()
+        self._arrived = False
         self.due_at: float | None = None
 
     def start(self, now: float) -> None:
         """Something is under way; a running period goes on."""
         if self.due_at is None:
+            self._arrived = False
             self.due_at = now + self._period_s * self._rng.uniform(0.75, 1.25)
 
     def hold(self, now: float) -> None:
-        """What is under way has not arrived yet: the running period begins anew."""
-        if self.due_at is not None:
+        """What is under way has not arrived yet: the running period begins anew.
+
+        Once it had, what was published since does not put the end off: else steady traffic would do so for ever.
+        """
+        if self.due_at is not None and not self._arrived:
             self.due_at = None
             self.start(now)
+
+    def arrived(self) -> None:
+        """The broker has taken everything that is under way."""
+        self._arrived = True
 
     def progress(self, now: float, *, waiting: bool) -> None:
         """Something was acknowledged; `waiting`: more is under way."""

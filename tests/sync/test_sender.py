@@ -144,3 +144,14 @@ def test_what_is_still_on_its_way_to_the_broker_is_not_sent_again(world):
     sender.tick(62.5)
     sender.pump(link, 62.5)
     assert len(link.sent) == 2
+
+
+def test_steady_traffic_does_not_put_off_for_ever_what_nobody_acknowledged(world):
+    _, _, sender, _ = world
+    link = Wire()
+    sender.pump(link, 0.0)
+    for now_s in range(1, 8):  # something is always on its way when one looks the second time
+        sender.tick(float(now_s))
+        sender.tick(now_s + 0.5, in_transit=True)
+        sender.pump(link, now_s + 0.5)
+    assert len(link.sent) > 1

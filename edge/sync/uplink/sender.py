@@ -255,7 +255,9 @@ class Sender:
                 self._restored(epoch, upto, head, now)
         if in_transit:
             self._resend.hold(now)
-        elif self._resend.expired(now):
+        else:
+            self._resend.arrived()
+        if self._resend.expired(now):
             self._rewind()
         self._watermark.write(now)
 
