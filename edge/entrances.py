@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -194,8 +194,7 @@ class Entrances:
 
     async def _watch_exposure(self) -> None:
         while True:
-            since = self._surely() - timedelta(days=1)
-            self.exposure_minor = await self._store.tx(partial(_at_risk, since=since))
+            self.exposure_minor = await self._store.tx(partial(_at_risk, day=self._last_day()))
             await self._clock.sleep(_EXPOSURE_S)
 
     def _arrivals(self, controllers: Sequence[EvseController]) -> Arrivals:
@@ -294,22 +293,24 @@ class Entrances:
         return AccountPayment(self._members, caution=caution, recent=self._recent, offline=offline)
 
     async def _recent(self, token: IdToken) -> int:
-        since = self._surely() - timedelta(days=1)
-        return await self._store.tx(lambda tx: tx.sessions_since(token, since))
+        day = self._last_day()
+        return await self._store.tx(lambda tx: tx.sessions_of(token, day))
 
     def _surely(self) -> datetime:
         """The latest time that has certainly come: a clock that is wrong makes no list older and no day shorter."""
         return self._known_at() or self._clock.now().utc
 
+    def _last_day(self) -> tuple[str, str, str]:
+        return payments.last_day(self._surely(), shown=self._clock.now().utc)
+
     async def _exposed(self, token: IdToken) -> Exposed:
         """What is at risk. The list is as old as the last word from the back office, which would have changed it; the
         device's own file is as old as it is.
         """
-        now = self._surely()
+        now, day = self._surely(), self._last_day()
 
         def asked(tx: Tx) -> tuple[payments.Exposure, datetime | None]:
-            since = now - timedelta(days=1)
-            found = payments.exposure(tx.connection, since=since, token=token)
+            found = payments.exposure(tx.connection, day=day, token=token)
             return found, payments.last_heard(tx.connection)
 
         found, heard = await self._store.tx(asked)
@@ -337,5 +338,5 @@ def _serves(terminal: TerminalConfig, evse_id: str) -> bool:
     return not terminal.section.evses or evse_id in terminal.section.evses
 
 
-def _at_risk(tx: Tx, *, since: datetime) -> int:
-    return payments.exposure(tx.connection, since=since).device_minor
+def _at_risk(tx: Tx, *, day: tuple[str, str, str]) -> int:
+    return payments.exposure(tx.connection, day=day).device_minor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -70,7 +70,19 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
     card_minor: int
 
 
-def exposure(db: sqlite3.Connection, *, since: datetime, token: IdToken | None = None) -> Exposure:
+#: Which sessions `last_day` means.
+OF_LAST_DAY = "(opened_at >= ? OR opened_at BETWEEN ? AND ?)"
+
+
+def last_day(now: datetime, *, shown: datetime | None = None) -> tuple[str, str, str]:
+    """The values of OF_LAST_DAY: the 24 hours before `now`, the latest time that has certainly come; and what a clock
+    that may be wrong, and shows `shown`, has dated within a day of that: today's sessions, also of boots before.
+    """
+    day, shown = timedelta(days=1), shown or now
+    return (now - day).isoformat(), (shown - day).isoformat(), (shown + day).isoformat()
+
+
+def exposure(db: sqlite3.Connection, *, day: tuple[str, str, str], token: IdToken | None = None) -> Exposure:
     """See Exposure. A payment counts with what it took once it has ended, else with its hold."""
     at_risk = "COALESCE(p.captured_minor, p.hold_minor, 0)"
     (device_minor,) = db.execute(
@@ -80,15 +92,15 @@ def exposure(db: sqlite3.Connection, *, since: datetime, token: IdToken | None =
     ).fetchone()
     (day_minor,) = db.execute(
         f"SELECT COALESCE(SUM({at_risk}), 0) FROM payment p JOIN session s USING (session_id) "  # noqa: S608
-        "WHERE p.deferred = 1 AND s.opened_at >= ?",
-        (since.isoformat(),),
+        f"WHERE p.deferred = 1 AND {OF_LAST_DAY}",
+        day,
     ).fetchone()
     card_minor = 0
     if token is not None:
         (card_minor,) = db.execute(
             f"SELECT COALESCE(SUM({at_risk}), 0) FROM payment p JOIN session s USING (session_id) "  # noqa: S608
-            "JOIN personal o USING (session_id) WHERE p.deferred = 1 AND o.token = ? AND s.opened_at >= ?",
-            (token.value, since.isoformat()),
+            f"JOIN personal o USING (session_id) WHERE p.deferred = 1 AND o.token = ? AND {OF_LAST_DAY}",
+            (token.value, *day),
         ).fetchone()
     return Exposure(device_minor=int(device_minor), day_minor=int(day_minor), card_minor=int(card_minor))
 

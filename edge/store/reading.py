@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +19,7 @@ from edge.domain.ledger.facts import SessionOpened, SessionSettled
 from edge.errors import CallError, LedgerError, StoreError
 from edge.store.anchors import anchor_of
 from edge.store.connection import open_reader, translated
-from edge.store.payments import exposure
+from edge.store.payments import exposure, last_day
 
 Row = dict[str, Any]
 
@@ -228,7 +228,7 @@ class Reading:
             "FROM payment"
         )
         with translated("read", self._path):
-            at_risk = exposure(self._db, since=datetime.now(UTC) - timedelta(days=1))
+            at_risk = exposure(self._db, day=last_day(datetime.now(UTC)))
         return {
             **one,
             **self._ledger(epochs),

@@ -20,11 +20,10 @@ from edge.domain.ledger.facts import (
     TariffFrozen,
 )
 from edge.domain.ledger.signature import checkpoint_message
+from edge.store.payments import OF_LAST_DAY
 from edge.store.projections import project
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from edge.domain.buyer import BuyerRecord
     from edge.domain.identity import IdToken
     from edge.domain.instant import Instant
@@ -161,11 +160,11 @@ class Tx:
         ).fetchone()
         return raised is not None
 
-    def sessions_since(self, token: IdToken, since: datetime) -> int:
-        """How many sessions a token has opened since then."""
+    def sessions_of(self, token: IdToken, day: tuple[str, str, str]) -> int:
+        """How many sessions a token has opened in the last day (edge/store/payments.py)."""
         (count,) = self.connection.execute(
-            "SELECT COUNT(*) FROM personal JOIN session USING (session_id) WHERE token = ? AND opened_at >= ?",
-            (token.value, since.isoformat()),
+            f"SELECT COUNT(*) FROM personal JOIN session USING (session_id) WHERE token = ? AND {OF_LAST_DAY}",  # noqa: S608  (ours)
+            (token.value, *day),
         ).fetchone()
         return int(count)
 
