@@ -121,7 +121,10 @@ class Entrances:
             found["card"] = self._acquirer
         if self._back_office is not None and self._back_office.upstream is not None:
             found["upstream"] = UpstreamPayment(
-                self._back_office.upstream, evse_id=evse_id, now=self._clock.now
+                self._back_office.upstream,
+                evse_id=evse_id,
+                now=self._clock.now,
+                granted=self._keep_account,
             )
         return found
 
@@ -328,6 +331,9 @@ class Entrances:
             return datetime.fromtimestamp(self._config.members_file.stat().st_mtime, UTC)
         except OSError:
             return None
+
+    async def _keep_account(self, ref: str, account: str) -> None:
+        await self._store.tx(lambda tx: tx.keep_account(ref, account))
 
     async def _raise_counter(self, token: IdToken, counter: int) -> bool:
         at = self._clock.now()

@@ -62,7 +62,8 @@ def erase(
 ) -> Erased:
     """Everything of a card's token, or of an account. `buyers`: also who is named on the account's invoices.
 
-    Whoever keeps books may have to keep that: it goes only when it is asked for. Raises ErasureUnclear, StoreError.
+    For an account each device is told of its cards too, which may have charged there for another one. Whoever keeps
+    books may have to keep who was named: it goes only when it is asked for. Raises ErasureUnclear, StoreError.
     """
     if (token is None) == (account is None) or (buyers and account is None):
         raise ErasureUnclear("a token, or an account (with its buyers)")
@@ -84,7 +85,9 @@ def erase(
             names = {t for _, t in found} | ({token} if token is not None else set())
             gone = _scrub(db, names, account)
             count = _erase_buyers(db, account) if buyers and account is not None else 0
-            devices = _order(db, orders, Erase(token=token, account=account, buyers=buyers))
+            bodies = [Erase(token=name) for name in sorted(names)]
+            bodies += [Erase(account=account, buyers=buyers)] if account is not None else []
+            devices = tuple(asked for body in bodies for asked in _order(db, orders, body))
             # what was there before must not come back from the log
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     finally:

@@ -6,7 +6,7 @@ the same reference, a decline included. So no answer is a plain no, and nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import assert_never
 
 from edge import log
@@ -21,7 +21,10 @@ WAIT_S = 10
 
 
 class UpstreamPayment:
-    """Implements edge.ports.PaymentMethod for one EVSE. What the back office starts itself is not asked for."""
+    """Implements edge.ports.PaymentMethod for one EVSE. What the back office starts itself is not asked for.
+
+    `granted` keeps, by a reference, to whose account the permission was given, before the answer counts.
+    """
 
     def __init__(
         self,
@@ -29,11 +32,13 @@ class UpstreamPayment:
         *,
         evse_id: str,
         now: Callable[[], Instant],
+        granted: Callable[[str, str], Awaitable[None]],
         wait_s: int = WAIT_S,
     ) -> None:
         self._upstream = upstream
         self._evse_id = evse_id
         self._now = now
+        self._granted = granted
         self._wait_s = wait_s
 
     async def preauthorize(
@@ -56,7 +61,8 @@ class UpstreamPayment:
         match answer:
             case Granted() if answer.currency != currency:
                 return Declined(ref=ref, reason="currency")
-            case Granted(limit_minor=limit_minor):
+            case Granted(limit_minor=limit_minor, account=account):
+                await self._granted(ref, account)
                 return Authorized(ref=ref, hold_minor=min(amount_minor, limit_minor))
             case Refused(reason=reason):
                 return Declined(ref=ref, reason=reason)

@@ -115,10 +115,11 @@ def has_expired(db: sqlite3.Connection, before: datetime) -> bool:
 
 
 def _sessions(db: sqlite3.Connection, wanted: Erasure) -> list[str]:
+    """An account's are those that were opened on it, and those that the back office granted to it."""
     rows = db.execute(
         "SELECT session_id FROM session LEFT JOIN personal USING (session_id) "
-        "WHERE token = ? OR session_id = ? OR account = ? ORDER BY opened_at",
-        (wanted.token, wanted.session_id, wanted.account),
+        "WHERE token = ? OR session_id = ? OR session.account = ? OR personal.account = ? ORDER BY opened_at",
+        (wanted.token, wanted.session_id, wanted.account, wanted.account),
     )
     return [s for (s,) in rows]
 

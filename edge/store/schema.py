@@ -170,7 +170,12 @@ def _orders(db: Database) -> None:
     db.table("kept").create({"name": str, "value": str}, pk="name", not_null={"value"})
 
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _orders)
+def _granted(db: Database) -> None:
+    """Whose session it is that the back office gave leave for: known after it was opened, so beside the chain."""
+    db.table("personal").add_column("account", str)
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _orders, _granted)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -130,6 +130,14 @@ class Tx:
             (session_id, salt, token.value, token.key_id),
         )
 
+    def keep_account(self, payment_ref: str, account: str) -> None:
+        """Whose session a payment's is, as the back office said when it granted it; with whoever was erased it goes."""
+        self.connection.execute(
+            "UPDATE personal SET account = ? WHERE session_id = "
+            "(SELECT session_id FROM payment WHERE payment_ref = ?)",
+            (account, payment_ref),
+        )
+
     def keep_buyer(self, record: BuyerRecord) -> None:
         """Who is named on an invoice, under the commitment that the chain has of it (I6)."""
         self.connection.execute(

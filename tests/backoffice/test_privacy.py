@@ -149,6 +149,15 @@ def test_each_device_that_still_sells_is_ordered_to_erase_and_forgotten_once_it_
     assert orders.reply(Peer("s1", "d1"), 1).result == {"sessions": 1}
 
 
+def test_of_an_account_the_devices_are_told_its_cards_too(office):
+    path, orders = office
+    devices(path, "d1")
+    first, second = erase(path, orders, account="A-1").devices
+    assert erase(path, orders, account="A-1").devices == (second,), "no card is known any more"
+    told = {o.version: msgspec.json.decode(o.order, type=Erase) for o in orders.status(Peer("s1", "d1"))}
+    assert told == {first.version: Erase(token=CARD), second.version: Erase(account="A-1")}
+
+
 def test_an_erasure_that_was_overtaken_is_ordered_again_and_one_that_was_refused_is_not(office):
     path, orders = office
     devices(path, "d1", "d2")

@@ -43,16 +43,21 @@ def granted(**fields) -> Granted:
     ],
 )
 def test_what_the_back_office_says_is_the_hold_or_the_reason(answer, expected) -> None:
-    office = Office(answer)
-    paying = UpstreamPayment(office, evse_id="DE*T*1", now=lambda: NOW)
+    office, kept = Office(answer), []
+
+    async def keep(*granted) -> None:
+        kept.append(granted)
+
+    paying = UpstreamPayment(office, evse_id="DE*T*1", now=lambda: NOW, granted=keep)
     found = asyncio.run(paying.preauthorize("R1", amount_minor=5000, currency="EUR", token=TOKEN))
     assert found == expected
     (asked,) = office.asked
     assert (asked.id, asked.token, asked.amount_minor, asked.within_s) == ("R1", TOKEN.value, 5000, WAIT_S)
+    assert kept == ([("R1", "A-1")] if isinstance(expected, Authorized) else [])
 
 
 def test_the_journal_is_the_booking() -> None:
-    paying = UpstreamPayment(Office(None), evse_id="DE*T*1", now=lambda: NOW)
+    paying = UpstreamPayment(Office(None), evse_id="DE*T*1", now=lambda: NOW, granted=None)
     assert asyncio.run(paying.capture("R1", amount_minor=7, currency="EUR")) == Captured(
         ref="R1", amount_minor=7
     )

@@ -70,6 +70,26 @@ def test_an_account_loses_all_its_sessions_and_counters(visited):
     assert erased(one, account=first["account"]).counters == 0
 
 
+def test_an_account_loses_what_the_back_office_granted_to_it_too(visited):
+    one = visited
+    card, other = tokens(one)[:2]
+    with Reading(one.file) as db:
+        granted = db.sessions()[-1]["session_id"]
+    ref = one.store._connection.execute(
+        "SELECT payment_ref FROM payment WHERE session_id = ?", (granted,)
+    ).fetchone()[0]
+    one.commit(lambda tx: tx.keep_account(ref, "a-18"))
+    one.restart()
+    assert b"a-18" in on_disk(one)
+    done = erased(one, account="a-18")
+    assert (done.sessions, done.tokens) == ((granted,), (card,))
+    assert tokens(one) == [card, other]
+    assert b"a-18" not in on_disk(one)
+    one.commit(lambda tx: tx.keep_account(ref, "a-18"))
+    assert erased(one, account="a-18").sessions == (), "an answer that comes after the erasure names nobody"
+    assert one.verified().problems == ()
+
+
 def test_an_open_session_keeps_its_card_until_it_has_ended(till):
     one = till()
     one.charger.tap("C")
