@@ -26,7 +26,7 @@ def sync() -> None:
 @click.option("--db", "db_here", type=click.Path(path_type=Path), help="the till's database")
 @command
 def status(call: Call, config_here: Path | None, db_here: Path | None) -> None:
-    """What is acknowledged, what waits and for how long, and which brokers are configured."""
+    """What is acknowledged, what waits and for how long, what is refused, and which brokers are configured."""
     from edge.sync.uplink.queue import queue_status
 
     database, brokers = _where(config_here or call.config, db_here or call.db)
@@ -39,6 +39,9 @@ def _told(found: QueueStatus) -> Iterator[tuple[str, str]]:
     since = "" if found.oldest_waiting_s is None else f", the oldest for {age(found.oldest_waiting_s)}"
     yield "waiting", f"{counted(found.waiting, 'entry', 'entries')}{since}" if found.waiting else "nothing"
     yield "acknowledged", f"{found.acknowledged:,} of {counted(found.entries, 'entry', 'entries')}"
+    if (refused := found.newest_refused) is not None:
+        told = counted(found.refused, "entry", "entries")
+        yield "refused", f"{told}, the newest {refused.seq} of {refused.epoch}: {refused.reason}"
     for epoch in found.epochs:
         yield "epoch", f"{epoch.epoch}: {epoch.acknowledged:,} of {epoch.entries:,}"
     yield "head", "-" if found.head is None else f"{found.head.seq} {found.head.hash}"

@@ -175,7 +175,16 @@ def _granted(db: Database) -> None:
     db.table("personal").add_column("account", str)
 
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _orders, _granted)
+def _refused(db: Database) -> None:
+    """Entries that the back office cannot put into the line; the newest has the highest rowid."""
+    db.table("refused").create(
+        {"epoch": str, "seq": int, "reason": str, "at": str},
+        pk=("epoch", "seq"),
+        not_null={"reason", "at"},
+    )
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _orders, _granted, _refused)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

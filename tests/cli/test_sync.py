@@ -34,6 +34,10 @@ def database(tmp_path: Path) -> Path:
     )
     store.submit(lambda tx: [tx.append(DeviceStopped(reason="x"), at) for _ in range(3)]).result()
     store.submit(lambda tx: tx.set_watermark(store.head.epoch, 2, "ab" * 32, at)).result()
+    refuse = "INSERT INTO refused (epoch, seq, reason, at) VALUES (?, 3, 'chain', ?)"
+    store.submit(
+        lambda tx: tx.connection.execute(refuse, (store.head.epoch, at.utc.isoformat())) and None
+    ).result()
     store.close()
     return tmp_path / "till.db"
 
@@ -45,12 +49,15 @@ def test_what_waits_and_for_how_long(database) -> None:
     assert 60 <= found["oldest_waiting_s"] < 3600
     assert found["epochs"] == [{"epoch": found["epoch"], "entries": 4, "acknowledged": 2}]
     assert found["brokers"] is None
+    assert (found["refused"], found["newest_refused"]["reason"]) == (1, "chain")
 
 
 def test_the_same_in_words(database) -> None:
     lines = status("--db", database).stdout.splitlines()
     assert lines[0].startswith("waiting       2 entries, the oldest for ")
     assert lines[1] == "acknowledged  2 of 4 entries"
+    assert lines[2].startswith("refused       1 entry, the newest 3 of ")
+    assert lines[2].endswith(": chain")
 
 
 def test_a_database_that_is_not_there_is_an_error(tmp_path) -> None:

@@ -7,9 +7,10 @@ import sqlite3
 import pytest
 
 from edge.domain.ledger.envelope import GENESIS
-from edge.sync.contract.messages import Ack, Need
+from edge.sync.contract.messages import Ack, Need, Refusal
 from edge.sync.options import UplinkOptions
 from edge.sync.uplink.outbox import Outbox
+from edge.sync.uplink.queue import queue_status
 from edge.sync.uplink.sender import DOUBT_S, Sender
 from edge.sync.uplink.watermark import Watermark
 
@@ -89,6 +90,31 @@ def test_a_contradiction_is_told_once_and_stops_the_line(world, upto, head, reas
     assert line.unsent == 0
     assert not sender.awaits_answer
     assert (line.acked, outbox.hash_of(epoch, 0)) == (0, GENESIS)
+
+
+def test_what_is_refused_is_shown_over_restarts_until_it_is_booked(world):
+    till, outbox, sender, _ = world
+    epoch = till.store.head.epoch
+    sender.lines[0].sent = 21
+
+    def shown():
+        sender._watermark.write(0.0, whatever=True)
+        till.store.close()
+        till.open()
+        status = queue_status(till.database, brokers=None, now=now().utc)
+        newest = status.newest_refused
+        return status.refused, newest and (newest.epoch, newest.seq, newest.reason)
+
+    for seq, reason in ((6, "chain"), (8, "conflict"), (8, "conflict")):
+        sender.heard(ack(outbox, epoch, 5, refused=Refusal(seq=seq, reason=reason)), 0.0)
+    assert shown() == (2, (epoch, 8, "conflict"))
+    sender._watermark._store = till.store
+    sender.heard(ack(outbox, epoch, 7), 0.0)
+    assert shown() == (1, (epoch, 8, "conflict"))
+    sender._watermark._store = till.store
+    sender.heard(ack(outbox, epoch, 8), 0.0)
+    assert shown() == (0, None)
+    sender._watermark._store = till.store
 
 
 def test_what_is_said_of_an_epoch_that_was_pruned_whole_changes_nothing(world):

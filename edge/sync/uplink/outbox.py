@@ -19,6 +19,15 @@ class _Dated(msgspec.Struct, frozen=True):
     time: datetime
 
 
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry that the back office cannot put into the line, why (as it said), and when it said so first."""
+
+    epoch: str
+    seq: int
+    reason: str
+    at: datetime
+
+
 class Outbox:
     """Opened and used by one thread."""
 
@@ -95,6 +104,22 @@ class Outbox:
                 "SELECT raw FROM entry WHERE epoch = ? AND seq = ?", (epoch, seq)
             ).fetchone()
         return None if row is None else msgspec.json.decode(row[0], type=_Dated).time
+
+    def refused(self, lines: list[Line]) -> list[Refused]:
+        """What the back office refuses and has not booked since, the newest first."""
+        waits = {line.epoch: line.acked for line in lines if not line.settled}
+        with translated("read", self._path):
+            there = self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'refused'").fetchone()
+            if there is None:  # no daemon of this version has used the database yet
+                return []
+            rows = self._db.execute(
+                "SELECT epoch, seq, reason, at FROM refused ORDER BY rowid DESC"
+            ).fetchall()
+        return [
+            Refused(epoch=epoch, seq=seq, reason=reason, at=datetime.fromisoformat(at))
+            for epoch, seq, reason, at in rows
+            if epoch in waits and seq > waits[epoch]
+        ]
 
 
 def messages(rows: list[bytes], *, rows_max: int, bytes_max: int) -> Iterator[list[bytes]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.sync.uplink.outbox import Outbox
+from edge.sync.uplink.outbox import Outbox, Refused
 
 
 class EpochQueue(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +26,8 @@ class QueueHead(msgspec.Struct, frozen=True, kw_only=True):
 class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Counts over all epochs; `epoch` and `head` are of the newest. Ages in whole seconds by the wall clock.
 
-    `acknowledged` is what was written down; a running daemon may know up to a second more.
+    `acknowledged` is what was written down; a running daemon may know up to a second more. `refused` counts entries
+    that the back office refuses and has not booked since; `newest_refused` is the last of them.
     """
 
     entries: int
@@ -37,6 +38,8 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     head: QueueHead | None
     epochs: tuple[EpochQueue, ...]
     brokers: tuple[str, ...] | None
+    refused: int
+    newest_refused: Refused | None
 
 
 def queue_status(database: Path, *, brokers: tuple[str, ...] | None, now: datetime) -> QueueStatus:
@@ -48,6 +51,7 @@ def queue_status(database: Path, *, brokers: tuple[str, ...] | None, now: dateti
         first = next((line for line in lines if line.acked < line.last), None)
         since = None if first is None else outbox.time_of(first.epoch, first.acked + 1)
         head = None if newest is None else outbox.hash_of(newest.epoch, newest.last)
+        refused = outbox.refused(lines)
     finally:
         outbox.close()
     return QueueStatus(
@@ -59,4 +63,6 @@ def queue_status(database: Path, *, brokers: tuple[str, ...] | None, now: dateti
         head=None if newest is None or head is None else QueueHead(seq=newest.last, hash=head),
         epochs=tuple(EpochQueue(epoch=e.epoch, entries=e.last, acknowledged=e.acked) for e in lines),
         brokers=brokers,
+        refused=len(refused),
+        newest_refused=refused[0] if refused else None,
     )

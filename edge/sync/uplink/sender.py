@@ -177,7 +177,7 @@ class Sender:
         if ack.upto > line.last:
             self._look(line)
         verdict = judge(line, ack, self._outbox.hash_of(ack.epoch, ack.upto))
-        self._name_bad(ack)
+        self._name_bad(ack, now)
         match verdict:
             case Verdict.PROGRESS:
                 self._progress(line, ack.upto, ack.head, now)
@@ -231,18 +231,21 @@ class Sender:
                 )
             )
 
-    def _name_bad(self, ack: Ack) -> None:
+    def _name_bad(self, ack: Ack, now: float) -> None:
         if ack.refused is not None:
             self.trouble = f"the back office refuses entry {ack.refused.seq}: {ack.refused.reason}"
-            self._complain("refused", ack.epoch, ack.refused.seq, ack.refused.reason)
+            if self._complain("refused", ack.epoch, ack.refused.seq, ack.refused.reason):
+                self._watermark.refuse(ack.epoch, ack.refused.seq, ack.refused.reason, at=now)
         for seq in ack.quarantined:
             self._complain("quarantined", ack.epoch, seq, "the back office could not read it")
 
-    def _complain(self, what: str, epoch: str, seq: int, reason: str) -> None:
+    def _complain(self, what: str, epoch: str, seq: int, reason: str) -> bool:
+        """Whether it was news."""
         if (what, epoch, seq) in self._complained or len(self._complained) >= _COMPLAINTS_MAX:
-            return
+            return False
         self._complained.add((what, epoch, seq))
         log.error(f"sync.{what}", epoch=epoch, seq=seq, reason=reason)
+        return True
 
     def tick(self, now: float, *, in_transit: bool = False) -> None:
         """Send again what nobody acknowledged, believe what was not contradicted, write down what is due.

@@ -1,4 +1,4 @@
-"""Writing down what was acknowledged: coalesced, on the store's thread, never waited for.
+"""Writing down what was acknowledged, and what was refused: coalesced, on the store's thread, never waited for.
 
 It is safe to lose: the next connection sends again what was not written down, and the receiver knows it.
 """
@@ -17,6 +17,9 @@ from edge.errors import StoreError
 
 #: So many acknowledged entries are written down at once, whatever the clock says.
 ROWS_MAX = 1000
+
+#: Refusals that are kept: a person looks at the newest, and at how many there are.
+_REFUSALS_MAX = 1000
 
 
 class WatermarkTx(Protocol):
@@ -41,6 +44,7 @@ class Watermark:
         self._now = now
         self._interval_s = interval_s
         self._waiting: dict[str, tuple[int, str, bool]] = {}
+        self._refusals: dict[tuple[str, int], str] = {}
         self._rows = 0
         self._since: float | None = None
         self._job: Future[Any] | None = None
@@ -58,6 +62,11 @@ class Watermark:
         self._rows += ROWS_MAX
         self._since = at if self._since is None else self._since
 
+    def refuse(self, epoch: str, seq: int, reason: str, *, at: float) -> None:
+        """The back office cannot book this entry, for `sync status`; the caller says it once for each."""
+        self._refusals[epoch, seq] = reason
+        self._since = at if self._since is None else self._since
+
     @property
     def due_at(self) -> float | None:
         """When `write` has something to do; None while nothing waits."""
@@ -69,14 +78,15 @@ class Watermark:
             self._finish(self._job)
         if whatever and self._job is not None:
             self._finish(self._job)  # also where nothing new waits: whoever stops may look at once
-        if self._since is None or not self._waiting:
+        if self._since is None:
             return
         due = whatever or self._rows >= ROWS_MAX or at >= self._since + self._interval_s
         if not due or self._job is not None:
             return
         rows, self._waiting, self._rows, self._since = self._waiting, {}, 0, None
+        refusals, self._refusals = self._refusals, {}
         try:
-            self._job = self._store.submit(lambda tx: _write(tx, rows, self._now()))
+            self._job = self._store.submit(lambda tx: _write(tx, rows, refusals, self._now()))
         except (StoreError, queue.Full) as e:
             log.warning("sync.watermark_lost", error=e)
             return
@@ -95,11 +105,26 @@ class Watermark:
 _PATIENCE_S = 5.0
 
 
-def _write(tx: WatermarkTx, rows: dict[str, tuple[int, str, bool]], now: Instant) -> None:
+def _write(
+    tx: WatermarkTx,
+    rows: dict[str, tuple[int, str, bool]],
+    refusals: dict[tuple[str, int], str],
+    now: Instant,
+) -> None:
+    for (epoch, seq), reason in refusals.items():
+        tx.connection.execute(
+            "INSERT OR REPLACE INTO refused (epoch, seq, reason, at) VALUES (?, ?, ?, ?)",
+            (epoch, seq, reason, now.utc.isoformat()),
+        )
+    if refusals:
+        tx.connection.execute(
+            "DELETE FROM refused WHERE rowid <= (SELECT max(rowid) FROM refused) - ?", (_REFUSALS_MAX,)
+        )
     for epoch, (upto, head, lowered) in rows.items():
         if lowered:
             tx.connection.execute("DELETE FROM watermark WHERE epoch = ?", (epoch,))
             # what comes again is acknowledged anew, and stays as long as anything else from then on
             tx.connection.execute("DELETE FROM acknowledged WHERE epoch = ? AND upto > ?", (epoch, upto))
+        tx.connection.execute("DELETE FROM refused WHERE epoch = ? AND seq <= ?", (epoch, upto))
         if upto:
             tx.set_watermark(epoch, upto, head, now)
