@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -15,6 +16,11 @@ from edge.errors import CallError, InputError, TillError
 from edge.ports import Clock
 from edge.runtime.control import Handler
 from edge.runtime.controller import EvseController
+
+#: Events that came before it, and a commit on a busy disk; whoever asked waits longer (edge/runtime/control.py).
+_COMMIT_MAX_S = 30
+
+_LOOK_S = 0.05
 
 
 class EvseUnknown(CallError):
@@ -52,7 +58,21 @@ def handlers(controllers: Sequence[EvseController], clock: Clock) -> dict[str, H
         if why is not None:
             raise NotReleased(f"{wanted.evse_id}: {why}")
         await controller.post(ev.ContactorReleased(at=at))
+        await _committed(controller, clock)
         log.warning("evse.contactor_released", evse_id=wanted.evse_id)
         return {"evse_id": wanted.evse_id, "result": "released"}
 
     return {"evse.release": release}
+
+
+async def _committed(controller: EvseController, clock: Clock) -> None:
+    """Once the journal has it. Raises NotReleased where the meter showed a flow meanwhile, or nothing was committed."""
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + _COMMIT_MAX_S
+    while controller.state.welded is not None:
+        why = not_released(controller.state, clock.now())
+        if why is None and loop.time() >= ends:
+            why = f"it was not committed within {_COMMIT_MAX_S} s"
+        if why is not None:
+            raise NotReleased(f"{controller.evse_id}: {why}")
+        await asyncio.sleep(_LOOK_S)

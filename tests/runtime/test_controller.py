@@ -391,6 +391,7 @@ def test_a_contactor_that_stays_closed_sells_nothing_until_it_opens_and_an_opera
             lambda: not_released(rig.controller.state, rig.clock.now()) is None, "the meter shows no rest"
         )
         await release({"evse_id": "E"})
+        assert rig.committed().welded is None
         await rig.until(rig.shows("idle"), "not sold again")
 
     play(story)
