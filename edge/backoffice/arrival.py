@@ -10,6 +10,7 @@ import msgspec
 from edge.domain.ledger.envelope import digest, open_envelope, read_fact
 from edge.domain.ledger.facts import Fact
 from edge.errors import LedgerError
+from edge.sync.contract.foreign import UNREADABLE
 from edge.sync.contract.topics import Peer
 
 #: A message holds at most so many bytes and lines: a device sends 64 KiB, and one entry is never that large.
@@ -103,7 +104,7 @@ def read(raw: bytes) -> Placed | Unplaced:
 def _only_placed(raw: bytes, sha256: str, reason: str) -> Placed | Unplaced:
     try:
         place = _place.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return Unplaced(raw=raw, hash=sha256, reason=reason[:_REASON_MAX])
     if not _is_place(place.epoch, place.seq, place.prevhash):
         return Unplaced(raw=raw, hash=sha256, reason=reason[:_REASON_MAX])

@@ -125,6 +125,9 @@ def test_a_kind_of_entry_that_only_newer_devices_know_is_booked(books, journal, 
 
 def test_bytes_that_say_nothing_of_their_place_are_kept_aside(books, journal, database) -> None:
     garbage = [b"\x00\xff\xfe", b"{", b"[]", b'{"seq": "1"}', b"[" * 5000, b'{"epoch":"\\ud800"}', b"null"]
+    garbage.append(
+        msgspec.json.encode({"epoch": "E", "seq": "1", "prevhash": GENESIS}).replace(b"E", b"\xff")
+    )
     garbage.append(msgspec.json.encode({"epoch": "../x", "seq": "1", "prevhash": GENESIS}))
     garbage.append(msgspec.json.encode({"epoch": "E\n", "seq": "1", "prevhash": GENESIS}))
     garbage.append(msgspec.json.encode({"epoch": "E", "seq": "99999999999999999999", "prevhash": GENESIS}))

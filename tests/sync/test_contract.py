@@ -18,9 +18,15 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.errors import TillError
 from edge.sync.contract import document
-from edge.sync.contract.authorization import AuthorizationRequest, Granted, Refused, read_answer
+from edge.sync.contract.authorization import (
+    AuthorizationRequest,
+    Granted,
+    Refused,
+    read_answer,
+    read_request,
+)
 from edge.sync.contract.messages import Ack, MessageInvalid, Need, State, read_ack, read_state
-from edge.sync.contract.orders import RemoteStop, read_order
+from edge.sync.contract.orders import RemoteStop, read_order, read_reply
 from edge.sync.contract.signed import open_signed
 from edge.sync.contract.topics import NameInvalid, Peer, of_topic, peer
 
@@ -244,3 +250,30 @@ def test_the_examples_of_the_readme_prove_themselves() -> None:
     kid = hashlib.sha256(bytes.fromhex(office)).hexdigest()[:16]
     assert json.loads(padded[0]) == {"alg": "EdDSA", "kid": kid}
     assert read_order(padded[1]).order == RemoteStop(session_id="4f2a")
+
+
+DEEP = b"[" * 3000 + b"]" * 3000
+STRANGE = [b'{"zz":' + DEEP + b"}", b'{"epoch":"\xff","stream":"\xff","id":"\xff","at":"\xff","alg":"\xff"}']
+
+
+@pytest.mark.parametrize("payload", STRANGE, ids=["deep", "no UTF-8"])
+@pytest.mark.parametrize("read", [read_ack, read_state, read_request, read_answer, read_order, read_reply])
+def test_whatever_a_message_holds_it_is_read_or_refused_in_words(read, payload) -> None:
+    with pytest.raises(TillError):
+        read(payload)
+
+
+@pytest.mark.parametrize("header", STRANGE, ids=["deep", "no UTF-8"])
+def test_a_strange_header_is_no_signature(header) -> None:
+    with pytest.raises(TillError):
+        open_signed(base64.urlsafe_b64encode(header).rstrip(b"=") + b".e30.AAAA", {})
+
+
+def test_a_result_that_could_not_be_written_down_is_refused() -> None:
+    def reply(depth: int) -> bytes:
+        return b'{"stream":"cmd","version":1,"ok":true,"result":' + b"[" * depth + b"]" * depth + b"}"
+
+    assert read_reply(reply(32)).ok
+    for depth in (34, 500, 3000):
+        with pytest.raises(TillError):
+            read_reply(reply(depth))

@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from edge.sync.contract.foreign import UNREADABLE
 from edge.sync.contract.messages import CONTROL_BYTES_MAX, MessageInvalid
 from edge.sync.contract.orders import Account, Currency, EvseId, Minor, Text, Token
 
@@ -82,7 +83,7 @@ def read_request(payload: bytes) -> AuthorizationRequest:
         raise MessageInvalid(f"request of {len(payload)} bytes, at most {CONTROL_BYTES_MAX} are read")
     try:
         return _request.decode(payload)
-    except msgspec.DecodeError as e:
+    except UNREADABLE as e:
         raise MessageInvalid(f"request: {e}") from e
 
 
@@ -90,5 +91,5 @@ def read_answer(payload: bytes) -> AuthorizationReply:
     """The payload of a signed answer. Raises MessageInvalid."""
     try:
         return _reply.decode(payload)
-    except msgspec.DecodeError as e:
+    except UNREADABLE as e:
         raise MessageInvalid(f"answer: {e}") from e

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from edge.errors import SyncError
+from edge.sync.contract.foreign import UNREADABLE
 
 Epoch = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="an epoch of a device's journal")]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="SHA-256, lower-case hex")]
@@ -141,5 +142,5 @@ def _read(payload: bytes, decoder: msgspec.json.Decoder[T], name: str) -> T:
         raise MessageInvalid(f"{name} of {len(payload)} bytes, at most {CONTROL_BYTES_MAX} are read")
     try:
         return decoder.decode(payload)
-    except msgspec.DecodeError as e:
+    except UNREADABLE as e:
         raise MessageInvalid(f"{name}: {e}") from e

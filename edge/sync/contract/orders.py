@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from edge.domain.buyer import BuyerRecord, Invoicing, ZeroTax
 from edge.errors import SyncError
+from edge.sync.contract.foreign import UNREADABLE, too_deep
 from edge.sync.contract.topics import ROOT, Peer
 
 #: An order is at most so large: a part of a member list with 2,000 members, signed.
@@ -214,16 +215,19 @@ def read_order(payload: bytes) -> Order:
     """Raises OrderMalformed."""
     try:
         return _order.decode(payload)
-    except msgspec.DecodeError as e:
+    except UNREADABLE as e:
         raise OrderMalformed(str(e)) from e
 
 
 def read_reply(payload: bytes) -> Reply:
     """Raises OrderMalformed."""
     try:
-        return _reply.decode(payload)
-    except msgspec.DecodeError as e:
+        reply = _reply.decode(payload)
+    except UNREADABLE as e:
         raise OrderMalformed(str(e)) from e
+    if too_deep(reply.result):
+        raise OrderMalformed("the result is nested too deeply")
+    return reply
 
 
 def topic_of(order: Order) -> str:

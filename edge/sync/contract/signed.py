@@ -15,6 +15,7 @@ import msgspec
 
 from edge.domain.ledger.signature import verifies
 from edge.errors import SyncError
+from edge.sync.contract.foreign import UNREADABLE
 
 
 class SignatureRefused(SyncError):
@@ -56,7 +57,7 @@ def open_signed(token: bytes, keys: Mapping[str, str]) -> bytes:
     try:
         header = _header.decode(_decode(parts[0]))
         payload, signature = _decode(parts[1]), _decode(parts[2])
-    except (msgspec.DecodeError, binascii.Error, ValueError) as e:
+    except (*UNREADABLE, binascii.Error, ValueError) as e:
         raise SignatureRefused(f"not a signed message: {e}") from e
     public = keys.get(header.kid)
     if public is None:

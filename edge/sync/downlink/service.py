@@ -26,6 +26,7 @@ from edge.domain.ledger.envelope import digest
 from edge.domain.ledger.signature import key_id_of
 from edge.errors import StoreError, TillError
 from edge.store.connection import StoreCorrupt
+from edge.sync.contract.foreign import UNREADABLE
 from edge.sync.contract.orders import (
     ORDER_BYTES_MAX,
     Body,
@@ -302,7 +303,7 @@ def _not_understood(signed: bytes, error: TillError, me: Peer) -> Reply | None:
     """
     try:
         head = msgspec.json.decode(signed, type=_Head)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     if head.site != me.site or head.device not in {None, me.device}:
         return None
