@@ -6,6 +6,7 @@ drivers say what registers to write; here stands the rule that permission is the
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Literal, Protocol
 
 import msgspec
@@ -88,11 +89,14 @@ class Guarded:
         self._current_max_a = options.current_max_a
 
     async def prepare(self) -> None:
-        """Contactor open, controller told to give nothing. Raises EvseError."""
+        """Contactor open, controller told to give nothing. Raises EvseError: the contactor's, where both have one."""
         try:
             await self._contactor.prepare()
-        finally:
-            await self._controller.prepare()
+        except EvseError:
+            with suppress(EvseError):
+                await self._controller.prepare()
+            raise
+        await self._controller.prepare()
 
     async def status(self) -> EvseStatus:
         """The controller's state; closed only where the contactor is, too. Raises EvseError."""

@@ -12,8 +12,9 @@ from edge.domain.instant import Instant
 from edge.errors import ContactorWelded
 from hw.evse import gpio_contactor
 from hw.evse.contactor import Contactor, GuardFailed, GuardOptions
-from hw.evse.errors import EvseNotSafe
+from hw.evse.errors import EvseNotSafe, EvseSilent
 from hw.evse.guard import ASK, KEEP, OPEN, FileLine, Guard, line
+from hw.evse.guarded import Guarded, GuardedOptions
 
 
 class RealClock:
@@ -135,6 +136,26 @@ def test_a_welded_contactor_and_one_that_does_not_close_are_told(tmp_path):
 
     play(welded, tmp_path, feedback=f"file:{feedback}")
     play(dead, tmp_path, feedback=f"file:{feedback}")
+
+
+def test_a_welded_contactor_is_told_also_where_its_controller_does_not_answer(tmp_path):
+    feedback = tmp_path / "feedback"
+    feedback.write_text("1")
+    guard = GuardOptions(relay=f"file:{tmp_path / 'relay'}", feedback=f"file:{feedback}")
+
+    class Silent:
+        async def prepare(self):
+            raise EvseSilent("no reply")
+
+    async def prepared():
+        device = Guarded(Silent(), GuardedOptions(port="/dev/null", guard=guard), name="EVSE-DIN")
+        try:
+            await device.prepare()
+        finally:
+            await device.close()
+
+    with pytest.raises(ContactorWelded):
+        asyncio.run(prepared())
 
 
 def test_a_guard_that_died_is_started_again_open(tmp_path):
