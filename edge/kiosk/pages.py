@@ -102,7 +102,7 @@ class Pages:
             return _text("only from the till's own page", 403)
         try:
             action = msgspec.json.decode(request.body or b"", type=Action)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return _text("not an action", 400)
         if action.evse_id not in self._board:
             return _text("no such EVSE", 404)

@@ -26,7 +26,8 @@ def ask(
     till: Any, path: str, method: str = "GET", body: Any = None, **headers: str
 ) -> tuple[int, bytes, Any]:
     line = http.client.HTTPConnection("127.0.0.1", till.port, timeout=PATIENCE_S)
-    line.request(method, path, body=None if body is None else json.dumps(body), headers=headers)
+    raw = body if body is None or isinstance(body, bytes) else json.dumps(body)
+    line.request(method, path, body=raw, headers=headers)
     reply = line.getresponse()
     content = reply.read()
     line.close()
@@ -300,6 +301,8 @@ def test_only_the_till_s_own_page_acts(start_till: Any, origin: dict[str, str]) 
         ({"action": "stop", "evse_id": "E1", "code": "12ab"}, 400),
         ({"action": "stop", "evse_id": "E9", "code": "4711"}, 404),
         ({"action": "choose", "evse_id": "E1", "x": 1}, 400),
+        (b'{"action":"choose","evse_id":"\xff"}', 400),
+        (b'{"x":' + b"[" * 3000 + b"]" * 3000 + b"}", 400),
     ],
 )
 def test_what_is_not_an_action_reaches_nobody(start_till: Any, action: Any, status: int) -> None:
