@@ -193,7 +193,7 @@ def test_a_session_is_started_stopped_and_settled_from_afar(show, agree) -> None
             same = RemoteStart(
                 evse_id=EVSE, account="A-9", limit_minor=900, currency="EUR", authorization_id=permission
             )
-            assert (await office.command(same)).result == started
+            assert (await office.command(same, good_for_s=31_536_000)).result == started
             agree(await it.settle())
             assert [row["stop_reason"] for row in office.table("sessions")] == ["remote"]
             (row,) = office.table("settlements")

@@ -28,6 +28,7 @@ from edge.sync.contract.orders import (
     MemberPart,
     Order,
     PublishTariff,
+    RemoteStart,
     RemoteStop,
     Reply,
     read_reply,
@@ -41,6 +42,7 @@ from edge.sync.uplink.beside import Beside
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 ME = Peer("s1", "d1")
+START = RemoteStart(evse_id="E1", account="A-1", limit_minor=900, currency="EUR", authorization_id="P1")
 
 
 @pytest.fixture(scope="session")
@@ -138,6 +140,11 @@ def test_an_order_is_carried_out_and_answered(device) -> None:
     assert device.done == [RemoteStop(session_id="S1")]
 
 
+def test_a_remote_start_is_carried_out_while_its_driver_waits(device) -> None:
+    assert device.order(command(1, START, expires_at=NOW + timedelta(seconds=60))).ok
+    assert device.done == [START]
+
+
 def test_the_same_order_again_gets_the_same_answer_and_changes_nothing(device) -> None:
     first = device.order(command(1))
     assert [device.order(command(1)) for _ in range(3)] == [first] * 3
@@ -153,6 +160,7 @@ def test_the_same_order_again_gets_the_same_answer_and_changes_nothing(device) -
         (command(6, site="s2"), "order.foreign"),
         (command(6, stream="tariff"), "order.foreign"),
         (command(6, expires_at=NOW), "order.expired"),
+        (command(6, START), "order.no_expiry"),
         (command(6, expires_at=NOW - timedelta(days=1)), "order.expired"),
     ],
 )

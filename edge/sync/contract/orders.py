@@ -40,7 +40,7 @@ Stream = Literal["cmd", "tariff", "plans", "members"]
 
 
 class RemoteStart(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="remote_start"):
-    """Authorize the EVSE for an account, as if its card had been tapped. The order always expires.
+    """Authorize the EVSE for an account, as if its card had been tapped. The order must expire: the driver goes away.
 
     `authorization_id` is the back office's name for it: it stands in the journal with the session, and a second
     order with the same one starts nothing. `invoice` is as in a member list.

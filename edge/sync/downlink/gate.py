@@ -19,6 +19,7 @@ from edge.sync.contract.orders import (
     Order,
     PublishPlans,
     PublishTariff,
+    RemoteStart,
     Stream,
     topic_of,
 )
@@ -45,6 +46,11 @@ class OrderOld(OrderRefused):
 class OrderExpired(OrderRefused):
     code = "order.expired"
     hint = "issue the order again"
+
+
+class OrderEndless(OrderRefused):
+    code = "order.no_expiry"
+    hint = "give it an expires_at: whoever waits for a remote start goes away"
 
 
 class OrderClock(OrderRefused):
@@ -92,7 +98,10 @@ def admit(
         if sha256 != seen.hash:
             raise OrderOld(f"{stream} {order.version} was seen with another content")
         return False
-    if order.expires_at is not None:
+    if order.expires_at is None:
+        if isinstance(order.order, RemoteStart):
+            raise OrderEndless(f"{stream} {order.version} would start a session whenever it comes")
+    else:
         if now is None:
             raise OrderClock(f"{stream} {order.version}")
         if now >= order.expires_at:

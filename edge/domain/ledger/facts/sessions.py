@@ -51,7 +51,8 @@ class PlanBalanceChanged(Fact, frozen=True, kw_only=True):
 class SessionOpened(SessionFact, frozen=True, kw_only=True):
     """A tap was accepted for authorization: the price that was on the screen is this session's price (I3).
 
-    `authorization_id`: what the back office calls its own permission, for a session that it started or granted.
+    `authorization_id`: what the back office calls its own permission, for a session that it started. One that it
+    granted was opened before it was asked: neither that nor `account` was known yet.
     `receipt_token_hash`: SHA-256 of the token in the address of its receipt, which only the screen shows.
     `fallback`: the usual tariff depends on the time, which was not known; this is the one for that case.
     """
