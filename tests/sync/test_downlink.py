@@ -156,8 +156,6 @@ def test_the_same_order_again_gets_the_same_answer_and_changes_nothing(device) -
     [
         (command(4), "order.old"),
         (command(5, RemoteStop(session_id="another")), "order.old"),
-        (command(6, device="d2"), "order.foreign"),
-        (command(6, site="s2"), "order.foreign"),
         (command(6, stream="tariff"), "order.foreign"),
         (command(6, expires_at=NOW), "order.expired"),
         (command(6, START), "order.no_expiry"),
@@ -170,6 +168,18 @@ def test_what_is_old_or_foreign_or_late_is_refused_by_code(device, order, code) 
     assert (reply.ok, reply.error.code) == (False, code)
     assert reply.error.hint
     assert len(device.done) == 1
+
+
+def test_an_order_for_somebody_else_gets_no_answer_that_could_be_taken_for_our_own(device) -> None:
+    for order in (
+        command(6, device="d2"),
+        command(6, site="s2"),
+        command(6, device="d2", stream="tariff"),
+        command(6, site="s2", device=None, stream="tariff", order=PublishTariff(document="{}")),
+    ):
+        assert device.order(order, topic="till/v1/s1/d1/cmd") is None
+    assert device.done == []
+    assert device.order(command(6)).ok, "and it counts for no version of ours"
 
 
 def test_an_order_on_another_topic_is_refused(device) -> None:

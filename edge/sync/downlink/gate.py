@@ -38,6 +38,10 @@ class OrderForeign(OrderRefused):
     hint = "an order names the site and device that it is for, and travels on their topic"
 
 
+class OrderElsewhere(OrderForeign):
+    """It names another site or device, whose answer it is to give: ours would be taken for our own order's."""
+
+
 class OrderOld(OrderRefused):
     code = "order.old"
     hint = "versions of a stream only rise; issue the order again with a new one"
@@ -86,9 +90,9 @@ def admit(
     Raises OrderRefused.
     """
     stream = stream_of(order)
-    if order.stream != stream or order.site != me.site:
-        raise OrderForeign(f"{order.stream} order for {order.site}/{order.device or '*'}")
-    if (order.device is None) is (stream == "cmd") or order.device not in {None, me.device}:
+    if order.site != me.site or order.device not in {None, me.device}:
+        raise OrderElsewhere(f"{order.stream} order for {order.site}/{order.device or '*'}")
+    if order.stream != stream or (order.device is None) is (stream == "cmd"):
         raise OrderForeign(f"{order.stream} order for {order.site}/{order.device or '*'}")
     if topic_of(order) != topic:
         raise OrderForeign(f"a {order.stream} order does not travel on {topic}")

@@ -48,7 +48,7 @@ from edge.sync.contract.orders import (
 from edge.sync.contract.signed import open_signed
 from edge.sync.contract.topics import Peer
 from edge.sync.downlink.authorizations import Authorizations, Post
-from edge.sync.downlink.gate import OrderRefused, Seen, admit, stream_of
+from edge.sync.downlink.gate import OrderElsewhere, OrderRefused, Seen, admit, stream_of
 from edge.sync.downlink.lists import Lists
 from edge.sync.rate import Bucket
 
@@ -165,7 +165,7 @@ class Downlink:
         return topics_for(self._peer) + ([] if wanted is None else [wanted])
 
     def handle(self, topic: str, payload: bytes) -> Reply | None:
-        """One order, whole. None for what nobody who may order signed: it gets no answer.
+        """One order, whole. None for what nobody who may order signed, or meant for us: it gets no answer.
 
         Raises StoreError when it cannot be remembered; then nothing was done.
         """
@@ -189,6 +189,10 @@ class Downlink:
             return _not_understood(signed, e, self._peer)
         try:
             reply = self._obey(topic, order, sha256)
+        except OrderElsewhere as e:
+            if self._telling.take(time.monotonic()):
+                log.warning("order.foreign", topic=topic, error=e)
+            return None
         except OrderRefused as e:
             log.warning("order.refused", stream=order.stream, version=order.version, error=e)
             return _refusal(order, e)
