@@ -269,11 +269,17 @@ def test_a_strange_header_is_no_signature(header) -> None:
         open_signed(base64.urlsafe_b64encode(header).rstrip(b"=") + b".e30.AAAA", {})
 
 
-def test_a_result_that_could_not_be_written_down_is_refused() -> None:
-    def reply(depth: int) -> bytes:
-        return b'{"stream":"cmd","version":1,"ok":true,"result":' + b"[" * depth + b"]" * depth + b"}"
+def test_a_reply_that_could_not_be_written_down_is_refused() -> None:
+    def nested(depth: int) -> bytes:
+        return b"[" * depth + b"]" * depth
 
-    assert read_reply(reply(32)).ok
-    for depth in (34, 500, 3000):
+    def reply(result: bytes, version: int = 1, part: int = 1) -> bytes:
+        number = b'"version":%d,"part":%d' % (version, part)
+        return b'{"stream":"cmd",' + number + b',"ok":true,"result":' + result + b"}"
+
+    assert read_reply(reply(nested(32), 2**63 - 1, 1000)).ok
+    strange = [reply(nested(depth)) for depth in (34, 500, 3000)]
+    strange += [reply(b"1", version=2**63), reply(b"1", part=2**63)]
+    for payload in strange:
         with pytest.raises(TillError):
-            read_reply(reply(depth))
+            read_reply(payload)

@@ -194,9 +194,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Up, `reply`: what became of an order. `part`: of a list that comes in parts."""
 
     stream: Stream
-    version: Annotated[int, Meta(ge=0)]
+    version: Annotated[int, Meta(ge=0, le=9_223_372_036_854_775_807)]
     ok: bool
-    part: int | None = None
+    part: Annotated[int, Meta(ge=1, le=PARTS_MAX)] | None = None
     error: Fault | None = None
     result: Any = None
 
