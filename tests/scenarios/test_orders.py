@@ -17,6 +17,7 @@ from edge.sync.contract.orders import (
     BlockEvse,
     Configure,
     Credit,
+    Erase,
     ListedMember,
     PublishTariff,
     RemoteStart,
@@ -250,5 +251,9 @@ def test_a_card_of_another_site_charges_by_leave_of_the_back_office(show, agree)
             assert row["account"] == "A-55"
             assert row["captured_minor"] > 0
             assert row["authorization_id"]
+            told = (await office.command(Erase(account="A-55"))).result
+            assert (told["sessions"], told["open_sessions"]) == (1, 0), (
+                "the till knows whom it was granted to"
+            )
 
     asyncio.run(story())
