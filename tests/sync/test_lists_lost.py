@@ -259,3 +259,15 @@ def test_somebody_is_erased_while_lists_come_in(device):
             device.lists.erase((token(7),), None)
         loading.result()
     assert device.lists.in_force() == 59
+
+
+def test_a_list_that_broke_and_lies_aside_goes_with_the_first_who_is_erased(device):
+    full(device)
+    device.lists.close()
+    torn(device.path)
+    device.downlink = None
+    device.boot()
+    aside = device.path.with_name("till.lists.db.broken")
+    assert aside.exists()
+    device.lists.erase((token(2),), None)
+    assert not aside.exists()

@@ -21,7 +21,7 @@ from edge.domain.buyer import Invoicing
 from edge.domain.identity import IdToken, Member
 from edge.store.connection import StoreCorrupt, check_whole, one_commit, open_reader, open_writer, translated
 from edge.sync.contract.orders import ListedMember, MemberChanges, MemberPart, Reply
-from edge.sync.downlink.aside import lay_aside
+from edge.sync.downlink.aside import lay_aside, remove_laid_aside
 from edge.sync.downlink.gate import OrderOld, Seen
 from edge.sync.downlink.memory import Memory, NoMemory, Remembered
 
@@ -300,6 +300,7 @@ class Lists:
         # on a connection of its own: the other thread's may be in the middle of something
         with self._writing, self._guarded("fold"), closing(open_writer(self._path)) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        remove_laid_aside(self._path)
         return len(found)
 
     def _not_erased(self, version: int, members: Iterable[ListedMember]) -> Iterable[ListedMember]:
