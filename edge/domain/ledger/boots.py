@@ -70,6 +70,7 @@ class Boots:
         self._runs = list(runs)
         self._zeros = dict(zeros or {})
         self._said = {fact.boot_id: _bounds(fact) for fact in said}
+        self._bounded: dict[str, Bounds] | None = None  # until the next boot, or a time that is learned
 
     def add(self, envelope: Envelope, fact: Fact | None) -> None:
         """One entry more."""
@@ -83,6 +84,7 @@ class Boots:
             )
         else:
             self._runs.append(Run(boot_id=envelope.bootid, first_ns=at_ns, last_ns=at_ns))
+            self._bounded = None
         self.learn(envelope, fact)
 
     def learn(self, envelope: Envelope, fact: Fact | None) -> None:
@@ -91,6 +93,7 @@ class Boots:
             case ClockTrusted():
                 if (zero := zero_of(envelope)) is not None:
                     self._zeros[envelope.bootid] = zero
+                    self._bounded = None
             case BootBounded():
                 self._said[fact.boot_id] = _bounds(fact)
             case _:
@@ -115,12 +118,10 @@ class Boots:
 
     def unknown(self, *, but: str) -> list[BootBounded]:
         """The boots whose time nobody learned, bounded; `but` is the one that knows it now."""
-        names = dict.fromkeys(r.boot_id for r in self._runs)
         found = []
-        for boot_id in names:
-            if boot_id == but or boot_id in self._zeros or boot_id in self._said:
+        for boot_id, bounds in self._around().items():
+            if boot_id == but or boot_id in self._said:
                 continue
-            bounds = self.zero(boot_id)
             if bounds.not_after is not None:
                 found.append(
                     BootBounded(boot_id=boot_id, not_before=bounds.not_before, not_after=bounds.not_after)
@@ -155,27 +156,39 @@ class Boots:
         return Bounds() if at_ns is None else self.zero(envelope.bootid).later(_ns(at_ns))
 
     def _between(self, boot_id: str) -> Bounds:
-        low = self._latest(boot_id, self._runs, end=True)
-        high = self._latest(boot_id, self._runs[::-1], end=False)
-        if low is not None and high is not None and low > high:
-            low = None  # a clock was wrong although it was trusted: the later word counts
-        return Bounds(not_before=low, not_after=high)
+        return self._around().get(boot_id, Bounds())
 
-    def _latest(self, boot_id: str, runs: Sequence[Run], *, end: bool) -> datetime | None:
+    def _around(self) -> dict[str, Bounds]:
+        """The bounds of every boot that did not know the time, in the order of their first entries. What the newest of
+        them writes more changes none.
+        """
+        if self._bounded is not None:
+            return self._bounded
+        lows = self._tightest(self._runs, end=True)
+        highs = self._tightest(self._runs[::-1], end=False)
+        found = {}
+        for boot_id in dict.fromkeys(run.boot_id for run in self._runs if run.boot_id not in self._zeros):
+            low, high = lows.get(boot_id), highs.get(boot_id)
+            if low is not None and high is not None and low > high:
+                low = None  # a clock was wrong although it was trusted: the later word counts
+            found[boot_id] = Bounds(not_before=low, not_after=high)
+        self._bounded = found
+        return found
+
+    def _tightest(self, runs: Sequence[Run], *, end: bool) -> dict[str, datetime]:
         """The tightest bound by what stands before (`end`) or, with the runs reversed, after a boot's entries."""
         reached: datetime | None = None
-        found: list[datetime] = []
+        found: dict[str, datetime] = {}
+        tighter = max if end else min
         for run in runs:
             zero = self._zeros.get(run.boot_id)
             if zero is not None:
                 reached = zero + _ns(run.last_ns if end else run.first_ns)
             elif reached is not None:
-                if run.boot_id == boot_id:
-                    found.append(reached - _ns(run.first_ns if end else run.last_ns))
+                bound = reached - _ns(run.first_ns if end else run.last_ns)
+                found[run.boot_id] = tighter(found.get(run.boot_id, bound), bound)
                 reached += run.lasted if end else -run.lasted
-        if not found:
-            return None
-        return max(found) if end else min(found)
+        return found
 
 
 def zero_of(envelope: Envelope) -> datetime | None:
