@@ -154,6 +154,12 @@ def _sync(queue: QueueStatus, connected: bool | None) -> Iterator[Family]:  # no
         "How long the oldest of them waits.",
         queue.oldest_waiting_s or 0,
     )
+    yield family(
+        "chargetill_sync_refused_entries",
+        "gauge",
+        "Entries that the back office refuses: a person has to look at its quarantine.",
+        queue.refused,
+    )
 
 
 def _disk(database: Path) -> Iterator[Family]:

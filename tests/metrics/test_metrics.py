@@ -87,6 +87,7 @@ def test_the_figures_are_those_of_the_books(sold):
     assert found['chargetill_revenue_minor{currency="EUR"}'] == stats["totals"][0]["payable_minor"]
     assert found["chargetill_open_holds"] == len(stats["open_holds"])
     assert found["chargetill_journal_entries"] == stats["entries"]
+    assert found["chargetill_sync_refused_entries"] == 0
     assert found["process_resident_memory_bytes"] > 1_000_000
 
 
