@@ -103,7 +103,7 @@ def read_plans(document: bytes, where: str) -> tuple[FrozenPlan, ...]:
     """The plans in a JSON document that `where` names. Raises ConfigError with every mistake in it."""
     try:
         listed = msgspec.json.decode(document, type=list[dict[str, object]])
-    except msgspec.DecodeError as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise ConfigError((f"{where}: {e}",), hint="a JSON list of plans; edge/sync/README.md") from e
     if len(listed) > _PLANS_MAX:
         raise ConfigError((f"{where}: {len(listed)} plans, at most {_PLANS_MAX}",))
