@@ -229,6 +229,8 @@ class VirtualTerminal:
         await self.stop()
 
     async def _listen(self) -> None:
+        if self._server is not None:
+            return  # a reboot and the power that comes back, both
         self._server = await asyncio.start_server(self._connected, _LOOPBACK, self._port)
         self._port = self._server.sockets[0].getsockname()[1]
 

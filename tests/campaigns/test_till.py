@@ -7,10 +7,16 @@ import asyncio
 import pytest
 
 #: For each protection a trial that breaks a promise without it; edge/README.md has the table.
-WITHOUT = {"fsync": 1_000_002, "intent": 1_000_004, "lease": 1_000_181, "quarantine": 4_000_034}
+WITHOUT = {
+    "fsync": 1_000_002,
+    "intent": 1_000_004,
+    "lease": 1_000_181,
+    "quarantine": 4_000_034,
+    "ack": 5_000_080,
+}
 
-#: Some trials, and those that found something: a live price above what is held.
-TRIALS = [*range(2_000_000, 2_000_012), 1_000_179, 1_000_185]
+#: Some trials, and those that found something: a live price above what is held; a terminal that comes back twice.
+TRIALS = [*range(2_000_000, 2_000_012), 1_000_179, 1_000_185, 5_000_594]
 
 
 @pytest.mark.parametrize("seed", TRIALS)
