@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from msgspec.structs import replace
 
 from edge.domain.instant import Instant
 from edge.domain.session.state import EvseState, Opened, Welded
@@ -32,6 +33,7 @@ class Controller:
 
     async def post(self, event):
         self.posted.append(event)
+        self.state = replace(self.state, welded=None)
 
 
 class Clock:
