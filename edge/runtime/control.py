@@ -112,9 +112,8 @@ class ControlServer:
                     listener.bind(name)
                 finally:
                     os.umask(before)
-            self._server = await asyncio.start_unix_server(
-                self._serve, sock=listener, limit=REQUEST_BYTES_MAX
-            )
+            # not start_unix_server: from Python 3.13 on it looks at the name again, which nobody keeps open any more
+            self._server = await asyncio.start_server(self._serve, sock=listener, limit=REQUEST_BYTES_MAX)
         except OSError as e:
             listener.close()
             raise DaemonAbsent(

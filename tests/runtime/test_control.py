@@ -130,3 +130,25 @@ def test_a_daemon_that_does_not_answer_is_told_as_such(place):
             ask(place, "sleep", {}, timeout_s=0.2)
 
     served(place, call)
+
+
+def test_whatever_another_thread_opens_meanwhile_the_door_opens(place, monkeypatch):
+    close, folders = os.close, []
+
+    def taken_at_once(descriptor):
+        """The number of what is closed first is another file's from then on."""
+        if folders:
+            close(descriptor)
+        else:
+            folders.append(descriptor)
+            with open(os.devnull, "rb") as other:  # noqa: PTH123
+                os.dup2(other.fileno(), descriptor)
+
+    async def story():
+        monkeypatch.setattr(os, "close", taken_at_once)
+        async with ControlServer(place, HANDLERS):
+            monkeypatch.undo()
+            return await asyncio.to_thread(lambda: ask(place, "echo", {"a": 1}))
+
+    assert asyncio.run(story()) == {"heard": {"a": 1}}
+    close(folders[0])
