@@ -33,8 +33,17 @@ def bus_to(server):
     return Bus(LineOptions(port=server.address, baudrate=115200), now=lambda: None, gap_s=GAP_S, timing=QUICK)
 
 
+def judged(answer, sequence):
+    """`right`: what the line served just then. `late`: what it served before, and the bus says that it is not sure."""
+    found = list(answer.registers)
+    if found == registers(sequence, BLOCK.address, BLOCK.count):
+        return "right"
+    served = (registers(earlier, BLOCK.address, BLOCK.count) for earlier in range(sequence))
+    return "late" if not answer.sure and found in served else "WRONG"
+
+
 async def poll(server, script, requests):
-    """Poll a bus until it has asked so often: what came back, held against what the line served just then."""
+    """Poll a bus until it has asked so often: what came back, held against what the line served."""
     await server.start()
     bus = bus_to(server)
     seen = Counter()
@@ -45,8 +54,7 @@ async def poll(server, script, requests):
             seen[e.code] += 1
             await asyncio.sleep(0.01)
         else:
-            right = list(answer.registers) == registers(script.sequence, BLOCK.address, BLOCK.count)
-            seen["right" if right else "WRONG"] += 1
+            seen[judged(answer, script.sequence)] += 1
     return bus, seen
 
 
@@ -70,6 +78,7 @@ def test_no_wrong_value_over_thousands_of_polls_with_every_fault(transport):
 
     total, faults = asyncio.run(campaign())
     assert total["WRONG"] == 0
+    assert 100 * total["late"] <= total["right"]  # a busy machine holds replies back for longer still
     assert total["right"] > LINES * REQUESTS / 4
     assert all(faults[fault] for fault in LineFault)
 
