@@ -77,8 +77,7 @@ def test_no_wrong_value_over_thousands_of_polls_with_every_fault(transport):
         return total, faults
 
     total, faults = asyncio.run(campaign())
-    assert total["WRONG"] == 0
-    assert 100 * total["late"] <= total["right"]  # a busy machine holds replies back for longer still
+    assert (total["WRONG"], total["late"]) == (0, 0)
     assert total["right"] > LINES * REQUESTS / 4
     assert all(faults[fault] for fault in LineFault)
 
@@ -107,7 +106,7 @@ def test_each_fault_alone_gives_nothing_wrong_and_is_recovered_from(transport):
         await recovered(bus, script)
         await bus.close()
         await server.stop()
-        return seen["WRONG"]
+        return seen["WRONG"] + seen["late"]
 
     async def campaign():
         return await asyncio.gather(*(one(fault) for fault in LineFault))
