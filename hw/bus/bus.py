@@ -1,7 +1,8 @@
 """The guarded bus: one line, shared fairly, that never takes one request's reply for another's.
 
 An RTU reply carries neither an address nor a number, so a late one looks like the reply to a later request.
-Four guards stand against it. Consecutive reads of a unit differ in count (a `Span` may have `spare`
+Five guards stand against it. What came before a request went out is not its reply, also where this process stood still
+meanwhile and has not looked at it yet. Consecutive reads of a unit differ in count (a `Span` may have `spare`
 registers, which are read along and dropped). The count of a read that went unanswered rests. After any fault or
 cancellation the line is quarantined: what comes is discarded until it has been silent for half a second. And an
 answer says whether it is sure: a count that went unanswered within the last half minute is used only where no other
@@ -160,7 +161,7 @@ class Bus(Generic[T]):
     def _mark(self, unit: int, function: int, count: int) -> Mark:
         return self._marks.setdefault((unit, function, count), Mark())
 
-    def _choose(self, plan: Plan) -> tuple[Request, Mark]:
+    def _choose(self, plan: Plan, now: float) -> tuple[Request, Mark]:
         """The variant that a stray reply is least likely to fit. Raises LineUnsettled when there is none.
 
         A signature that went unanswered must rest. Of the others the one is taken that was used longest ago, and
@@ -172,7 +173,6 @@ class Bus(Generic[T]):
         if first.function > frames.READ_INPUT:
             return plan.variants[0]  # the reply to a write repeats it; and what matters is read back
         asked = plan.unit.asked if len(plan.variants) > 2 else -2
-        now = monotonic()
         best, best_rank, rest_s = None, 0.0, self._timing.ghost_rest_s
         for variant in plan.variants:
             mark = variant[1]
@@ -211,15 +211,16 @@ class Bus(Generic[T]):
         self._waiting += 1
         try:
             async with self._turn:
-                unit = plan.unit
-                if unit.silent and monotonic() < unit.resume_at:
+                unit, line, now = plan.unit, self._line, monotonic()
+                if unit.silent and now < unit.resume_at:
                     where = f"{self.options.port} unit {plan.variants[0][0].unit}"
                     raise BackingOff(f"{where}: silent {unit.silent} times in a row")
-                line = self._line
-                if line is None or self._unsettled or monotonic() < self._last_frame + self.gap_s:
-                    line = await self._ready()
-                request, mark = self._choose(plan)
-                sure = self._is_tcp or monotonic() >= mark.ghost_until
+                if line is not None:
+                    self._look(line)
+                if line is None or self._unsettled or now < self._last_frame + self.gap_s:
+                    line, now = await self._ready(), monotonic()
+                request, mark = self._choose(plan, now)
+                sure = self._is_tcp or now >= mark.ghost_until
                 outcome, at = await self._exchange(line, unit, request, mark, timeout_s)
         finally:
             self._waiting -= 1
@@ -235,20 +236,28 @@ class Bus(Generic[T]):
         deadline = monotonic() + self._timing.settle_max_s
         while True:
             if self._unsettled:
-                wait = max(self._last_byte, self._last_frame) + self._timing.quiet_s - monotonic()
-                if wait <= 0:
-                    self._unsettled = False
-                    continue
+                free_at = max(self._last_byte, self._last_frame) + self._timing.quiet_s
             else:
-                wait = self._last_frame + self.gap_s - monotonic()
-                if wait <= 0:
+                free_at = self._last_frame + self.gap_s
+            now = monotonic()
+            if free_at > now:
+                if now > deadline:
+                    raise LineUnsettled(f"{self.options.port}: the line does not fall silent")
+                await asyncio.sleep(free_at - now)
+            elif self._unsettled:
+                self._unsettled = False
+            else:
+                self._look(line)
+                if not self._unsettled:
                     break
-            if monotonic() > deadline:
-                raise LineUnsettled(f"{self.options.port}: the line does not fall silent")
-            await asyncio.sleep(wait)
         if self._line is not line:
             raise LineDown(f"{self.options.port}: {self._down}")
         return line
+
+    def _look(self, line: Line) -> None:
+        """What has come already is nobody's reply. Over TCP each says whose it is."""
+        if not self._is_tcp:
+            line.look()
 
     async def _open(self) -> Line:
         if monotonic() < self._retry_at:

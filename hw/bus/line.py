@@ -64,6 +64,10 @@ class Line(Protocol):
         """Send at once. Raises LineDown."""
         ...
 
+    def look(self) -> None:
+        """Hand up what has come already and still waits to be handed up."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -162,6 +166,14 @@ class _OpenLine:
         if written != len(data):
             self._drop("the output buffer is full")
             raise LineDown("cannot send: the other side takes no more data")
+
+    def look(self) -> None:
+        try:
+            data = os.read(self._fd, _READ_MAX)
+        except OSError:
+            return  # nothing there, or lost, which the event loop is about to say
+        if data:
+            self._received(data)
 
     def _readable(self) -> None:
         try:

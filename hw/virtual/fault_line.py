@@ -13,6 +13,10 @@ from enum import Enum, auto
 
 from hw.virtual.modbus_server import RtuServer, crc16, rtu
 
+OVERDUE_MAX_S = 0.05
+"""A late reply is at most so much later than its script says, also on a machine that stands still meanwhile: then it
+never comes. A test that rests on how late replies are would otherwise test the machine.
+"""
 DOUBLE_PART = 0.1  # a copy comes sooner after its reply than a late reply after its request
 
 
@@ -165,9 +169,14 @@ class FaultRtu(RtuServer):
         loop = asyncio.get_running_loop()
         for delay_s, data in self.script.deliveries(fault, frame, request):
             if delay_s:
-                loop.call_later(delay_s, self.send, data)
+                due = loop.time() + delay_s
+                loop.call_at(due, self._send_late, due, data)
             else:
                 self.send(data)
+
+    def _send_late(self, due: float, data: bytes) -> None:
+        if asyncio.get_running_loop().time() <= due + OVERDUE_MAX_S:
+            self.send(data)
 
 
 class FaultTcp:

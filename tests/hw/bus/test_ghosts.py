@@ -1,7 +1,7 @@
 """I7 on a line without numbers: whatever comes late, doubled or never, a sure answer is the reply to its own request.
 
 In virtual time: a gateway that keeps each reply for as long as it likes, up to just under what the bus reckons with,
-and hands them out in any order.
+and hands them out in any order, to a till that stands still at times and finds them waiting.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hw.bus import bus as bus_module
@@ -33,26 +33,49 @@ SPANS = {
 
 
 class Gateway:
-    """Implements hw.bus.line.Line. `fates` says when each reply comes; empty: never."""
+    """Implements hw.bus.line.Line. `fates` says when each reply comes; empty: never. What has come waits in the kernel
+    until somebody looks, which the event loop does at once when it runs.
+    """
 
     def __init__(self, fates):
         self.fates = iter(fates)
         self.number = 0
+        self.asked_at = 0.0
         self.served = {}
         self.received = None
+        self.coming = []
+        self.came_at = 0.0
+        self.loop = asyncio.get_running_loop()
 
     def write(self, data):
         self.number += 1
+        self.asked_at = self.loop.time()
         count = int.from_bytes(data[4:6], "big")
         words = registers(self.number, 0, count)
-        self.served[tuple(words[:24])] = self.number, asyncio.get_running_loop().time()
+        self.served[tuple(words[:24])] = self.number, self.asked_at
         body = b"".join(word.to_bytes(2, "big") for word in words)
         frame = rtu(data[0], bytes([data[1], len(body)]) + body)
         for delay_s in next(self.fates, (0.02,)):
-            asyncio.get_running_loop().call_later(delay_s, self.received, frame)
+            self.coming.append((self.asked_at + delay_s, frame))
+            self.loop.call_later(delay_s, self.loop.call_soon, self.look)
+
+    def look(self):
+        now = self.loop.time()
+        come = sorted((at, frame) for at, frame in self.coming if at <= now)
+        self.coming = [(at, frame) for at, frame in self.coming if at > now]
+        if come:
+            self.came_at = come[0][0]
+            self.received(b"".join(frame for _, frame in come))
 
     def close(self):
         pass
+
+
+class StallingLoop(VirtualLoop):
+    """A till's process that is stopped at times, while the world goes on."""
+
+    def stall(self, seconds):
+        self._skip(seconds)
 
 
 FATE = st.one_of(
@@ -61,10 +84,13 @@ FATE = st.one_of(
     st.floats(1.1, KEPT_MAX_S).map(lambda late_s: (late_s,)),
     st.floats(0.03, COPY_MAX_S).map(lambda late_s: (0.02, late_s)),
 )
+STALL = st.tuples(st.floats(0.5, 90.0), st.floats(0.1, 5.0))
 
 
-def polled(fates, span, monkeypatch, *, polls):
-    """Each answer as (how many requests it is behind, how old it is in seconds, sure)."""
+def polled(fates, span, monkeypatch, *, polls, stalls=()):
+    """Each answer as (how many requests it is behind, how old it is in seconds, sure). `stalls` are (when, how long) the
+    till stands still, in seconds.
+    """
 
     async def play():
         gateway = Gateway(fates)
@@ -77,26 +103,31 @@ def polled(fates, span, monkeypatch, *, polls):
         monkeypatch.setattr(bus_module, "monotonic", loop.time)
         monkeypatch.setattr(bus_module, "open_line", opened)
         bus = Bus(LineOptions(port="/dev/gateway", baudrate=115200), now=loop.time, gap_s=0.02)
+        for at_s, still_s in stalls:
+            loop.call_later(at_s, loop.stall, still_s)
         answers = []
         for _ in range(polls):
             with suppress(BusError):
                 answer = await bus.read(1, span, attempts=1)
+                assert gateway.came_at >= gateway.asked_at
                 number, at = gateway.served[answer.registers]
                 answers.append((gateway.number - number, loop.time() - at, answer.sure))
             await asyncio.sleep(1)
         await bus.close()
         return answers
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    with asyncio.Runner(loop_factory=StallingLoop) as runner:
         return runner.run(play())
 
 
 @pytest.mark.parametrize("shape", SPANS)
 @settings(max_examples=20, deadline=None)
-@given(fates=st.lists(FATE, max_size=50))
-def test_a_sure_answer_is_the_reply_to_its_own_request(shape, fates):
+@given(fates=st.lists(FATE, max_size=50), stalls=st.lists(STALL, max_size=20))
+@example(fates=[(0.02,), (0.02,), (), (), (3.0,)], stalls=[(1.0, 5.0), (1.0, 5.0), (22.0, 3.0)])
+def test_a_sure_answer_is_the_reply_to_its_own_request(shape, fates, stalls):
+    """And no answer came before its request went out."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        for behind, age_s, sure in polled(fates, SPANS[shape], monkeypatch, polls=60):
+        for behind, age_s, sure in polled(fates, SPANS[shape], monkeypatch, polls=60, stalls=stalls):
             assert not sure or behind == 0
             assert age_s <= GHOST_S
 
