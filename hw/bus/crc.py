@@ -1,36 +1,31 @@
-"""The CRC-16 of Modbus RTU, two bytes at a step: pymodbus' own takes 25 us for the reply of a meter, this one 4.
+"""The CRC-16 of Modbus RTU, asked as it is asked of a reply: is this frame intact?
 
-MODBUS over Serial Line V1.02, 6.2.2: polynomial 0xA001 (reflected), start 0xFFFF, low byte first on the wire. The
-register has 16 bits, so one table of 65536 entries (128 KB) takes it over two bytes at once.
+MODBUS over Serial Line V1.02, 6.2.2. The frame's bits, the lowest of each byte first, are a polynomial over GF(2), and
+the frame is intact when x^16 + x^15 + x^2 + 1 divides it (its first 16 bits inverted, which is the start 0xFFFF). That
+polynomial is (x + 1)(x^15 + x + 1). The first factor is the parity. The other has three terms, and so have its powers
+of 2^k: whole halves of the frame are folded onto the rest at once, as long integers. pymodbus' way, byte by byte,
+takes ten times as long for the reply of a meter.
 """
 
 from __future__ import annotations
 
-import struct
-from array import array
-from functools import cache
+_LONGEST = 64  # the longest frame has 2048 bits, and one fold leaves at most 15 * 64 of them
 
-_POLYNOMIAL = 0xA001
-
-
-@cache
-def _tables() -> tuple[array[int], array[int]]:
-    """What 8 and 16 steps make of the register; built when the first serial line is read (10 ms)."""
-    single = array("H")
-    for register in range(256):
-        for _ in range(8):
-            register = (register >> 1) ^ (_POLYNOMIAL if register & 1 else 0)  # noqa: PLW2901
-        single.append(register)
-    halfway = ((register >> 8) ^ single[register & 0xFF] for register in range(0x10000))
-    return single, array("H", [(register >> 8) ^ single[register & 0xFF] for register in halfway])
+# Read as an integer, the lowest bit is the highest power, so the factor is its mirror image x^15 + x^14 + 1. Its
+# powers give 1 = x^(15 m) + x^(14 m) for m = 2^k: the lowest 14 m bits move up, and x^(14 m) is divided out.
+_FOLDS = tuple(
+    (m, 14 * m, 15 * m, (1 << 14 * m) - 1)
+    for m in (_LONGEST >> shift for shift in range(_LONGEST.bit_length()))
+)
 
 
-def crc16(data: bytes) -> int:
-    """The checksum; its low byte goes first on the wire. Over a frame with its checksum it is 0."""
-    single, double = _tables()
-    crc = 0xFFFF
-    for word in struct.unpack_from(f"<{len(data) // 2}H", data):
-        crc = double[crc ^ word]
-    if len(data) & 1:
-        crc = (crc >> 8) ^ single[(crc ^ data[-1]) & 0xFF]
-    return crc
+def is_intact(frame: bytes) -> bool:
+    """Whether the last two bytes are the checksum of those before them, the low byte first."""
+    rest = int.from_bytes(frame, "little") ^ 0xFFFF
+    if rest.bit_count() & 1:
+        return False
+    for m, low, enough, mask in _FOLDS:
+        while rest.bit_length() > enough:
+            folded = rest & mask
+            rest = (rest >> low) ^ folded ^ (folded << m)
+    return not rest

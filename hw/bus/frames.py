@@ -23,7 +23,7 @@ from pymodbus.pdu.register_message import (
     WriteSingleRegisterRequest,
 )
 
-from hw.bus.crc import crc16
+from hw.bus.crc import is_intact
 
 READ_COILS, READ_DISCRETE, READ_HOLDING, READ_INPUT = 1, 2, 3, 4
 WRITE_COIL, WRITE_REGISTER, WRITE_REGISTERS = 5, 6, 16
@@ -59,7 +59,9 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One request, with its frames; made by `request`. `length` is that of the reply's PDU."""
+    """One request, with its frames; made by `request`. The reply's PDU has `length` bytes and begins with `head`:
+    function and byte count of a read; all of a write, whose reply repeats what was written where.
+    """
 
     unit: int
     function: Function
@@ -68,6 +70,7 @@ class Request(msgspec.Struct, frozen=True):
     rtu: bytes
     tcp: bytes
     length: int
+    head: bytes
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -107,6 +110,7 @@ def request(
     message.verifyAddress(address)
     message.verifyAddress(address + max(count, len(values)) - 1)
     payload = bytes([function]) + message.encode()
+    length = _reply_bytes(function, count)
     return Request(
         unit=unit,
         function=function,
@@ -114,7 +118,8 @@ def request(
         payload=payload,
         rtu=_rtu.encode(payload, unit, 0),
         tcp=_socket.encode(payload, unit, 0),
-        length=_reply_bytes(function, count),
+        length=length,
+        head=bytes([function, length - 2]) if function <= READ_INPUT else payload[:5],
     )
 
 
@@ -156,10 +161,12 @@ def judge_rtu(request: Request, received: bytes, *, echo: bool = False) -> Judgm
     whether this line is known to echo. Up to NOISE_BYTES_MAX stray bytes may precede the reply; none may
     follow it.
     """
-    if len(received) == request.length + 3:
-        whole = _judge_rtu_at(request, received)
-        if isinstance(whole, Reply) and (not echo or request.function <= READ_INPUT):
-            return whole
+    whole = len(received) == request.length + 3 and received[0] == request.unit
+    if whole and received.startswith(request.head, 1) and is_intact(received):
+        if request.function <= READ_INPUT:
+            return Reply(received[3:-2])
+        if not echo:
+            return Reply(b"")
     sent = request.rtu
     ambiguous = request.function in {WRITE_COIL, WRITE_REGISTER}
     echoed = received.startswith(sent) and (echo or not ambiguous)
@@ -197,7 +204,7 @@ def _judge_rtu_at(request: Request, data: bytes) -> Judgment:
         judgment = Misfit(f"{data[2]} bytes of data instead of {length - 5}", count=data[2] // 2)
     elif len(data) > length:
         judgment = Misfit("more bytes than the reply has")
-    elif len(data) == length and crc16(data):
+    elif len(data) == length and not is_intact(data):
         judgment = Misfit("a damaged frame (CRC)")
     elif len(data) == length:
         judgment = _judge_pdu(request, data[1:-2])
@@ -236,10 +243,10 @@ def _judge_pdu(request: Request, body: bytes) -> Judgment:
         judgment = Misfit(f"a reply to function {body[0]}")
     elif len(body) != request.length:
         judgment = Misfit(f"{len(body)} bytes instead of {request.length}")
+    elif body.startswith(request.head):
+        judgment = Reply(body[2:] if request.function <= READ_INPUT else b"")
     elif request.function > READ_INPUT:
-        judgment = Reply(b"") if body == request.payload[:5] else Misfit("the reply to another write")
-    elif body[1] != len(body) - 2:
-        judgment = Misfit(f"{body[1]} bytes of data announced, {len(body) - 2} came")
+        judgment = Misfit("the reply to another write")
     else:
-        judgment = Reply(body[2:])
+        judgment = Misfit(f"{body[1]} bytes of data announced, {len(body) - 2} came")
     return judgment

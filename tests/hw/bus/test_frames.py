@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pymodbus.framer.rtu import FramerRTU
 
 from hw.bus import frames
-from hw.bus.crc import crc16
+from hw.bus.crc import is_intact
 from hw.bus.frames import ExceptionReply, Misfit, Reply, request
 from hw.virtual.modbus_server import rtu
 
@@ -111,6 +111,19 @@ def test_addresses_beyond_the_protocol_are_refused():
         request(1, 4, 0, 126)
 
 
-@given(st.binary(max_size=300))
-def test_the_checksum_is_pymodbus_own(data):
-    assert crc16(data).to_bytes(2, "little") == FramerRTU.compute_CRC(data).to_bytes(2, "big")
+@given(st.binary(max_size=2048))
+def test_a_frame_with_pymodbus_own_checksum_is_intact(data):
+    assert is_intact(data + FramerRTU.compute_CRC(data).to_bytes(2, "big"))
+
+
+@given(st.binary(min_size=3, max_size=300))
+def test_a_frame_is_intact_only_with_pymodbus_own_checksum(frame):
+    assert is_intact(frame) == (FramerRTU.compute_CRC(frame[:-2]) == int.from_bytes(frame[-2:], "big"))
+
+
+@given(st.binary(min_size=1, max_size=300), st.integers(1, 0xFFFF), st.integers(0))
+def test_no_error_burst_of_up_to_16_bits_leaves_a_frame_intact(data, burst, place):
+    frame = data + FramerRTU.compute_CRC(data).to_bytes(2, "big")
+    shift = place % (8 * len(frame) - burst.bit_length() + 1)
+    damaged = int.from_bytes(frame, "little") ^ (burst << shift)
+    assert not is_intact(damaged.to_bytes(len(frame), "little"))
