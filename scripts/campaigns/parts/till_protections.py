@@ -75,7 +75,7 @@ def _quarantine() -> list[tuple[Any, str, Any]]:
         if done.done() and not done.cancelled():
             done.exception()
 
-    def first(_bus: Any, plan: Any) -> Any:
+    def first(_bus: Any, plan: Any, _now: float) -> Any:
         return plan.variants[0]
 
     received = Bus._on_bytes  # noqa: SLF001

@@ -261,6 +261,9 @@ class SiteLine:
         if reply is not None:
             self._send(rtu(unit, reply))
 
+    def look(self) -> None:
+        """Nothing waits: what arrives is handed up at once."""
+
     def _point(self, pdu: bytes) -> str:
         """What leaves: permission is a current, and none revokes it (Heidelberg, register 261)."""
         reads = pdu[0] in (3, 4)
