@@ -14,20 +14,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from hw.virtual.place import evse, furnish, head
+
 #: A busy machine may be slow; what is right does not depend on it.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
-
-OPERATOR_KEY = "0f" * 32
-
-TARIFF = {
-    "country_code": "DE",
-    "party_id": "CHT",
-    "id": "T1",
-    "currency": "EUR",
-    "elements": [{"price_components": [{"type": "ENERGY", "price": 0.49, "vat": 19, "step_size": 1}]}],
-    "last_updated": "2026-01-01T00:00:00Z",
-}
 
 MEMBERS = """
 [[member]]
@@ -36,63 +27,14 @@ uid = "04A1B2C3D4E5F6"
 limit_minor = 6000
 """
 
-CONFIG = """
-[device]
-site = "s1"
-name = "till-1"
-database = "till.db"
-key = "ledger.key"
-
-[clock]
-trust = "always"
-
-[seller]
-name = "Stadtwerke"
-address = "Platz 1, 10115 Berlin"
-country = "DE"
-tax_id = "DE000000000"
-
-[site]
-address = "Parkplatz 1"
-time_zone = "Europe/Berlin"
-
-[tariff]
-file = "tariff.json"
-hold_minor = 6000
-
-[membership]
-list = "members.toml"
-key = "operator.key"
-key_id = "k1"
-
-[[evse]]
-id = "DE*T*1"
-label = "1"
-
-[evse.meter]
-driver = "register"
-profile = "eastron_sdm630"
-port = "tcp://127.0.0.1:9"
-
-[evse.charge_point]
-driver = "heidelberg"
-port = "tcp://127.0.0.2:9"
-"""
-
 
 class Place:
     """A folder with everything that a configuration names; nothing answers at its devices' addresses."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.config = folder / "config.toml"
+        self.config = furnish(folder, head(device="till-1") + evse("DE*T*1"), members=MEMBERS)
         self.database = folder / "till.db"
-        self.config.write_text(CONFIG)
-        (folder / "tariff.json").write_text(json.dumps(TARIFF))
-        (folder / "members.toml").write_text(MEMBERS)
-        key = folder / "operator.key"
-        key.touch(mode=0o600)
-        key.write_text(OPERATOR_KEY)
 
     def edit(self, old: str, new: str) -> None:
         """Change the configuration; `old` has to be there."""

@@ -27,6 +27,7 @@ from hw.virtual.charge_point import VirtualWallbox
 from hw.virtual.meter import VirtualMeter
 from hw.virtual.modbus_server import TcpServer, Unit
 from hw.virtual.outlet import Car, Outlet
+from hw.virtual.place import evse, furnish, head
 
 GOAL_RSS_MB: Final = 48
 GOAL_CPU: Final = 0.02
@@ -41,53 +42,6 @@ _MEASURED_S: Final = 20.0
 _READY_MAX_S: Final = 60.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
-_TARIFF: Final = {
-    "country_code": "DE", "party_id": "CHT", "id": "T1", "currency": "EUR", "last_updated": "2026-01-01T00:00:00Z",
-    "elements": [{"price_components": [{"type": "ENERGY", "price": 0.49, "vat": 19, "step_size": 1}]}],
-}  # fmt: skip
-
-_CONFIG: Final = """
-[device]
-site = "s1"
-name = "d1"
-database = "till.db"
-key = "ledger.key"
-[clock]
-trust = "always"
-[seller]
-name = "Stadtwerke"
-address = "Platz 1, 10115 Berlin"
-country = "DE"
-tax_id = "DE000000000"
-[site]
-address = "Parkplatz 1"
-time_zone = "Europe/Berlin"
-[tariff]
-file = "tariff.json"
-hold_minor = 6000
-[membership]
-list = "members.toml"
-key = "operator.key"
-key_id = "k1"
-[lab]
-virtual = true
-"""
-
-_EVSE: Final = """
-[[evse]]
-id = "E{number}"
-label = "{number}"
-[evse.meter]
-driver = "register"
-profile = "eastron_sdm630"
-port = "{meters}"
-unit = {unit}
-[evse.charge_point]
-driver = "heidelberg"
-port = "{wallboxes}"
-unit = {unit}
-"""
-
 
 class _Counted(VirtualMeter):
     """A meter that counts what it is asked."""
@@ -100,21 +54,14 @@ class _Counted(VirtualMeter):
 
 
 def _build(folder: Path, lines: list[tuple[str, str]], evses: int) -> None:
-    (folder / "tariff.json").write_text(json.dumps(_TARIFF))
-    (folder / "members.toml").write_text("")
-    key = folder / "operator.key"
-    key.touch(mode=0o600)
-    key.write_text("0f" * 32)
-    sections = "".join(
-        _EVSE.format(
-            number=n + 1,
-            unit=n % _ON_A_LINE + 1,
-            meters=lines[n // _ON_A_LINE][0],
-            wallboxes=lines[n // _ON_A_LINE][1],
+    sections = [head(), "[lab]\nvirtual = true\n"]
+    for n in range(evses):
+        meters, wallboxes = lines[n // _ON_A_LINE]
+        unit = n % _ON_A_LINE + 1
+        sections.append(
+            evse(f"E{n + 1}", label=str(n + 1), meter_at=meters, charge_point_at=wallboxes, unit=unit)
         )
-        for n in range(evses)
-    )
-    (folder / "config.toml").write_text(_CONFIG + sections)
+    furnish(folder, "".join(sections))
 
 
 async def _lines(evses: int) -> tuple[list[tuple[str, str]], list[TcpServer]]:

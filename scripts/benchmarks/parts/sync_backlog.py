@@ -10,10 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import msgspec
 from parts.sync_world import compile_house, make_journal, receiver
 
 from hw.virtual.broker import EmbeddedBroker, Mosquitto
+from hw.virtual.place import evse, furnish, head
 
 #: The daemon is watched for so long from its first acknowledgement on; the backlog lasts longer.
 _WATCH_S = 15.0
@@ -21,51 +21,10 @@ _WATCH_S = 15.0
 #: Opening a journal of a million entries, on a disk that has to be read.
 _START_MAX_S = 120.0
 
-_CONFIG = """
-[device]
-site = "s1"
-name = "d1"
-database = "till.db"
-key = "ledger.key"
-[clock]
-trust = "always"
-[seller]
-name = "S"
-address = "A"
-country = "DE"
-tax_id = "T"
-[site]
-address = "A"
-time_zone = "Europe/Berlin"
-[tariff]
-file = "tariff.json"
-hold_minor = 6000
-[membership]
-list = "members.toml"
-key = "operator.key"
-key_id = "k1"
-[mqtt]
-brokers = ["{broker}"]
-[[evse]]
-id = "DE*T*1"
-label = "1"
-meter = {{ driver = "register", profile = "eastron_sdm630", port = "tcp://127.0.0.1:9" }}
-charge_point = {{ driver = "heidelberg", port = "tcp://127.0.0.2:9" }}
-[[evse]]
-id = "DE*T*2"
-label = "2"
-meter = {{ driver = "register", profile = "eastron_sdm630", port = "tcp://127.0.0.3:9" }}
-charge_point = {{ driver = "heidelberg", port = "tcp://127.0.0.4:9" }}
-"""
-
-_TARIFF = {
-    "country_code": "DE",
-    "party_id": "CHT",
-    "id": "T1",
-    "currency": "EUR",
-    "elements": [{"price_components": [{"type": "ENERGY", "price": 0.49, "vat": 19, "step_size": 1}]}],
-    "last_updated": "2026-01-01T00:00:00Z",
-}
+_EVSES = (
+    evse("DE*T*1", label="1"),
+    evse("DE*T*2", label="2", meter_at="tcp://127.0.0.3:9", charge_point_at="tcp://127.0.0.4:9"),
+)
 
 
 def backlog(entries: int, kind: type[Mosquitto | EmbeddedBroker]) -> dict[str, float]:
@@ -75,11 +34,7 @@ def backlog(entries: int, kind: type[Mosquitto | EmbeddedBroker]) -> dict[str, f
         folder = Path(temporary)
         make_journal(folder, entries).close()
         broker = kind.start()
-        (folder / "config.toml").write_text(_CONFIG.format(broker=broker.address))
-        (folder / "tariff.json").write_bytes(msgspec.json.encode(_TARIFF))
-        (folder / "members.toml").touch()
-        (folder / "operator.key").touch(mode=0o600)
-        (folder / "operator.key").write_text("0f" * 32)
+        furnish(folder, "".join((head(), f'[mqtt]\nbrokers = ["{broker.address}"]\n', *_EVSES)))
         with receiver(folder, broker.address):
             highest_kib = _highest(folder)
         broker.stop()

@@ -10,6 +10,7 @@ from parts.till_meters import OPTIONS, SIGNING
 from parts.till_site import METER_LINE, UIDS, WALLBOX_LINE, Layout, Site
 
 from edge.domain.tariffs import freeze
+from hw.virtual.place import TARIFF, evse, furnish, head
 
 TIME_ZONE: Final = "Europe/Berlin"
 LANGUAGES: Final = ("en",)
@@ -33,35 +34,13 @@ _ELEMENTS: Final[tuple[list[dict[str, Any]], ...]] = (
     [{"price_components": [{**_ELEMENT, "price": 0}]}],
 )
 
-_CONFIG: Final = """
-[device]
-site = "s1"
-name = "d1"
-database = "till.db"
-key = "ledger.key"
-[clock]
-trust = "always"
-[seller]
-name = "Stadtwerke"
-address = "Platz 1, 10115 Berlin"
-country = "DE"
-tax_id = "DE000000000"
-[site]
-address = "Parkplatz 1"
-time_zone = "{time_zone}"
-[tariff]
-file = "tariff.json"
-hold_minor = {hold_minor}
+_REST: Final = """
 hold_max_minor = {hold_max_minor}
 [session]
 plug_timeout_s = 60
 show_end_s = 10
 silence_max_s = 60
 checkpoint_s = {checkpoint_s}
-[membership]
-list = "members.toml"
-key = "operator.key"
-key_id = "k1"
 [ledger]
 keep_days = 1
 [mqtt]
@@ -94,23 +73,6 @@ acquirer_id = "12345"
 retry_max_s = 20.0
 """
 
-_EVSE: Final = """
-[[evse]]
-id = "E{number}"
-label = "{number}"
-poll_s = 4.0
-stale_s = 10
-[evse.meter]
-{meter}
-port = "{meters}"
-unit = {number}
-[evse.charge_point]
-driver = "heidelberg"
-port = "{wallboxes}"
-unit = {number}
-lease_s = 10.0
-"""
-
 
 def draw(rng: random.Random) -> Layout:
     """What stands at a trial's site: one EVSE or two, some with meters that sign; cards at a terminal or a reader."""
@@ -125,11 +87,7 @@ def tariff(number: int, serial: int) -> str:
     elements = json.loads(json.dumps(_ELEMENTS[number]))
     if serial:
         elements[-1]["price_components"][0]["price"] = round(0.49 + serial / 100, 2)
-    document = {
-        "country_code": "DE", "party_id": "CHT", "id": f"T{serial + 1}", "currency": "EUR",
-        "elements": elements, "last_updated": "2026-01-01T00:00:00Z",
-    }  # fmt: skip
-    return json.dumps(document)
+    return json.dumps({**TARIFF, "id": f"T{serial + 1}", "elements": elements})
 
 
 def learn_tariffs(site: Site) -> None:
@@ -143,24 +101,18 @@ def learn_tariffs(site: Site) -> None:
 def build(site: Site, rng: random.Random, *, calm: bool = False) -> None:
     """A folder that a till can be started in; `calm`: a price for energy, and holds that are never used up."""
     folder, layout = site.folder, site.layout
-    (folder / "tariff.json").write_text(tariff(0 if calm else rng.randrange(len(_ELEMENTS)), 0))
+    document = tariff(0 if calm else rng.randrange(len(_ELEMENTS)), 0)
     limits = [6000 if calm else rng.choice((20, 300, 6000)) for _ in range(3)]
     members = "".join(
         f'[[member]]\naccount = "A-{n}"\nuid = "{UIDS[n].hex()}"\nlimit_minor = {limit}\n'
         for n, limit in enumerate(limits)
     )
-    (folder / "members.toml").write_text(members)
-    key = folder / "operator.key"
-    key.touch(mode=0o600)
-    key.write_text("0f" * 32)
     # plastic pays without a PIN below 50 euros
     high = 6000 if layout.pays == "terminal" else 4000
     hold_minor = high if calm else rng.choice((5, 60, 60, 300, high, high))
-    config = _CONFIG.format(
-        hold_minor=hold_minor,
+    config = head(hold_minor=hold_minor, time_zone=TIME_ZONE) + _REST.format(
         hold_max_minor=0 if calm else rng.choice((0, 4 * hold_minor, 4 * hold_minor)),
         checkpoint_s=900 if calm else rng.choice((30, 900)),
-        time_zone=TIME_ZONE,
     )
     if site.acquirer is None:
         config += _TERMINAL.format(capture=rng.choice(("release", "book")))
@@ -168,7 +120,10 @@ def build(site: Site, rng: random.Random, *, calm: bool = False) -> None:
         site.acquirer.write_keys(folder / _CA_KEYS)
         config += _ACQUIRER.format(ca_keys=_CA_KEYS)
     config += "".join(
-        _EVSE.format(number=n + 1, meter=OPTIONS[model], meters=METER_LINE, wallboxes=WALLBOX_LINE)
-        for n, model in enumerate(layout.meters)
-    )
-    (folder / "config.toml").write_text(config)
+        evse(
+            f"E{n}", label=str(n), options="poll_s = 4.0\nstale_s = 10", meter=OPTIONS[model], unit=n,
+            meter_at=METER_LINE, charge_point_at=WALLBOX_LINE, charge_point="lease_s = 10.0\n",
+        )
+        for n, model in enumerate(layout.meters, start=1)
+    )  # fmt: skip
+    furnish(folder, config, tariff=document, members=members)
