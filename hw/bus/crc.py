@@ -9,14 +9,26 @@ takes ten times as long for the reply of a meter.
 
 from __future__ import annotations
 
-_LONGEST = 64  # the longest frame has 2048 bits, and one fold leaves at most 15 * 64 of them
+from functools import cache
 
-# Read as an integer, the lowest bit is the highest power, so the factor is its mirror image x^15 + x^14 + 1. Its
-# powers give 1 = x^(15 m) + x^(14 m) for m = 2^k: the lowest 14 m bits move up, and x^(14 m) is divided out.
-_FOLDS = tuple(
-    (m, 14 * m, 15 * m, (1 << 14 * m) - 1)
-    for m in (_LONGEST >> shift for shift in range(_LONGEST.bit_length()))
-)
+_FOLD_MAX = 64  # the longest frame has 2048 bits, and one fold by 64 leaves at most 15 * 64 of them
+
+
+@cache
+def _folds(size: int) -> tuple[tuple[int, int, int], ...]:
+    """What brings a frame of `size` bytes down to 15 bits: (m, 14 m, mask of 14 m bits) of each fold.
+
+    Read as an integer, the lowest bit is the highest power, so the factor is its mirror image x^15 + x^14 + 1. Its
+    powers give 1 = x^(15 m) + x^(14 m) for m = 2^k: the lowest 14 m bits move up, and x^(14 m) is divided out.
+    """
+    bits, m, folds = 8 * size, _FOLD_MAX, []
+    while m:
+        if bits > 15 * m:
+            folds.append((m, 14 * m, (1 << 14 * m) - 1))
+            bits = max(bits - 14 * m, 15 * m)
+        else:
+            m >>= 1
+    return tuple(folds)
 
 
 def is_intact(frame: bytes) -> bool:
@@ -24,8 +36,7 @@ def is_intact(frame: bytes) -> bool:
     rest = int.from_bytes(frame, "little") ^ 0xFFFF
     if rest.bit_count() & 1:
         return False
-    for m, low, enough, mask in _FOLDS:
-        while rest.bit_length() > enough:
-            folded = rest & mask
-            rest = (rest >> low) ^ folded ^ (folded << m)
+    for m, width, mask in _folds(len(frame)):
+        low = rest & mask
+        rest = (rest >> width) ^ low ^ (low << m)
     return not rest

@@ -33,7 +33,7 @@ from hw.bus.line import LineOptions
 
 GOAL_P50, GOAL_CPU = 1.5, 2.0
 REGISTERS = 80
-POLLS, ROUNDS, WARM = 3000, 5, 200
+POLLS, ROUNDS, WARM = 2000, 11, 200  # many short rounds: what disturbs one of the two disturbs few of them
 
 SERVER = r"""
 #include <errno.h>
