@@ -52,6 +52,7 @@ class Checked(msgspec.Struct):
 
     line: Line
     record: Record | None = None
+    key: Key | None = None
     transaction_id: str | None = None
 
 
@@ -126,7 +127,7 @@ def _check(file: str, data: bytes, given: Key | None) -> list[Checked]:
             _check_value(file, number, value, given)
             for number, value in enumerate(safe_xml.read(data), start=1)
         ]
-        _check_pairs(checked)
+        _check_transactions(checked)
         return checked
     records = split(data)
     if not records:
@@ -194,45 +195,46 @@ def _check_record(line: Line, raw: bytes, key: Key | None) -> Checked:
     line.energy_wh = _plain(told.energy_wh)
     if chain.is_complete(found):
         line.reason = line.reason or "; ".join(told.contradictions + told.alarms) or None
-    return Checked(line, found)
+    return Checked(line, found, key)
 
 
-def _check_pairs(checked: Sequence[Checked]) -> None:
-    """Begin and end as two values of one transaction: the end tells its energy, if both tell of one charge.
+def _check_transactions(checked: Sequence[Checked]) -> None:
+    """Begin and end as values of one transaction: the end tells its energy, if all tell of one charge.
 
-    Two genuine records of different charges, put together, are a forged receipt: invalid.
+    Genuine records of different charges, or of different keys, put together, are a forged receipt: invalid.
     """
     from edge.metering.ocmf import chain
+    from edge.metering.ocmf.keys import PublicKey
 
-    for pair in _pairs(checked):
-        if any(c.line.status != "valid" for c in pair):
+    for parts, end in _transactions(checked):
+        if any(c.line.status != "valid" for c in parts):
             continue
-        found = chain.check([c.record for c in pair if c.record is not None])
-        end = next(c for c in pair if c.line.end is not None)
-        end.line.energy_wh = _plain(found.energy_wh)
+        found = chain.check([c.record for c in parts if c.record is not None])
+        objections = list(found.contradictions)
+        if len({c.key.abscissa for c in parts if isinstance(c.key, PublicKey)}) > 1:
+            objections.append("records of different keys")
+        end.line.energy_wh = None if objections else _plain(found.energy_wh)
         end.line.reason = "; ".join(found.alarms) or None
-        if found.contradictions:
-            for c in pair:
-                c.line.status = "invalid"
-                c.line.reason = f"begin and end are not of one charge: {found.contradictions[0]}"
+        for c in parts if objections else ():
+            c.line.status = "invalid"
+            c.line.reason = f"begin and end are not of one charge: {objections[0]}"
 
 
-def _pairs(checked: Sequence[Checked]) -> Iterator[tuple[Checked, Checked]]:
-    """The transactions that consist of one value with the begin and one with the end."""
-    by_transaction: dict[str, list[Checked]] = {}
+def _transactions(checked: Sequence[Checked]) -> Iterator[tuple[Sequence[Checked], Checked]]:
+    """The transactions of one value with the begin, one with the end and any between; and the one with the end."""
+    from edge.metering.ocmf.reading import BEGIN, ENDS
+
+    by_transaction: dict[str, list[tuple[Checked, set[str | None]]]] = {}
     for c in checked:
-        if c.record is not None and c.transaction_id is not None and _is_half(c.line):
-            by_transaction.setdefault(c.transaction_id, []).append(c)
-    for halves in by_transaction.values():
-        match halves:
-            case [first, second] if (first.line.begin is None) != (second.line.begin is None):
-                yield first, second
-            case _:
-                pass  # one half alone proves nothing, and of more nobody knows which belong together
-
-
-def _is_half(line: Line) -> bool:
-    return (line.begin is None) != (line.end is None)
+        if c.record is not None and c.transaction_id is not None:
+            kinds = {reading.transaction for reading in c.record.readings}
+            by_transaction.setdefault(c.transaction_id, []).append((c, kinds))
+    for parts in by_transaction.values():
+        begins = [c for c, kinds in parts if BEGIN in kinds]
+        ends = [c for c, kinds in parts if kinds & ENDS]
+        # One half alone proves nothing, and of more nobody knows which belong together.
+        if len(begins) == len(ends) == 1 and begins[0] is not ends[0]:
+            yield [c for c, _ in parts], ends[0]
 
 
 def _plain(energy_wh: Decimal | None) -> int | Decimal | None:

@@ -100,22 +100,36 @@ def test_a_given_key_overrides_the_files(verify):
     assert {line["status"] for line in lines} == {"invalid"}
 
 
-def half(transaction, rv, number, serial="M1"):
+OTHER_KEY = ec.derive_private_key(8, ec.SECP256R1())
+
+
+def half(transaction, rv, number, serial="M1", key=KEY):
     """A genuine record with one reading."""
     reading = {"TM": f"2026-03-01T12:0{number}:00,000+0100 S", "TX": transaction, "RV": rv, "RI": "1-0:1.8.0"}
     payload = {"PG": f"T{number}", "MS": serial, "RD": [reading | {"RU": "Wh", "ST": "G"}]}
-    return signed(json.dumps(payload).encode())
+    return signed(json.dumps(payload).encode(), key)
 
 
-def signed(payload):
-    signature = KEY.sign(payload, ec.ECDSA(hashes.SHA256()))
+def signed(payload, key=KEY):
+    signature = key.sign(payload, ec.ECDSA(hashes.SHA256()))
     return b"OCMF|" + payload + b'|{"SD":"' + signature.hex().encode() + b'"}'
 
 
-def receipt(path, *records, transaction_id=7):
+FORMS = {
+    "DER": (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo),
+    "compressed": (serialization.Encoding.X962, serialization.PublicFormat.CompressedPoint),
+}
+
+
+def in_hex(key, form):
+    return key.public_key().public_bytes(*FORMS[form]).hex()
+
+
+def receipt(path, *records, transaction_id=7, keys=()):
     values = (
-        f'<value transactionId="{transaction_id}"><signedData>{r.decode()}</signedData></value>'
-        for r in records
+        f'<value transactionId="{transaction_id}"><signedData>{r.decode()}</signedData>'
+        f"{f'<publicKey>{keys[place]}</publicKey>' if keys else ''}</value>"
+        for place, r in enumerate(records)
     )
     path.write_text("<values>" + "".join(values) + "</values>")
     return path
@@ -149,6 +163,26 @@ def test_a_gap_between_begin_and_end_is_an_alarm(verify, tmp_path):
     code, (begin, end), _ = verify(path, "--public-key", PUBLIC)
     assert (code, begin["reason"], end["energy_wh"]) == (0, None, 1500)
     assert end["reason"] == "pagination goes from 1 to 5"
+
+
+def test_what_stands_between_begin_and_end_is_no_gap_but_part_of_the_charge(verify, tmp_path):
+    path = receipt(tmp_path / "middle.xml", half("B", 1000, 1), half("T", 1200, 2), half("E", 2500, 3))
+    code, lines, _ = verify(path, "--public-key", PUBLIC)
+    assert (code, [line["energy_wh"] for line in lines]) == (0, [None, None, 1500])
+    assert {line["reason"] for line in lines} == {None}
+    foreign = half("T", 1200, 2, serial="M2")
+    path = receipt(tmp_path / "foreign.xml", half("B", 1000, 1), foreign, half("E", 2500, 3))
+    code, lines, _ = verify(path, "--public-key", PUBLIC)
+    assert (code, {line["status"] for line in lines}) == (1, {"invalid"})
+
+
+@pytest.mark.parametrize(("other", "status"), [(KEY, "valid"), (OTHER_KEY, "invalid")])
+def test_begin_and_end_are_of_one_key_however_it_is_written(verify, tmp_path, other, status):
+    shown = (in_hex(KEY, "DER"), in_hex(other, "compressed"))
+    path = receipt(tmp_path / "k.xml", half("B", 1000, 1), half("E", 2500, 2, key=other), keys=shown)
+    code, lines, _ = verify(path)
+    assert (code, {line["status"] for line in lines}) == (int(other is OTHER_KEY), {status})
+    assert lines[1]["energy_wh"] == (1500 if other is KEY else None)
 
 
 def test_halves_of_several_charges_under_one_number_are_judged_alone(verify, tmp_path):

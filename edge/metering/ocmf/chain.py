@@ -42,7 +42,7 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
 
 def check(records: Sequence[Record]) -> Chain:
     """The charge in these records, in whatever order they come; their signatures are checked elsewhere."""
-    ordered = sorted(records, key=_place)
+    ordered = _ordered(records)
     found = [reading for record in ordered for reading in record.readings]
     return Chain(
         delivery=delivery(found),
@@ -57,8 +57,18 @@ def is_complete(record: Record) -> bool:
     return BEGIN in kinds and bool(kinds & ENDS)
 
 
-def _place(record: Record) -> int:
-    return -1 if record.pagination is None else record.pagination.number
+def _ordered(records: Sequence[Record]) -> list[Record]:
+    """By pagination; where a record has none, or both have the same, from the begin to the end."""
+    numbers = [0 if record.pagination is None else record.pagination.number for record in records]
+    if any(record.pagination is None for record in records):
+        numbers = [0] * len(records)
+    placed = sorted(zip(numbers, records, strict=True), key=lambda place: (place[0], _phase(place[1])))
+    return [record for _, record in placed]
+
+
+def _phase(record: Record) -> int:
+    kinds = {reading.transaction for reading in record.readings}
+    return 0 if BEGIN in kinds else 2 if kinds & ENDS else 1
 
 
 def _contradictions(records: Sequence[Record], found: Sequence[Reading]) -> Iterable[str]:
@@ -67,7 +77,7 @@ def _contradictions(records: Sequence[Record], found: Sequence[Reading]) -> Iter
         return
     if len({record.source for record in records}) > 1:
         yield "records of different meters"
-    if len({r.pagination and r.pagination.context for r in records}) > 1:
+    if len({r.pagination.context for r in records if r.pagination is not None}) > 1:
         yield "records of different series"
     compared = [r for r in found if r.counts] or found
     begins = {r.register for r in compared if r.transaction == BEGIN}
@@ -88,6 +98,9 @@ def _within(register: str | None, found: Sequence[Reading]) -> Iterable[str]:
         count = sum(r.transaction in wanted for r in found)
         if count > 1:
             yield f"{name} has {count} readings of the {kind}"
+    kinds = [r.transaction for r in found if r.transaction == BEGIN or r.transaction in ENDS]
+    if BEGIN in kinds and kinds[0] != BEGIN:
+        yield f"{name} ends before it begins"
     if len({(r.unit or "").lower() for r in found if r.value is not None}) > 1:
         yield f"{name} changes its unit"
     for earlier, later in pairwise(found):

@@ -31,6 +31,12 @@ class PublicKey(msgspec.Struct, frozen=True):
     point: bytes
     curve: Curve | None = None
 
+    @property
+    def abscissa(self) -> bytes:
+        """The X of the point, which every form of it has: two records of one meter have the same."""
+        whole = self.point[:1] == _UNCOMPRESSED
+        return self.point[1 : 1 + len(self.point) // 2] if whole else self.point[1:]
+
 
 class ForeignKey(msgspec.Struct, frozen=True):
     """A key that is understood but cannot verify anything here: RSA, or an unknown curve."""

@@ -120,6 +120,9 @@ def split(data: bytes) -> tuple[bytes, ...]:
         with contextlib.suppress(ValueError):
             return tuple(bytes.fromhex(word.decode("ascii")) for word in words)
     starts = [match.end() for match in _SEVERAL.finditer(data)]
+    if len(starts) > 1 and len(data) <= RECORD_BYTES_MAX:
+        with contextlib.suppress(RecordMalformed):
+            return (parse(data).raw,)  # a text within a record looks like another one
     if not starts:
         return (data.strip(),) if data.lstrip().startswith(HEADER) else ()
     return tuple(data[start:end].strip() for start, end in zip(starts, [*starts[1:], len(data)], strict=True))

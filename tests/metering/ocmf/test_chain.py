@@ -40,6 +40,14 @@ def test_a_series_is_one_charge_in_whatever_order_it_comes(order):
     assert (found.energy_wh, found.contradictions, found.alarms) == (1500, (), ())
 
 
+@pytest.mark.parametrize("pages", [{"PG": None}, {"PG": "T5"}])
+def test_where_the_pagination_tells_no_order_the_begin_is_first(pages):
+    found = chain.check(
+        [record(7, reading("E", 2500, 20), **pages), record(5, reading("B", 1000, 0), PG="T5")]
+    )
+    assert (found.energy_wh, found.contradictions, len(found.alarms)) == (1500, (), 1)
+
+
 @pytest.mark.parametrize("kind", ["E", "L", "R", "A", "P"])
 def test_every_way_to_end_is_an_end(kind):
     assert chain.check([BEGIN, record(6, reading(kind, 2500, 20))]).billable
@@ -61,6 +69,7 @@ def test_every_way_to_end_is_an_end(kind):
         ([record(5, reading("B", 1000, 30)), record(6, reading("E", 2500, 20))], "time goes back"),
         ([BEGIN, record(6, reading("B", 1500, 10)), END], "2 readings of the begin"),
         ([BEGIN, record(6, reading("L", 1500, 10)), END], "2 readings of the end"),
+        ([BEGIN, record(4, reading("E", 1000, 0))], "ends before it begins"),
     ],
 )
 def test_what_contradicts_itself_is_no_charge(records, says):

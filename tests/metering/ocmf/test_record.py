@@ -98,6 +98,11 @@ def test_a_file_of_several_records_is_taken_apart(signer):
     assert split(b"") == ()
 
 
+def test_a_text_that_looks_like_a_record_does_not_part_the_one_it_stands_in(signer):
+    raw = signer.record({"TT": 'a}OCMF|{"b"}|{', "RD": []})
+    assert split(raw + b"\n") == (raw,)
+
+
 def test_a_pretty_printed_record_stays_one(signer):
     raw = signer.record(json.dumps({"PG": "T1", "RD": []}, indent=2).encode())
     assert split(raw + b"\n") == (raw,)
