@@ -128,7 +128,8 @@ Pilot = Literal["A", "B", "C", "D", "E", "F"]
 
 class EvseStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What the charge point reports. `limited` is True while load management, not the car, withholds power;
-    `welded` where it has seen its contactor stay closed against its command.
+    `welded` where it has seen its contactor stay closed against its command. Not `sure` where all but `welded` may be
+    from an earlier moment: the line may have brought a late reply.
     """
 
     at: Instant
@@ -136,6 +137,7 @@ class EvseStatus(msgspec.Struct, frozen=True, kw_only=True):
     contactor_closed: bool | None
     limited: bool = False
     welded: bool = False
+    sure: bool = True
 
 
 class Evse(Protocol):
@@ -147,7 +149,15 @@ class Evse(Protocol):
         ...
 
     async def prepare(self) -> None:
-        """Set and check the failsafe (no current when communication is lost). Raises HardwareError."""
+        """Set and check the failsafe (no current when communication is lost). Whatever was permitted ends. Raises
+        HardwareError.
+        """
+        ...
+
+    async def intact(self) -> bool:
+        """Whether what `prepare` set still stands: not after a restart of the charge point. Changes no permission.
+        Raises HardwareError.
+        """
         ...
 
     async def status(self) -> EvseStatus: ...

@@ -42,10 +42,16 @@ class GpioContactor:
         self._options, self._clock = options, clock
         self._vehicle: Line | None = None
         self._worker: Worker | None = None
+        self._allowed = False
 
     async def prepare(self) -> None:
         """Open, and seen open where there is an auxiliary contact. Raises EvseError."""
+        self._allowed = False
         await self._contactor.prepare()
+
+    async def intact(self) -> bool:
+        """A guard that was started anew has opened; there is nothing else to lose. Raises EvseError."""
+        return self._allowed or not (await self._contactor.state()).relay
 
     async def status(self) -> EvseStatus:
         """Raises EvseError."""
@@ -63,13 +69,15 @@ class GpioContactor:
 
         Not while the vehicle's contact cannot be read: nobody would see the plug being pulled.
         """
-        if current_a > 0:
+        self._allowed = current_a > 0
+        if self._allowed:
             await self._contact()
             await self._contactor.keep()
         else:
             await self._contactor.open()
 
     async def revoke(self) -> None:
+        self._allowed = False
         await self._contactor.open()
 
     async def close(self) -> None:

@@ -70,6 +70,10 @@ class Controller(Protocol):
         """No current now, nor after its own restart where it can be told so."""
         ...
 
+    async def intact(self, *, allowed: bool) -> bool:
+        """Whether what `prepare` set still stands, no current included unless some is `allowed`."""
+        ...
+
     async def status(self) -> EvseStatus: ...
 
     async def allow(self, current_a: int) -> None:
@@ -87,9 +91,11 @@ class Guarded:
             raise NoWatchdog((f"{name} has no watchdog of its own",))
         self._controller, self._contactor = controller, Contactor(options.guard)
         self._current_max_a = options.current_max_a
+        self._allowed = False
 
     async def prepare(self) -> None:
         """Contactor open, controller told to give nothing. Raises EvseError: the contactor's, where both have one."""
+        self._allowed = False
         try:
             await self._contactor.prepare()
         except EvseError:
@@ -97,6 +103,11 @@ class Guarded:
                 await self._controller.prepare()
             raise
         await self._controller.prepare()
+
+    async def intact(self) -> bool:
+        """Raises EvseError."""
+        closed = (await self._contactor.state()).relay
+        return (self._allowed or not closed) and await self._controller.intact(allowed=self._allowed)
 
     async def status(self) -> EvseStatus:
         """The controller's state; closed only where the contactor is, too. Raises EvseError."""
@@ -111,6 +122,7 @@ class Guarded:
         An open contactor closes before anything may flow, so that it never switches a load. Raises EvseError.
         """
         wanted_a = min(current_a, self._current_max_a) if current_a >= CURRENT_MIN_A else 0
+        self._allowed = wanted_a > 0
         if not wanted_a:
             await self._controller.allow(0)
             return
@@ -129,6 +141,7 @@ class Guarded:
 
     async def revoke(self) -> None:
         """Both, whatever one of them says. Raises EvseError."""
+        self._allowed = False
         try:
             await self._controller.allow(0)
         finally:

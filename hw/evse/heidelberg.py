@@ -8,6 +8,7 @@ back to the failsafe current. Set to 0, that is the lease: kind `device`.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Literal
 
 import msgspec
@@ -40,6 +41,10 @@ _LOCK_CONTACT = 13 - STATES.address  # an external contact, often the grid opera
 _CURRENTS_DA, _POWER_VA = slice(1, 4), 14 - STATES.address
 FLOW_VA, FLOW_DA = 300, 20  # below what a car draws at the least (6 A), above what the wallbox needs itself
 RAMP_S = 10  # a car that is told to stop draws on for some seconds
+SHOWN_S, SHOWN_READINGS = (
+    10,
+    5,
+)  # as of a meter (edge/domain/session/flow.py): no flow of a moment, no wrong reading
 LOCKED = 0
 
 
@@ -93,25 +98,35 @@ class Heidelberg:
     def __init__(self, bus: Bus[Instant], options: Options, *, clock: Clock) -> None:
         self._controls = Controls(bus, options.unit, options.timeout_s)
         self._options, self._clock = options, clock
+        self._turn = asyncio.Lock()
+        """Of whoever says what may flow: what two say at the same time would be read back as the other's."""
         self._permitted: Instant | None = None
         """When permission was last renewed, and the wallbox confirmed it."""
         self._allowed = self._owed = False
         """`owed`: no current was asked for, and not yet confirmed."""
         self._stopped: Instant | None = None
         """Since when the wallbox has confirmed that it gives nothing."""
+        self._flowing: Instant | None = None
+        self._flowed = 0
+        """Readings since `flowing` that show a flow all the same."""
 
     async def prepare(self) -> None:
         """No current now, none when requests stop coming; both read back. Raises EvseError."""
-        await self._set(CURRENT_DA, 0)
-        await self._set(FAILSAFE_DA, 0)
-        await self._set(WATCHDOG_MS, round(self._options.lease_s * 1000))
-        await self._controls.set_where_there(STANDBY, STANDBY_OFF, spare=_BEHIND[STANDBY])
-        await self._set(LOCK, UNLOCKED)
-        self._permitted, self._allowed, self._owed = None, False, False
-        self._stopped = self._clock.now()
+        async with self._turn:
+            await self._stop()
+            await self._set(FAILSAFE_DA, 0)
+            await self._set(WATCHDOG_MS, self._watchdog_ms)
+            await self._controls.set_where_there(STANDBY, STANDBY_OFF, spare=_BEHIND[STANDBY])
+            await self._set(LOCK, UNLOCKED)
+
+    async def intact(self) -> bool:
+        """Watchdog and failsafe current are as they were set. Raises EvseError."""
+        await self._lapse()
+        return await self._holds(FAILSAFE_DA, 0) and await self._holds(WATCHDOG_MS, self._watchdog_ms)
 
     async def status(self) -> EvseStatus:
-        """The state of register 5. A permission that nobody renewed is taken back here. Raises EvseError.
+        """The state of register 5. A permission that nobody renewed is taken back here, and so is one that nobody gave
+        (a restart, another master). Raises EvseError.
 
         A firmware without the registers behind it says nothing of its lock contact, nor of welded contacts; nor does an
         answer that may be from before the contacts were to open.
@@ -124,13 +139,16 @@ class Heidelberg:
         pilot = _PILOT.get(state)
         if pilot is None:
             raise EvseNotSafe(f"the wallbox reports state {state}, which it does not have")
+        if state in _CLOSED and not self._allowed:
+            self._owed = True
         locked = measured and answer.registers[_LOCK_CONTACT] == LOCKED
         return EvseStatus(
             at=answer.at,
             pilot=pilot,
             contactor_closed=state in _CLOSED,
             limited=state == _DERATING or (state == _WANTING and self._allowed and locked),
-            welded=measured and answer.sure and self._flows_on(answer.registers, answer.at),
+            welded=measured and self._flows_on(answer.registers, answer.at, sure=answer.sure),
+            sure=answer.sure,
         )
 
     async def permit(self, *, current_a: int) -> None:
@@ -138,18 +156,17 @@ class Heidelberg:
         if current_a < CURRENT_MIN_A:
             await self.revoke()
             return
-        now = self._clock.now()
-        self._permitted, self._allowed, self._owed = self._permitted or now, True, False
-        self._stopped = None
-        await self._set(CURRENT_DA, 10 * min(current_a, CURRENT_MAX_A))
-        self._permitted = now
+        async with self._turn:
+            now = self._clock.now()
+            self._permitted, self._allowed, self._owed = self._permitted or now, True, False
+            self._stopped = None
+            await self._set(CURRENT_DA, 10 * min(current_a, CURRENT_MAX_A))
+            self._permitted = now
 
     async def revoke(self) -> None:
         """No current from now on, and read back. Raises EvseError."""
-        self._permitted, self._allowed, self._owed = None, False, True
-        await self._set(CURRENT_DA, 0)
-        self._owed = False
-        self._stopped = self._stopped or self._clock.now()
+        async with self._turn:
+            await self._stop()
 
     async def energy_wh(self) -> int:
         """The wallbox's own counter (input 17, u32, VAh in the vendor's words): a check, not for billing."""
@@ -158,18 +175,44 @@ class Heidelberg:
     async def close(self) -> None:
         """Nothing to do: the line belongs to the pool."""
 
-    def _flows_on(self, registers: tuple[int, ...], at: Instant) -> bool:
-        """The wallbox measures for itself: what flows though it gives nothing goes through contacts that are welded."""
-        if self._stopped is None or at.seconds_since(self._stopped) < RAMP_S:
-            return False
-        return registers[_POWER_VA] >= FLOW_VA or sum(registers[_CURRENTS_DA]) >= FLOW_DA
+    def _flows_on(self, registers: tuple[int, ...], at: Instant, *, sure: bool) -> bool:
+        """The wallbox measures for itself: what flows though it gives nothing goes through contacts that are welded.
+        What may be from before counts for nothing, and one reading is none.
+        """
+        settled = self._stopped is not None and at.seconds_since(self._stopped) >= RAMP_S
+        flows = registers[_POWER_VA] >= FLOW_VA or sum(registers[_CURRENTS_DA]) >= FLOW_DA
+        if sure or not settled:
+            flowing = settled and flows
+            self._flowing = (self._flowing or at) if flowing else None
+            self._flowed = self._flowed + 1 if flowing else 0
+        since = self._flowing
+        return since is not None and self._flowed >= SHOWN_READINGS and at.seconds_since(since) >= SHOWN_S
 
     async def _lapse(self) -> None:
         """Every request feeds the wallbox's watchdog: none may go out while current flows unpermitted."""
-        lease_s = self._options.lease_s
-        lapsed = self._permitted is not None and self._clock.now().seconds_since(self._permitted) > lease_s
-        if lapsed or self._owed:
-            await self.revoke()
+        if self._lapsed():
+            async with self._turn:
+                if self._lapsed():
+                    await self._stop()
+
+    def _lapsed(self) -> bool:
+        since = self._permitted
+        late = since is not None and self._clock.now().seconds_since(since) > self._options.lease_s
+        return late or self._owed
+
+    async def _stop(self) -> None:
+        self._permitted, self._allowed, self._owed = None, False, True
+        await self._set(CURRENT_DA, 0)
+        self._owed = False
+        self._stopped = self._stopped or self._clock.now()
+
+    @property
+    def _watchdog_ms(self) -> int:
+        return round(self._options.lease_s * 1000)
+
+    async def _holds(self, register: int, value: int) -> bool:
+        found = await self._controls.read(Span(3, register, spare=_BEHIND[register]))
+        return found.registers[0] == value
 
     async def _set(self, register: int, value: int) -> None:
         await self._controls.set(register, value, spare=_BEHIND[register])

@@ -57,6 +57,9 @@ class Charx:
     async def prepare(self) -> None:
         await self.allow(0)
 
+    async def intact(self, *, allowed: bool) -> bool:
+        return allowed or (await self._controls.read(Span(3, self._base + RELEASE))).registers[0] == 0
+
     async def status(self) -> EvseStatus:
         answer = await self._controls.read(Span(3, self._base + STATE, 3))
         letter, digit = _letter(answer.data[0]), chr(answer.data[1])
@@ -66,6 +69,7 @@ class Charx:
             pilot=letter,
             contactor_closed=letter in {"C", "D"} and digit == "2",
             limited=letter in {"B", "C", "D"} and digit == "1" and released == 1 and current_a > 0,
+            sure=answer.sure,
         )
 
     async def allow(self, current_a: int) -> None:
@@ -83,16 +87,22 @@ class EvCc:
     async def prepare(self) -> None:
         await self.allow(0)
 
+    async def intact(self, *, allowed: bool) -> bool:
+        return allowed or not await self._released()
+
     async def status(self) -> EvseStatus:
         answer = await self._controls.read(EVCC_STATE)
         letter = _letter(answer.data[0])
-        released = (await self._controls.read(Span(1, EVCC_RELEASE))).data[0] & 1
-        return EvseStatus(at=answer.at, pilot=letter, contactor_closed=letter in {"C", "D"} and released == 1)
+        closed = await self._released() and letter in {"C", "D"}
+        return EvseStatus(at=answer.at, pilot=letter, contactor_closed=closed, sure=answer.sure)
 
     async def allow(self, current_a: int) -> None:
         if current_a >= CURRENT_MIN_A:
             await self._controls.set(EVCC_CURRENT_A, current_a)
         await self._controls.switch(EVCC_RELEASE, on=current_a >= CURRENT_MIN_A)
+
+    async def _released(self) -> bool:
+        return bool((await self._controls.read(Span(1, EVCC_RELEASE))).data[0] & 1)
 
 
 def _letter(byte: int) -> Pilot:

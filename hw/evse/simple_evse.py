@@ -47,6 +47,12 @@ class SimpleEvse:
         await self._controls.set(BOOT_CURRENT_A, 0, spare=2)
         await self.allow(0)
 
+    async def intact(self, *, allowed: bool) -> bool:
+        """It starts with the boot current, and keeps that over a restart."""
+        boot_a = (await self._controls.read(Span(3, BOOT_CURRENT_A, spare=2))).registers[0]
+        limit_a = (await self._controls.read(STATE)).registers[0]
+        return boot_a == 0 and (allowed or limit_a == 0)
+
     async def status(self) -> EvseStatus:
         answer = await self._controls.read(STATE)
         limit_a, given_a, state = answer.registers[:3]
@@ -55,7 +61,11 @@ class SimpleEvse:
             raise EvseNotSafe(f"the controller reports vehicle state {state}, which it does not have")
         closed = pilot in {"C", "D"} and limit_a > 0
         return EvseStatus(
-            at=answer.at, pilot=pilot, contactor_closed=closed, limited=limit_a > 0 and given_a == 0
+            at=answer.at,
+            pilot=pilot,
+            contactor_closed=closed,
+            limited=limit_a > 0 and given_a == 0,
+            sure=answer.sure,
         )
 
     async def allow(self, current_a: int) -> None:

@@ -103,6 +103,10 @@ class Evse:
     async def prepare(self):
         self._answer()
 
+    async def intact(self):
+        self._answer()
+        return True
+
     async def status(self):
         self._answer()
         return EvseStatus(at=self.clock.now(), pilot=self.pilot, contactor_closed=self.closed)

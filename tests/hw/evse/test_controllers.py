@@ -4,6 +4,7 @@ import asyncio
 import time
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from edge.domain.instant import Instant
@@ -165,6 +166,45 @@ def test_less_than_six_amperes_is_nothing(driver, more, controller, transport, t
         return box.limit_a()
 
     assert run(scenario, driver, more, controller, transport, tmp_path) == 0
+
+
+@pytest.mark.parametrize(("driver", "more", "controller", "transport"), DRIVERS)
+def test_a_lost_reply_interrupts_nothing_and_a_restart_is_found(
+    driver, more, controller, transport, tmp_path
+):
+    async def scenario(evse, box, clock):
+        await evse.prepare()
+        box.outlet.plug(Car())
+        await evse.permit(current_a=16)
+        box.silent = True
+        with pytest.raises(EvseError):
+            await evse.status()
+        box.silent = False
+        seen = [await evse.intact(), box.outlet.power_w()]
+        await evse.revoke()
+        seen.append(await evse.intact())
+        fresh = controller(Outlet(clock), box.contactor)
+        box.holdings, box.coils = fresh.holdings | {1300: 1} | {1000: 6}, fresh.coils | {20000: 1}
+        return [*seen, await evse.intact()]
+
+    assert run(scenario, driver, more, controller, transport, tmp_path) == [True, 11_040, True, False]
+
+
+@pytest.mark.parametrize(("driver", "more", "controller", "transport"), DRIVERS)
+@pytest.mark.parametrize("sure", [True, False])
+def test_a_status_says_whether_it_may_be_an_old_one(driver, more, controller, transport, sure, tmp_path):
+    async def scenario(evse, box, clock):
+        await evse.prepare()
+        bus = evse._controller._controls._bus
+        read = bus.read
+
+        async def answered(*given, **named):
+            return msgspec.structs.replace(await read(*given, **named), sure=sure)
+
+        bus.read = answered
+        return (await evse.status()).sure
+
+    assert run(scenario, driver, more, controller, transport, tmp_path) is sure
 
 
 def test_the_boot_current_of_an_evse_din_is_set_to_nothing(tmp_path):

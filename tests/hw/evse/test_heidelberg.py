@@ -262,12 +262,73 @@ def test_a_wallbox_that_measures_a_flow_it_does_not_give_is_welded():
         box.outlet.weld(on=True)
         clock.ns += 5 * 10**9
         assert not (await driver.status()).welded
-        clock.ns += 6 * 10**9
-        assert (await driver.status()).welded
+        shown = []
+        for _ in range(6):
+            clock.ns += 5 * 10**9
+            shown.append((await driver.status()).welded)
         box.outlet.weld(on=False)
         assert not (await driver.status()).welded
+        return shown
 
-    run(scenario)
+    assert run(scenario) == [False, False, False, False, True, True]
+
+
+def test_one_wrong_reading_of_a_flow_is_no_welded_contactor():
+    async def scenario(driver, box, clock):
+        await driver.prepare()
+        box.outlet.plug(Car())
+        shown = []
+        for second in range(60):
+            clock.ns += 1 * 10**9
+            box.outlet.weld(on=second % 5 == 4)
+            shown.append((await driver.status()).welded)
+        return shown
+
+    assert not any(run(scenario))
+
+
+def test_a_lost_reply_interrupts_nothing_and_a_restart_is_found():
+    async def scenario(driver, box, clock):
+        await driver.prepare()
+        box.outlet.plug(Car())
+        await driver.permit(current_a=16)
+        box.silent = True
+        with pytest.raises(EvseSilent):
+            await driver.status()
+        box.silent = False
+        seen = [await driver.intact(), box.outlet.power_w()]
+        box._holdings |= {257: 15_000, 261: 0, 262: 60}
+        return [*seen, await driver.intact()]
+
+    assert run(scenario, timeout_s=SHORT_S) == [True, 11_040, False]
+
+
+def test_a_current_that_nobody_permitted_is_taken_back():
+    async def scenario(driver, box, clock):
+        await driver.prepare()
+        box.outlet.plug(Car())
+        box._holdings[261] = 160
+        assert (await driver.status()).contactor_closed
+        return (await driver.status()).contactor_closed
+
+    assert run(scenario) is False
+
+
+@pytest.mark.parametrize("sure", [True, False])
+def test_a_status_says_whether_it_may_be_an_old_one(sure):
+    async def scenario(driver, box, clock):
+        bus = driver._controls._bus
+        await driver.prepare()
+        fresh = await bus.read(1, heidelberg.STATES)
+
+        async def answered(*_args, **_more):
+            return Answer(fresh.data, clock.now(), sure=sure)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bus, "read", answered)
+            return (await driver.status()).sure
+
+    assert run(scenario) is sure
 
 
 def test_an_answer_that_may_be_an_old_one_says_nothing_of_welded_contacts():
