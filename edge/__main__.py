@@ -10,8 +10,6 @@ from typing import NoReturn
 
 from edge.errors import CallError, TillError
 
-_WRONG_CALL = CallError.exit_code
-
 
 class _UsageError(CallError):
     code = "call.usage"
@@ -34,6 +32,7 @@ class _Crashed(TillError):
 
 def main(args: list[str] | None = None) -> None:
     """Run `chargetill ARGS`. Exit 0 fine, 1 the answer is no, 2 the call was wrong, 3 it could not be done."""
+    _open_what_is_closed()
     argv = sys.argv[1:] if args is None else args
     as_json = "--json" in argv
     try:
@@ -47,8 +46,8 @@ def main(args: list[str] | None = None) -> None:
     except TillError as e:
         _fail(e, as_json=as_json)
     except BrokenPipeError:
-        _close_quietly()
-        sys.exit(_WRONG_CALL)
+        _write_to_nobody()  # whoever reads has what he wanted, as `| head` has
+        sys.exit(0)
     except UnicodeEncodeError as e:
         if all(map(_is_text, argv)):
             _crashed(e, as_json=as_json)
@@ -59,7 +58,7 @@ def main(args: list[str] | None = None) -> None:
     except OSError as e:
         if e.errno not in {errno.ENOSPC, errno.EDQUOT}:
             _crashed(e, as_json=as_json)
-        _close_quietly()
+        _write_to_nobody()
         _fail(_NoSpace(str(e.strerror)), as_json=as_json)
     except Exception as e:  # noqa: BLE001  (what nobody expected still goes through the scrubber)
         _crashed(e, as_json=as_json)
@@ -90,19 +89,29 @@ def _command(argv: list[str], *, as_json: bool) -> int:
     from edge.cli.root import root  # noqa: PLC0415
 
     try:
-        # without its standalone mode click returns the code of an Exit instead of raising it
-        return root.main(argv, prog_name="chargetill", standalone_mode=False) or 0
+        # not by root.main(), which ends the process with 1, "the answer is no", when nobody reads on
+        with root.make_context("chargetill", list(argv)) as context:
+            root.invoke(context)
+    except click.exceptions.Exit as e:
+        return e.exit_code
     except click.UsageError as e:
         where = e.ctx.command_path if e.ctx else "chargetill"
         _fail(_UsageError(e.format_message(), hint=f"`{where} --help` shows the options"), as_json=as_json)
     except click.Abort:
         _fail(_Interrupted("stopped before it was done"), as_json=as_json)
+    return 0
 
 
 def _fail(e: TillError, *, as_json: bool) -> NoReturn:
     from edge.cli.call import fail  # noqa: PLC0415
 
     fail(e, as_json=as_json)
+
+
+def _write_to_nobody() -> None:
+    from edge.cli.call import write_to_nobody  # noqa: PLC0415
+
+    write_to_nobody()
 
 
 def _crashed(e: Exception, *, as_json: bool) -> NoReturn:
@@ -117,13 +126,22 @@ def _crashed(e: Exception, *, as_json: bool) -> NoReturn:
     _fail(_Crashed(scrub(f"{type(e).__name__}: {e}")), as_json=as_json)
 
 
+def _open_what_is_closed() -> None:
+    """A caller may close standard streams (`<&-`): nothing is read then, and what is written is nobody's.
+
+    Their numbers must not be given to a database either.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, number, inheritable=True)
+            if nothing != number:
+                os.close(nothing)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
+
+
 def _is_text(argument: str) -> bool:
     return not any("\ud800" <= c <= "\udfff" for c in argument)
-
-
-def _close_quietly() -> None:
-    """Nobody reads on: what is still buffered must not raise again at the end of the process."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -177,8 +178,10 @@ def export(
         cast("Literal['ndjson', 'csv']", form),
     )
     try:
-        with sys.stdout.buffer if out is None else out.open("wb") as file:
+        with nullcontext(sys.stdout.buffer) if out is None else out.open("wb") as file:
             file.writelines(found)
+    except BrokenPipeError:
+        raise
     except OSError as e:
         raise _FileUnwritable(f"{out or 'standard output'}: {e.strerror}") from e
 

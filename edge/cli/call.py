@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
@@ -31,7 +32,10 @@ class Call:
 
     def say(self, value: Any, text: str | None = None) -> None:
         """One answer: `value` as a line of JSON with --json (or where there is no text), else the text."""
-        click.echo(text if text is not None and not self.json else encode(value))
+        try:
+            click.echo(text if text is not None and not self.json else encode(value))
+        except BrokenPipeError:
+            write_to_nobody()  # what the exit code says is true whether or not anybody reads why
 
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
@@ -54,6 +58,11 @@ def command(run: Callable[..., None]) -> Callable[..., None]:
         run(call, *args, **kwargs)
 
     return with_call
+
+
+def write_to_nobody() -> None:
+    """Nobody reads on: what is still buffered must not raise again at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fail(error: TillError, *, as_json: bool) -> NoReturn:

@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from edge.cli.call import NO, Call, command, encode
-from edge.errors import InputError, TillError
+from edge.errors import CallError, InputError
 
 #: 64 KiB in hex with a space after each byte; what is longer is no answer of a card.
 _STDIN_MAX: Final = 3 * 65_536
@@ -19,7 +19,7 @@ _STDIN_MAX: Final = 3 * 65_536
 _FILE_MAX: Final = 8 * 1024 * 1024
 
 
-class FileUnreadable(TillError):
+class FileUnreadable(CallError):
     code = "file.unreadable"
     hint = "check the path and who may read it"
 

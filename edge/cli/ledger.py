@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,15 +204,17 @@ def _verify_export(path: Path, public_key: str | None) -> Report:
 
     checker = Checker(public_key=public_key)
     entries = _exported(path)
-    for first in islice(entries, 1):
-        try:
-            anchor = read_anchor(first.raw)
-        except LedgerError:
-            anchor = None
-        if anchor is None:
-            checker.add(first)
-        else:
-            checker.start(anchor)
+    first = next(entries, None)
+    if first is None:
+        return replace(checker.report(), problems=("no entry at all: a ledger begins with its opening",))
+    try:
+        anchor = read_anchor(first.raw)
+    except LedgerError:
+        anchor = None
+    if anchor is None:
+        checker.add(first)
+    else:
+        checker.start(anchor)
     for entry in entries:
         checker.add(entry)
     return checker.report()
@@ -245,8 +247,10 @@ def _public_key(path: Path) -> str:
 
     try:
         text = path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as e:
-        raise _KeyUnreadable(f"{path}: {e}") from e
+    except OSError as e:
+        raise _KeyUnreadable(f"{path}: {e.strerror}") from e
+    except UnicodeDecodeError as e:
+        raise _KeyUnreadable(f"{path}: it is no text") from e
     if re.fullmatch(r"[0-9A-Fa-f]{64}", text):
         return text.lower()
     try:

@@ -48,7 +48,7 @@ class _Commands(click.Group):
             return None
         command = getattr(importlib.import_module(f"edge.cli.{module}"), name.replace("-", "_"))
         assert isinstance(command, click.Command)
-        _take_shared(command)
+        _take_shared(command, _OF_BOOKS if name == "backoffice" else _OF_TILL)
         return command
 
 
@@ -63,9 +63,13 @@ def _shared(name: str, text: str) -> click.Option:
     return click.Option([name], type=path, help=text, expose_value=False, callback=_remember)
 
 
-_SHARED = (
+_OF_TILL = (
     _shared("--config", f"default {CONFIG_DEFAULT}"),
     _shared("--db", "the till's database; default: as configured"),
+)
+_OF_BOOKS = (
+    _shared("--config", f"default {CONFIG_DEFAULT.with_name('backoffice.toml')}"),
+    _shared("--db", "the back office's database; default: as configured"),
 )
 
 
@@ -82,7 +86,7 @@ _JSON = click.Option(
 )
 
 
-def _take_shared(command: click.Command) -> None:
+def _take_shared(command: click.Command, paths: tuple[click.Option, ...]) -> None:
     """Wherever a shared option stands it means the same: `chargetill --db F ledger stats`, `ledger stats --db F`.
 
     A command's own option of that name stays its own.
@@ -90,9 +94,9 @@ def _take_shared(command: click.Command) -> None:
     if isinstance(command, click.Group):
         command.no_args_is_help = False  # a missing word is one line of error like any other
         for part in command.commands.values():
-            _take_shared(part)
+            _take_shared(part, paths)
     own = {name for parameter in command.params for name in parameter.opts}
-    command.params.extend(option for option in (*_SHARED, _JSON) if option.opts[0] not in own)
+    command.params.extend(option for option in (*paths, _JSON) if option.opts[0] not in own)
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)

@@ -27,9 +27,12 @@ def sync() -> None:
 @command
 def status(call: Call, config_here: Path | None, db_here: Path | None) -> None:
     """What is acknowledged, what waits and for how long, what is refused, and which brokers are configured."""
+    from edge.store.reading import Reading
     from edge.sync.uplink.queue import queue_status
 
     database, brokers = _where(config_here or call.config, db_here or call.db)
+    with Reading(database):  # a till's, and no other database
+        pass
     found = queue_status(database, brokers=brokers, now=datetime.now(UTC))
     call.say(found, block(_told(found)))
 

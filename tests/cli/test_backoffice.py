@@ -177,3 +177,10 @@ def test_only_a_tariff_that_can_be_read_is_published(database, tmp_path: Path) -
     refused = call("backoffice", "tariff", "publish", file, "--site", "s1", "--db", database, "--json")
     assert refused.returncode == 2
     assert json.loads(refused.stderr)["error"]["code"].startswith("tariff")
+
+
+def test_a_reader_that_goes_away_is_no_error(database) -> None:
+    script = f"(sleep 0.2; exec {sys.executable} -m edge backoffice export --db '{database}') | true"
+    line = ["bash", "-c", f"{script}; exit ${{PIPESTATUS[0]}}"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -82,6 +82,49 @@ for name in root.list_commands(None):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def in_shell(script, *words):
+    """The command as a shell calls it: `"$@"` in the script."""
+    line = ["bash", "-c", script, "bash", sys.executable, "-m", "edge", *map(str, words)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("words", [("ledger", "export"), ("session", "list")], ids=" ".join)
+def test_a_reader_that_goes_away_has_what_he_wanted(words, sold):
+    done = in_shell('"$@" | head -c 10; test ${PIPESTATUS[0]} = 0', "--db", sold, *words)
+    assert (done.returncode, done.stderr, len(done.stdout)) == (0, "", 10)
+    gone = in_shell('(sleep 0.2; exec "$@") | true; test ${PIPESTATUS[0]} = 0', "--db", sold, *words)
+    assert (gone.returncode, gone.stderr) == (0, "")
+
+
+def test_the_answer_is_no_also_when_nobody_reads_why(tmp_path):
+    file = tmp_path / "export.ndjson"
+    file.write_text("no entry\n")
+    done = in_shell(
+        '(sleep 0.2; exec "$@") | true; exit ${PIPESTATUS[0]}', "ledger", "verify", "--file", file
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "code"),
+    [
+        ('"$@" <&-', ("zvt", "decode"), 0),
+        ('"$@" <&-', ("emv", "decode", "-"), 2),
+        ('"$@" >&-', ("ledger", "export"), 0),
+        ('"$@" <&- >&- 2>&-', ("invoice", "list"), 0),
+    ],
+)
+def test_closed_standard_streams_are_empty_and_nobodys(script, words, code, sold):
+    done = in_shell(script, "--db", sold, *words)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.count("\n") == (code == 2)
+
+
+def test_the_back_offices_commands_explain_their_own_database(call):
+    assert "the back office's database" in call("backoffice", "device", "list", "--help").out
+    assert "the till's database" not in call("backoffice", "account", "--help").out
+
+
 def test_a_full_disk_behind_the_output_is_said_in_one_line():
     call = [sys.executable, "-m", "edge", "--json", "emv", "decode", "6F00"]
     with Path("/dev/full").open("wb") as full:
