@@ -7,7 +7,8 @@ it came after what was written before, and before what was written after.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect, bisect_left, insort
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -22,6 +23,10 @@ _NS_DIGITS_MAX = 19
 #: Both clocks are read in one go; what an entry says of them agrees to this.
 _AGREES = timedelta(milliseconds=1)
 
+#: A boot writes all its entries in one run; it comes back only with a ledger that travels between computers. What
+#: is forged may come back at every entry: looking at some of its runs bounds it less tightly, and is as true.
+_RUNS_MAX = 16
+
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """Entries of one boot that follow each other: monotonic time of the first and the last of them, ns."""
@@ -31,8 +36,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     last_ns: int
 
     @property
-    def lasted(self) -> timedelta:
-        return _ns(max(0, self.last_ns - self.first_ns))
+    def lasted_us(self) -> int:
+        return max(0, self.last_ns - self.first_ns) // 1000
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,10 +72,24 @@ class Boots:
         zeros: Mapping[str, datetime] | None = None,
         said: Iterable[BootBounded] = (),
     ) -> None:
-        self._runs = list(runs)
         self._zeros = dict(zeros or {})
         self._said = {fact.boot_id: _bounds(fact) for fact in said}
-        self._bounded: dict[str, Bounds] | None = None  # until the next boot, or a time that is learned
+        self._runs: list[Run] = []
+        self._before_us: list[int] = []  # how long the runs before each took together
+        self._places: dict[str, list[int]] = {}  # of a boot's runs, in order
+        self._told: list[int] = []  # the places of all runs whose boot knew the time, in order
+        for run in runs:
+            self._append(run)
+
+    def _append(self, run: Run) -> None:
+        """A run more, which keeps what `_between` needs at hand: it is asked for at every boot that is bounded."""
+        place = len(self._runs)
+        before = self._before_us[-1] + self._runs[-1].lasted_us if self._runs else 0
+        self._runs.append(run)
+        self._before_us.append(before)
+        self._places.setdefault(run.boot_id, []).append(place)
+        if run.boot_id in self._zeros:
+            self._told.append(place)
 
     def add(self, envelope: Envelope, fact: Fact | None) -> None:
         """One entry more."""
@@ -83,8 +102,7 @@ class Boots:
                 boot_id=last.boot_id, first_ns=last.first_ns, last_ns=max(at_ns, last.last_ns)
             )
         else:
-            self._runs.append(Run(boot_id=envelope.bootid, first_ns=at_ns, last_ns=at_ns))
-            self._bounded = None
+            self._append(Run(boot_id=envelope.bootid, first_ns=at_ns, last_ns=at_ns))
         self.learn(envelope, fact)
 
     def learn(self, envelope: Envelope, fact: Fact | None) -> None:
@@ -92,8 +110,10 @@ class Boots:
         match fact:
             case ClockTrusted():
                 if (zero := zero_of(envelope)) is not None:
+                    if envelope.bootid not in self._zeros:
+                        for place in self._places.get(envelope.bootid, ()):
+                            insort(self._told, place)
                     self._zeros[envelope.bootid] = zero
-                    self._bounded = None
             case BootBounded():
                 self._said[fact.boot_id] = _bounds(fact)
             case _:
@@ -119,9 +139,10 @@ class Boots:
     def unknown(self, *, but: str) -> list[BootBounded]:
         """The boots whose time nobody learned, bounded; `but` is the one that knows it now."""
         found = []
-        for boot_id, bounds in self._around().items():
-            if boot_id == but or boot_id in self._said:
+        for boot_id in self._places:
+            if boot_id == but or boot_id in self._said or boot_id in self._zeros:
                 continue
+            bounds = self._between(boot_id)
             if bounds.not_after is not None:
                 found.append(
                     BootBounded(boot_id=boot_id, not_before=bounds.not_before, not_after=bounds.not_after)
@@ -132,13 +153,10 @@ class Boots:
         """The latest time that has certainly come: that of the last entry which tells, and what was written after it
         took; None where none tells.
         """
-        reached: datetime | None = None
-        for run in self._runs:
-            if (zero := self._zeros.get(run.boot_id)) is not None:
-                reached = zero + _ns(run.last_ns)
-            elif reached is not None:
-                reached += run.lasted
-        return reached
+        if not self._told:
+            return None
+        since_us = self._before_us[-1] + self._runs[-1].lasted_us
+        return self._end(self._told[-1]) + self._took(self._told[-1] + 1, since_us)
 
     def exact(self, boot_id: str) -> datetime | None:
         """When the monotonic clock of a boot that knew the time stood at 0."""
@@ -156,39 +174,38 @@ class Boots:
         return Bounds() if at_ns is None else self.zero(envelope.bootid).later(_ns(at_ns))
 
     def _between(self, boot_id: str) -> Bounds:
-        return self._around().get(boot_id, Bounds())
+        """The tightest bounds of a boot that did not know the time, by those before and after its entries that did."""
+        if boot_id in self._zeros:
+            return Bounds()
+        lows, highs = [], []
+        for place in self._places.get(boot_id, ())[:_RUNS_MAX]:
+            run = self._runs[place]
+            before, after = bisect_left(self._told, place) - 1, bisect(self._told, place)
+            if before >= 0:
+                told = self._told[before]
+                reached = self._end(told) + self._took(told + 1, self._before_us[place])
+                lows.append(reached - _ns(run.first_ns))
+            if after < len(self._told):
+                told = self._told[after]
+                until = self._begin(told) - self._took(place + 1, self._before_us[told])
+                highs.append(until - _ns(run.last_ns))
+        low, high = max(lows, default=None), min(highs, default=None)
+        if low is not None and high is not None and low > high:
+            low = None  # a clock was wrong although it was trusted: the later word counts
+        return Bounds(not_before=low, not_after=high)
 
-    def _around(self) -> dict[str, Bounds]:
-        """The bounds of every boot that did not know the time, in the order of their first entries. What the newest of
-        them writes more changes none.
-        """
-        if self._bounded is not None:
-            return self._bounded
-        lows = self._tightest(self._runs, end=True)
-        highs = self._tightest(self._runs[::-1], end=False)
-        found = {}
-        for boot_id in dict.fromkeys(run.boot_id for run in self._runs if run.boot_id not in self._zeros):
-            low, high = lows.get(boot_id), highs.get(boot_id)
-            if low is not None and high is not None and low > high:
-                low = None  # a clock was wrong although it was trusted: the later word counts
-            found[boot_id] = Bounds(not_before=low, not_after=high)
-        self._bounded = found
-        return found
+    def _took(self, place: int, before_us: int) -> timedelta:
+        """How long the runs took from that place on, up to where all runs before took `before_us`."""
+        known = self._before_us[place] if place < len(self._before_us) else before_us
+        return timedelta(microseconds=before_us - known)
 
-    def _tightest(self, runs: Sequence[Run], *, end: bool) -> dict[str, datetime]:
-        """The tightest bound by what stands before (`end`) or, with the runs reversed, after a boot's entries."""
-        reached: datetime | None = None
-        found: dict[str, datetime] = {}
-        tighter = max if end else min
-        for run in runs:
-            zero = self._zeros.get(run.boot_id)
-            if zero is not None:
-                reached = zero + _ns(run.last_ns if end else run.first_ns)
-            elif reached is not None:
-                bound = reached - _ns(run.first_ns if end else run.last_ns)
-                found[run.boot_id] = tighter(found.get(run.boot_id, bound), bound)
-                reached += run.lasted if end else -run.lasted
-        return found
+    def _begin(self, place: int) -> datetime:
+        run = self._runs[place]
+        return self._zeros[run.boot_id] + _ns(run.first_ns)
+
+    def _end(self, place: int) -> datetime:
+        run = self._runs[place]
+        return self._zeros[run.boot_id] + _ns(run.last_ns)
 
 
 def zero_of(envelope: Envelope) -> datetime | None:

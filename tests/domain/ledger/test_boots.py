@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -194,3 +195,38 @@ def test_a_time_that_contradicts_the_journal_is_found(changed, says):
     problems = checker.report().problems
     assert bool(problems) == (says is not None)
     assert all(says in p for p in problems)
+
+
+def calls(run):
+    """How many functions are called: work that no busy machine changes."""
+    count = 0
+
+    def called(_frame, event, _what):
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(called)
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize(
+    "boot_of", [lambda i: f"b{i}", lambda i: "AB"[i % 2]], ids=["ever new", "to and fro"]
+)
+def test_a_journal_of_boots_is_checked_in_time_that_grows_with_its_length_only(boot_of):
+    """Each boot bounds the one before; forged ones go to and fro between two."""
+
+    def check(count):
+        head, checker = Head(epoch="EPOCH001"), Checker()
+        for i in range(count):
+            fact = facts.BootBounded(boot_id=boot_of(i - 1), not_before=None, not_after=ORIGIN)
+            at = Instant(utc=ORIGIN, boot_id=boot_of(i), monotonic_ns=i)
+            made = wrap(fact, head=head, at=at, source="/till/s1/d1", key_id="k")
+            head = Head(epoch=made.epoch, seq=made.seq, hash=made.hash)
+            checker.add(made)
+
+    check(1)
+    assert calls(lambda: check(800)) < 5 * calls(lambda: check(200))
