@@ -10,28 +10,23 @@ import asyncio
 import contextlib
 import os
 import tty
-from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import click
 
 from hw.bus.errors import LineDown
 from hw.bus.line import LineOptions
-from hw.terminals.zvt import tlv
-from hw.terminals.zvt.values import NO_RECEIPT, bcd, bmp
-from hw.virtual.terminal_books import UNKNOWN_HOLD, Books
-from hw.virtual.terminal_script import Fault, Presented, Registration, bank_card, member_card, phone_wallet
+from hw.virtual.terminal_device import EUR, Device
+from hw.virtual.terminal_script import Presented, bank_card, member_card, phone_wallet
 from hw.virtual.terminal_session import Session
-from hw.virtual.terminal_wire import Cable, Shape, Wire
+from hw.virtual.terminal_wire import Cable, Wire
 
 _LOOPBACK: Final = "127.0.0.1"
 _READ_MAX: Final = 4_096
-EUR: Final = 978
 
 
-class VirtualTerminal:
+class VirtualTerminal(Device):
     """One terminal, one till at a time; a new connection takes the place of the one before.
 
     >>> async with await VirtualTerminal.start() as terminal:
@@ -40,38 +35,10 @@ class VirtualTerminal:
     ...     driver = create(Options(port=terminal.address), clock=clock)
     """
 
-    def __init__(
-        self,
-        *,
-        currency: int = EUR,
-        terminal_id: int = 52523535,
-        card_wait_s: float = 30.0,
-        shape: Shape = "whole",
-        lists_all: bool = True,
-        status_every_s: float = 2.0,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self.books = Books()
-        self.currency = currency
-        self.terminal_id = terminal_id
-        self.card_wait_s = card_wait_s
-        self.shape: Shape = shape
-        self.lists_all = lists_all
-        #: a till that waits hears so often that the terminal still does
-        self.status_every_s = status_every_s
-        self.now = now
-        #: presented whenever nobody else is: for tills that are tried out by hand
-        self.always: Presented | None = None
-        self.registration: Registration | None = None
-        #: what a till has put on the display last
-        self.display: tuple[str, ...] = ()
+    def __init__(self, **options: Any) -> None:
+        """The options of a Device."""
+        super().__init__(**options)
         self.connections = 0
-        self._wanted = asyncio.Event()
-        #: a card was taken, or a fault has begun
-        self._moved = asyncio.Event()
-        self._cards: deque[Presented] = deque(maxlen=8)
-        self._presented = asyncio.Event()
-        self._faults: list[Fault] = []
         self._port = 0
         self._server: asyncio.Server | None = None
         self._wire: Wire | None = None
@@ -80,17 +47,17 @@ class VirtualTerminal:
         self._off = False
 
     @classmethod
-    async def start(cls, *, port: int = 0, **options: object) -> Self:
+    async def start(cls, *, port: int = 0, **options: Any) -> Self:
         """Listen on the loopback interface; port 0 takes a free one."""
-        terminal = cls(**options)  # type: ignore[arg-type]
+        terminal = cls(**options)
         terminal._port = port
         await terminal._listen()
         return terminal
 
     @classmethod
-    async def start_serial(cls, **options: object) -> Self:
+    async def start_serial(cls, **options: Any) -> Self:
         """Listen on a pseudo-terminal, with serial blocks."""
-        terminal = cls(**options)  # type: ignore[arg-type]
+        terminal = cls(**options)
         terminal._master, terminal._slave = os.openpty()
         tty.setraw(terminal._slave)
         os.set_blocking(terminal._master, False)
@@ -116,65 +83,6 @@ class VirtualTerminal:
         """What the driver's `port` option says."""
         return os.ttyname(self._slave) if self._slave >= 0 else f"tcp://{_LOOPBACK}:{self._port}"
 
-    def present(self, card: Presented) -> None:
-        """Somebody holds a card to the terminal; the next command that wants one takes it."""
-        self._cards.append(card)
-        self._presented.set()
-
-    async def taken(self) -> None:
-        """Returns once every card that is held to it was asked for."""
-        while self._cards:
-            self._moved.clear()
-            await self._moved.wait()
-
-    def take_back(self) -> None:
-        """Nobody stands before it any more."""
-        self._cards.clear()
-
-    async def broken(self) -> None:
-        """Returns once every scripted fault has happened."""
-        while self._faults:
-            self._moved.clear()
-            await self._moved.wait()
-
-    def script(self, *faults: Fault) -> None:
-        """What is to go wrong, each once, in this order for each command."""
-        self._faults.extend(faults)
-
-    def fault_for(self, command: int) -> Fault | None:
-        """The fault that this command runs into; it is over with that."""
-        for i, fault in enumerate(self._faults):
-            if fault.on is None or fault.on == command:
-                self._moved.set()
-                return self._faults.pop(i)
-        return None
-
-    async def next_card(self) -> Presented:
-        """The next card that is presented."""
-        self._wanted.set()
-        try:
-            while not self._cards:
-                if self.always is not None:
-                    return self.always
-                self._presented.clear()
-                await self._presented.wait()
-            self._moved.set()
-            return self._cards.popleft()
-        finally:
-            self._wanted.clear()
-
-    async def wants_card(self) -> None:
-        """Returns once the terminal waits for a card that nobody has presented yet."""
-        await self._wanted.wait()
-
-    def open_holds(self) -> bytes:
-        """The data of the abort that answers 06 23 with 87 FFFF."""
-        open_ = self.books.open
-        data = bytes((UNKNOWN_HOLD,)) + bmp(0x87, open_[0] if open_ else NO_RECEIPT)
-        if self.lists_all and len(open_) > 1:
-            data += bmp(0x06, tlv.encode("23", b"".join(tlv.encode("08", bcd(n, 2)) for n in open_)))
-        return data
-
     async def switch_off(self) -> None:
         """No power. The books stay; `switch_on` brings it back at its address."""
         if self._server is not None:
@@ -195,12 +103,6 @@ class VirtualTerminal:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         await asyncio.sleep(0)
-
-    async def stay_silent(self, wire: Wire) -> None:
-        """Hear everything, say nothing, until the till gives up."""
-        while wire.open:
-            with contextlib.suppress(TimeoutError):
-                await wire.receive(1.0)
 
     def hang_up(self) -> None:
         """End the connection with the till, as a cable does."""
@@ -259,7 +161,7 @@ class VirtualTerminal:
         wire.shape = self.shape
         self._wire = wire
         self.connections += 1
-        task = asyncio.ensure_future(Session(self, wire).run())
+        task = asyncio.ensure_future(Session(self, wire, reboot=self.reboot).run())
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._over(done, wire))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 from hw.terminals.zvt import tlv
 from hw.terminals.zvt.errors import ZvtError
@@ -12,11 +13,9 @@ from hw.terminals.zvt.message import Message, parse
 from hw.terminals.zvt.packet import Packet
 from hw.terminals.zvt.values import NO_RECEIPT, bcd, bmp
 from hw.virtual.terminal_books import OK, UNKNOWN_HOLD, Capture, Result
+from hw.virtual.terminal_device import Device
 from hw.virtual.terminal_script import Fault, Presented, Registration
 from hw.virtual.terminal_wire import ANSWER_S, Gone, Wire
-
-if TYPE_CHECKING:
-    from hw.virtual.terminal import VirtualTerminal
 
 YES: Final = Packet(0x8000)
 COMPLETION: Final = 0x060F
@@ -57,10 +56,11 @@ _MONEY: Final = frozenset((0x0601, 0x0620, 0x0622, 0x0623, 0x0624, 0x0625, 0x063
 
 
 class Session:
-    """One connection of a till, from its registration to its end."""
+    """One connection of a till, from its registration to its end. `reboot` takes its power for seconds."""
 
-    def __init__(self, terminal: VirtualTerminal, wire: Wire) -> None:
+    def __init__(self, terminal: Device, wire: Wire, *, reboot: Callable[[float], Awaitable[None]]) -> None:
         self._terminal = terminal
+        self._reboot = reboot
         self._wire = wire
         self._card: Presented | None = None
         self._aborted = asyncio.Event()
@@ -90,10 +90,10 @@ class Session:
                 self._wire.hang_up()
                 raise Gone
             case Fault(kind="reboot_before", seconds=seconds):
-                await self._terminal.reboot(seconds)
+                await self._reboot(seconds)
                 raise Gone
             case Fault(kind="silent") if packet.command not in _MONEY:
-                await self._terminal.stay_silent(self._wire)
+                await self._stay_silent()
                 raise Gone
             case _:
                 pass
@@ -250,10 +250,10 @@ class Session:
             return
         if kind == "reboot_after":
             assert self._fault is not None
-            await self._terminal.reboot(self._fault.seconds)
+            await self._reboot(self._fault.seconds)
             raise Gone
         if kind == "silent":
-            await self._terminal.stay_silent(self._wire)
+            await self._stay_silent()
             raise Gone
         if kind == "lost_reply":
             self._wire.hang_up()
@@ -312,6 +312,12 @@ class Session:
 
     async def _end(self, data: bytes = b"") -> None:
         await self._tell(Packet(COMPLETION, data))
+
+    async def _stay_silent(self) -> None:
+        """Hear everything, say nothing, until the till gives up."""
+        while self._wire.open:
+            with contextlib.suppress(TimeoutError):
+                await self._wire.receive(1.0)
 
     async def _status(self, status: int) -> None:
         if self._wants_status:

@@ -23,7 +23,7 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from parts.payment_world import Trial, run
+from parts.payment_trial import Trial, run
 
 
 def _summary(trials: list[Trial]) -> dict[str, Any]:

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from parts.payment_journal import Payment
+from parts.payment_world import World
 
 from edge.domain.identity import IdToken
 from edge.domain.instant import Instant
@@ -17,9 +18,6 @@ from edge.domain.terminal import BankCard
 from edge.errors import HardwareError
 from edge.payments.desk import Options, TerminalDesk
 from hw.terminals.zvt.driver import ZvtTerminal
-
-if TYPE_CHECKING:
-    from parts.payment_world import World
 
 _TOKEN: Final = IdToken(kind="terminal", value="0" * 64, key_id="k")
 

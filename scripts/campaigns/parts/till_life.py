@@ -178,7 +178,9 @@ class Life:
 
     def make_office(self, _config: Config, premises: Premises, **more: Any) -> CampaignOffice:
         on_rolled_back = more["on_rolled_back"]
-        self.office = CampaignOffice(self, premises, on_rolled_back, more.get("credit"))
+        self.office = CampaignOffice(
+            self.site, premises, on_rolled_back, alive=lambda: self.alive, step=self.step, credit=more.get("credit")
+        )  # fmt: skip
         return self.office
 
     async def connect(self, link: AcquirerLink) -> Any:

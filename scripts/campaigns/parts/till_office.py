@@ -8,10 +8,10 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
-from parts.till_site import ORIGIN, PEER
+from parts.till_site import ORIGIN, PEER, Site
 
 from edge.backoffice.arrival import Message
 from edge.errors import StoreError, TillError
@@ -25,9 +25,6 @@ from edge.sync.options import UplinkOptions
 from edge.sync.uplink.outbox import Outbox
 from edge.sync.uplink.sender import RolledBack, Sender
 from edge.sync.uplink.watermark import Watermark
-
-if TYPE_CHECKING:
-    from parts.till_life import Life
 
 #: How often the sender looks; PUBACKs and acknowledgements take a while.
 _LOOK_S = 2.0
@@ -56,10 +53,16 @@ class CampaignOffice:
     members: tuple[MemberList, ...] = ()
 
     def __init__(
-        self, life: Life, premises: Premises, on_rolled_back: Callable[[RolledBack], None], credit: Any = None
+        self,
+        site: Site,
+        premises: Premises,
+        on_rolled_back: Callable[[RolledBack], None],
+        *,
+        alive: Callable[[], bool],
+        step: Callable[[str], bool],
+        credit: Any = None,
     ) -> None:
-        self._life = life
-        self._site = life.site
+        self._site, self._alive, self._step = site, alive, step
         self._store = premises.store
         self._clock = premises.clock
         self._on_rolled_back = on_rolled_back
@@ -85,7 +88,7 @@ class CampaignOffice:
         """As the uplink does in an ordered stop: what waits is sent, where there is a connection."""
         self.commands.stop()
         self.closed = True
-        if not self._life.alive or self.sender is None or not self._site.broker_up:
+        if not self._alive() or self.sender is None or not self._site.broker_up:
             return
         outbox = Outbox(self._store.path)
         for line in outbox.lines():
@@ -97,12 +100,12 @@ class CampaignOffice:
     async def authorize(self, request: AuthorizationRequest) -> Granted | Refused | NoAnswer:
         """Who is on no list is asked for: the same answer each time, unless it is lost on the way."""
         site = self._site
-        self._life.step("mqtt authorize")
+        self._step("mqtt authorize")
         await asyncio.sleep(_WAY_S)
-        if not site.broker_up or not self._life.alive or site.rng.random() < site.mqtt_fault:
+        if not site.broker_up or not self._alive() or site.rng.random() < site.mqtt_fault:
             await asyncio.sleep(request.within_s)
             return NoAnswer(why="nobody answers")
-        self._life.step("mqtt answered")
+        self._step("mqtt answered")
         if int(request.id, 16) % 4 == 0:
             return Refused(reason="card_unknown")
         return Granted(
@@ -118,7 +121,7 @@ class CampaignOffice:
             evse_id=evse_id, account="A-9", limit_minor=limit_minor, currency="EUR",
             authorization_id=f"grant-{secrets.token_hex(8)}",
         )  # fmt: skip
-        if not self._life.step("mqtt order"):
+        if not self._step("mqtt order"):
             return False
         with contextlib.suppress(TillError):
             await self.commands._start(order)  # noqa: SLF001  (`execute` is for another thread)
@@ -127,7 +130,7 @@ class CampaignOffice:
 
     async def publish(self, document: str) -> None:
         """The operator sells by another tariff from now on."""
-        if self._life.step("mqtt order"):
+        if self._step("mqtt order"):
             frozen = self.commands._checked(document)  # noqa: SLF001
             self._site.tariffs[frozen.hash] = frozen
             await self.commands._sell(frozen)  # noqa: SLF001
@@ -162,7 +165,7 @@ class CampaignOffice:
         sender.pump(self._wire, now)  # type: ignore[arg-type]
 
     def _introduce(self, sender: Sender) -> None:
-        if not self._life.step("mqtt state"):
+        if not self._step("mqtt state"):
             return
         state = State(online=True, at=ORIGIN, position=sender.position())
         ack = self._site.books.answer(PEER, state, self._clock.now().utc, retained=False)
@@ -172,7 +175,7 @@ class CampaignOffice:
     def published(self, wire: _Wire, payload: bytes) -> None:
         """A message left the till."""
         site, rng = self._site, self._site.rng
-        if not self._life.step("mqtt entries"):
+        if not self._step("mqtt entries"):
             return
         wire.in_flight += 1
         bad = rng.random() < site.mqtt_fault
@@ -197,7 +200,7 @@ class CampaignOffice:
         self._loop.call_later(self._site.rng.uniform(1, 10) if late else _WAY_S, self._heard, ack)
 
     def _heard(self, ack: Ack) -> None:
-        if self.sender is None or self._wire is None or not self._life.step("mqtt acknowledged"):
+        if self.sender is None or self._wire is None or not self._step("mqtt acknowledged"):
             return
         with contextlib.suppress(StoreError):
             self.sender.heard(ack, self._loop.time())

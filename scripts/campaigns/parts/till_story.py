@@ -7,11 +7,12 @@ import contextlib
 import random
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
 from parts.till_acquirer import PHONES, PLASTIC, CardInField
 from parts.till_place import tariff
+from parts.till_scene import Scene
 from parts.till_site import METER_LINE, WALLBOX_LINE, LineFault, Stand
 
 from edge.errors import TillError
@@ -19,9 +20,6 @@ from edge.runtime.controller import EvseController
 from hw.virtual import terminal_script as script
 from hw.virtual.disk import DiskFault
 from hw.virtual.meter import Fault
-
-if TYPE_CHECKING:
-    from parts.till_trial import Trial
 
 #: A driver who gets nothing for so long goes away.
 _PATIENCE_S: Final = 90.0
@@ -76,9 +74,9 @@ def visits(rng: random.Random) -> list[Visit]:
 class Driver:
     """Somebody at an EVSE, who is there whether the till is or not."""
 
-    def __init__(self, trial: Trial, number: int, plan: list[Visit]) -> None:
-        self._trial, self._site, self._number, self._plan = trial, trial.site, number, plan
-        self._rng = random.Random(trial.site.rng.random())  # noqa: S311  (a campaign must be repeatable)
+    def __init__(self, scene: Scene, number: int, plan: list[Visit]) -> None:
+        self._scene, self._site, self._number, self._plan = scene, scene.site, number, plan
+        self._rng = random.Random(scene.site.rng.random())  # noqa: S311  (a campaign must be repeatable)
 
     async def run(self) -> None:
         """Each visit in turn."""
@@ -100,7 +98,7 @@ class Driver:
         await asyncio.sleep(self._rng.uniform(2, 30))
 
     def _controller(self) -> EvseController | None:
-        return self._trial.controller(self._number)
+        return self._scene.controller(self._number)
 
     async def _shows(self, kind: str) -> bool:
         for _ in range(int(_PATIENCE_S / _LOOK_S)):
@@ -115,7 +113,7 @@ class Driver:
             case "member":
                 self._site.tap(visit.card)
             case "remote":
-                life = self._trial.life
+                life = self._scene.life
                 if life is not None and life.office is not None and self._site.broker_up and life.alive:
                     life.start(life.office.start_remotely(f"E{self._number + 1}", visit.limit_minor))
             case _:
@@ -125,7 +123,7 @@ class Driver:
 
     async def _pay(self, visit: Visit) -> None:
         """A bank card or a phone, where such are paid with."""
-        acquirer, life = self._site.acquirer, self._trial.life
+        acquirer, life = self._site.acquirer, self._scene.life
         phone = visit.pays == "phone"
         if acquirer is None:
             await self._hold(script.phone_wallet() if phone else script.bank_card())
@@ -149,7 +147,7 @@ class Driver:
 
     async def _choose(self) -> None:
         """With two EVSEs the driver says on the screen which one is meant."""
-        life = self._trial.life
+        life = self._scene.life
         entrances = None if life is None or not life.alive else life.till._entrances  # noqa: SLF001
         for _ in range(5):
             for arrivals in () if entrances is None else entrances.arrivals:
@@ -178,9 +176,9 @@ class Driver:
 class Troubles:
     """Faults around the till, each for a while. `done` counts them by name."""
 
-    def __init__(self, trial: Trial) -> None:
-        self._trial, self._site = trial, trial.site
-        self._rng = random.Random(trial.site.rng.random())  # noqa: S311  (a campaign must be repeatable)
+    def __init__(self, scene: Scene) -> None:
+        self._scene, self._site = scene, scene.site
+        self._rng = random.Random(scene.site.rng.random())  # noqa: S311  (a campaign must be repeatable)
         self.done: dict[str, int] = {}
         self._heal: list[Callable[[], None]] = []
 
@@ -257,7 +255,7 @@ class Troubles:
         await self._tidy()
 
     async def _tidy(self) -> None:
-        life = self._trial.life
+        life = self._scene.life
         if life is None or not life.alive or life.till._books is None:  # noqa: SLF001
             return
         await asyncio.wait({life.start(life.till._books.keeper._tidy())}, timeout=30)  # noqa: SLF001
@@ -290,7 +288,7 @@ class Troubles:
 
     async def _tariff(self) -> None:
         """The operator sells at other prices from now on, until the till starts anew."""
-        life = self._trial.life
+        life = self._scene.life
         if life is None or not life.alive or life.office is None or not self._site.broker_up:
             return
         with contextlib.suppress(TillError):
@@ -305,26 +303,26 @@ class Troubles:
     async def _disk(self) -> None:
         self._site.disturbed = True
         fault: DiskFault = self._rng.choice(get_args(DiskFault))
-        self._trial.disk_fault = fault
+        self._scene.disk_fault = fault
 
         def mend() -> None:
-            self._trial.disk_fault = None
-            if self._trial.life is not None:
-                self._trial.life.volume.fault = None
+            self._scene.disk_fault = None
+            if self._scene.life is not None:
+                self._scene.life.volume.fault = None
 
-        if self._trial.life is not None:
-            self._trial.life.volume.fault = fault
+        if self._scene.life is not None:
+            self._scene.life.volume.fault = fault
         self._heal.append(mend)
         await asyncio.sleep(self._rng.choice((1.0, 20.0, 120.0)))
         mend()
 
 
-async def look_after(trial: Trial) -> None:
+async def look_after(scene: Scene) -> None:
     """An operator who ends holds that are nobody's, sooner or later."""
-    rng = random.Random(trial.site.rng.random())  # noqa: S311  (a campaign must be repeatable)
+    rng = random.Random(scene.site.rng.random())  # noqa: S311  (a campaign must be repeatable)
     while True:
         await asyncio.sleep(rng.uniform(60, 300))
-        life = trial.life
+        life = scene.life
         entrances = None if life is None or not life.alive else life.till._entrances  # noqa: SLF001
         for _, desk in () if entrances is None else entrances._desks:  # noqa: SLF001
             for number in desk.orphans:

@@ -19,15 +19,15 @@ from parts.till_life import CampaignLoop, Life
 from parts.till_place import build, draw, learn_tariffs
 from parts.till_points import Fuse, Kind
 from parts.till_protections import Protection, without
+from parts.till_scene import Scene
 from parts.till_site import Layout, Site
 from parts.till_story import Driver, Troubles, look_after, visits
 from parts.till_wiring import wired
 
 from edge import inventory
 from edge.domain.session.state import open_sessions
-from edge.runtime.controller import EvseController
 from edge.store.connection import open_reader
-from hw.virtual.disk import DiskFault, install
+from hw.virtual.disk import install
 
 #: Steps of a life after which nobody is made to die any more: the trial has to come to an end.
 _STEPS_MAX: Final = 2_000
@@ -71,7 +71,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         return {where.partition(": ")[2] for where in self.deaths}
 
 
-class Trial:
+class Trial(Scene):
     """See the module."""
 
     def __init__(self, seed: int, folder: Path, *, calm: bool = False, layout: Layout | None = None) -> None:
@@ -81,13 +81,11 @@ class Trial:
         self.rng = rng = random.Random(seed)  # noqa: S311  (a campaign must be repeatable)
         self.seed = seed
         self.folder = folder
-        self.site = Site(seed, folder, layout or (Layout() if calm else draw(rng)))
+        super().__init__(Site(seed, folder, layout or (Layout() if calm else draw(rng))))
         build(self.site, rng, calm=calm)
-        self.life: Life | None = None
         self.lives = 0
         self.deaths: dict[str, int] = {}
         self.passed: set[str] = set()
-        self.disk_fault: DiskFault | None = None
         self.forgetful = False
         self.next_death: Death | None = None
         self.heads: list[tuple[str, int, str]] = []
@@ -95,14 +93,6 @@ class Trial:
         self._resting = False
         self._over = asyncio.Event()
         self._next = folder / "life-0"
-
-    def controller(self, number: int) -> EvseController | None:
-        """The controller of an EVSE in the life that there is."""
-        life = self.life
-        if life is None or not life.alive:
-            return None
-        found = life.till._controllers  # noqa: SLF001
-        return found[number] if number < len(found) else None
 
     async def run(self) -> Result:
         """The drivers' story, with everything that the seed breaks."""

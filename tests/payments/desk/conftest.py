@@ -22,7 +22,7 @@ HOLD = 5000
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "scripts" / "campaigns"))
 
 from parts import payment_journal, payment_till  # noqa: E402
-from parts import payment_world as campaign  # noqa: E402
+from parts import payment_trial as campaign  # noqa: E402
 
 
 class Shop:
