@@ -1,4 +1,4 @@
-"""What the back office sent, on disk: members by token, documents, and which orders were seen and answered.
+"""What the back office sent, on disk: members (members.py), documents, and which orders were seen and answered.
 
 A file of its own beside the ledger: it can be lost and sent again, and loading 100,000 members never holds up the
 ledger's writer. What must not be lost with it stands in the till's memory too (edge/sync/downlink/memory.py). One
@@ -7,26 +7,21 @@ thread writes, and whoever erases somebody; lookups go through a read-only conne
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from edge import log
-from edge.domain.buyer import Invoicing
 from edge.domain.identity import IdToken, Member
 from edge.store.connection import StoreCorrupt, check_whole, one_commit, open_reader, open_writer, translated
-from edge.sync.contract.orders import ListedMember, MemberChanges, MemberPart, Reply
+from edge.sync.contract.orders import MemberChanges, MemberPart, Reply
+from edge.sync.downlink import members
 from edge.sync.downlink.aside import lay_aside, remove_laid_aside
 from edge.sync.downlink.gate import OrderOld, Seen
 from edge.sync.downlink.memory import Memory, NoMemory, Remembered
-
-#: Rows of an outdated list that one commit removes: a short commit on an SD card.
-_SWEEP_ROWS = 5000
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS seen (
@@ -36,34 +31,10 @@ CREATE TABLE IF NOT EXISTS command (
     version INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, reply BLOB
 ) STRICT;
 CREATE TABLE IF NOT EXISTS document (stream TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS active (
-    name TEXT PRIMARY KEY, version INTEGER NOT NULL, base INTEGER
-) STRICT;
-CREATE TABLE IF NOT EXISTS part (
-    version INTEGER NOT NULL, part INTEGER NOT NULL, PRIMARY KEY (version, part)
-) STRICT;
-CREATE TABLE IF NOT EXISTS member (
-    version INTEGER NOT NULL, token TEXT NOT NULL, account TEXT, limit_minor INTEGER NOT NULL,
-    currency TEXT NOT NULL, member_group TEXT NOT NULL, blocked INTEGER NOT NULL, invoicing TEXT,
-    valid_until TEXT,
-    PRIMARY KEY (version, token)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS change (
-    token TEXT PRIMARY KEY, removed INTEGER NOT NULL, account TEXT, limit_minor INTEGER NOT NULL,
-    currency TEXT NOT NULL, member_group TEXT NOT NULL, blocked INTEGER NOT NULL, invoicing TEXT,
-    valid_until TEXT
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS erased (digest TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
 
 #: Commands whose answers are kept: the back office sends each until it has heard its answer, so a few dozen matter.
 _COMMANDS_KEPT = 1000
-
-_COLUMNS = "account, limit_minor, currency, member_group, blocked, invoicing, valid_until"
-_MARKS = ", ".join("?" * len(_COLUMNS.split(",")))
-
-#: Of the tables of members. Another version's are emptied: the lists come again, what was ordered does not.
-_VERSION = 1
 
 
 def open_lists(path: Path, memory: Memory | None = None) -> Lists:
@@ -106,14 +77,14 @@ class Lists:
             # lists are replaced seldom: whoever left one stays in no page of the file
             self._db.execute("PRAGMA secure_delete = ON").fetchone()
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version != _VERSION:
-                for table in ("active", "part", "member", "change"):
+            if version != members.VERSION:
+                for table in ("active", *members.LISTED):
                     self._db.execute(f"DROP TABLE IF EXISTS {table}")
-            for statement in _TABLES.split(";\n"):
+            for statement in (_TABLES + members.TABLES).split(";\n"):
                 self._db.execute(statement)
-            if version != _VERSION:
+            if version != members.VERSION:
                 self._db.execute("DELETE FROM seen WHERE slot LIKE 'members%'")
-                self._db.execute(f"PRAGMA user_version = {_VERSION}")
+                self._db.execute(f"PRAGMA user_version = {members.VERSION}")
 
     def _remember(self) -> None:
         """What only this file knows: an older version wrote it, or an older ledger was restored beside it."""
@@ -146,7 +117,7 @@ class Lists:
         if anew:
             log.event("order.other_office", key_ids=" ".join(sorted(key_ids)))
             with self._transaction():
-                for table in ("seen", "command", "part", "member", "change"):
+                for table in ("seen", "command", *members.LISTED):
                     self._db.execute(f"DELETE FROM {table}")  # noqa: S608  (names are ours)
                 self._db.execute("DELETE FROM active WHERE name IN ('members', 'changes')")
         self._memory.obey(key_ids, anew=anew)
@@ -211,7 +182,7 @@ class Lists:
                 "ON CONFLICT (stream) DO UPDATE SET document = excluded.document",
                 (stream, document),
             )
-            self._activate(f"turn:{stream}", turn, None)
+            members.activate(self._db, f"turn:{stream}", turn, None)
 
     def document(self, stream: str) -> str | None:
         """The document in force; None when none was ever sent."""
@@ -232,17 +203,9 @@ class Lists:
         if version < newest:
             raise OrderOld(f"members {version}: there is {newest}")
         with self._transaction():
-            self._db.executemany(
-                f"INSERT OR REPLACE INTO member (version, token, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  (names are ours)
-                ((version, *_row(member)) for member in self._not_erased(version, part.members)),
-            )
-            self._db.execute("INSERT OR IGNORE INTO part (version, part) VALUES (?, ?)", (version, part.part))
-            (count,) = self._db.execute(
-                "SELECT count(*) FROM part WHERE version = ? AND part <= ?", (version, part.parts)
-            ).fetchone()
-            complete = int(count) == part.parts and version > active
+            complete = members.load(self._db, version, part) and version > active
             if complete:
-                self._activate("members", version, None)
+                members.activate(self._db, "members", version, None)
         if complete:
             self._sweep(version)
             self._behind = self._is_behind()
@@ -252,16 +215,7 @@ class Lists:
         """Replace the changes; they count while the list that they are based on is in force."""
         self._memory.changed(version, changes.base)
         with self._transaction():
-            self._db.execute("DELETE FROM change")
-            self._db.executemany(
-                f"INSERT INTO change (token, removed, {_COLUMNS}) VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  (names are ours)
-                (_row(member) for member in self._not_erased(version, changes.put)),
-            )
-            self._db.executemany(
-                f"INSERT OR REPLACE INTO change (token, removed, {_COLUMNS}) VALUES (?, 1, NULL, 1, '', '', 0, NULL, NULL)",  # noqa: S608, E501  (names are ours)
-                ((token,) for token in changes.remove),
-            )
-            self._activate("changes", version, changes.base)
+            members.change(self._db, version, changes)
         self._behind = self._is_behind()
 
     def _is_behind(self) -> bool:
@@ -275,74 +229,19 @@ class Lists:
         What is still on its way in a list of today does not bring them back; a list that is made later may.
         """
         with self._transaction():
-            found = {
-                token
-                for table in ("member", "change")
-                for (token,) in self._db.execute(
-                    f"SELECT token FROM {table} WHERE account = ? OR token IN (SELECT value FROM json_each(?))",  # noqa: S608  (names are ours)
-                    (account, msgspec.json.encode(list(tokens)).decode()),
-                )
-            }
-            gone = msgspec.json.encode(sorted(found)).decode()
-            for table in ("member", "change"):
-                named = f"DELETE FROM {table} WHERE token IN (SELECT value FROM json_each(?))"  # noqa: S608  (ours)
-                self._db.execute(named, (gone,))
-            (newest,) = self._db.execute(
-                "SELECT MAX(version) FROM (SELECT version FROM active WHERE name IN ('members', 'changes') UNION ALL "
-                "SELECT version FROM part UNION ALL SELECT version FROM seen WHERE slot LIKE 'members%')"
-            ).fetchone()
-            if newest is not None:  # else nothing is on its way
-                names = {*tokens, *found, *(() if account is None else (account,))}
-                self._db.executemany(
-                    "INSERT OR REPLACE INTO erased (digest, version) VALUES (?, ?)",
-                    [(_digest(name), newest) for name in names],
-                )
+            count = members.erase(self._db, tokens, account)
         # on a connection of its own: the other thread's may be in the middle of something
         with self._writing, self._guarded("fold"), closing(open_writer(self._path)) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         remove_laid_aside(self._path)
-        return len(found)
-
-    def _not_erased(self, version: int, members: Iterable[ListedMember]) -> Iterable[ListedMember]:
-        """Without those who were erased after this version was made."""
-        erased = {d for (d,) in self._db.execute("SELECT digest FROM erased WHERE version >= ?", (version,))}
-        if not erased:
-            return members
-        return [
-            member
-            for member in members
-            if erased.isdisjoint(_digest(name) for name in (member.token, member.account) if name is not None)
-        ]
+        return count
 
     def find(self, token: IdToken) -> Member | None:
-        """Implements edge.ports.MemberList. A blocked card without an account is a blocked member of none."""
+        """Implements edge.ports.MemberList."""
         if self._behind:
             return None
         with self._guarded("read"):
-            row = self._reader.execute(
-                f"SELECT removed, {_COLUMNS} FROM change, active c, active m WHERE token = ? "  # noqa: S608  (names are ours)
-                "AND c.name = 'changes' AND m.name = 'members' AND c.base = m.version",
-                (token.value,),
-            ).fetchone()
-            if row is None:
-                row = self._reader.execute(
-                    f"SELECT 0, {_COLUMNS} FROM member WHERE token = ? "  # noqa: S608  (names are ours)
-                    "AND version = (SELECT version FROM active WHERE name = 'members')",
-                    (token.value,),
-                ).fetchone()
-        if row is None or row[0]:
-            return None
-        _, account, limit_minor, currency, group, blocked, invoicing, valid_until = row
-        return Member(
-            account=account or "",
-            token=token.value,
-            limit_minor=limit_minor,
-            currency=currency,
-            group=group,
-            blocked=bool(blocked) or account is None,
-            invoicing=Invoicing() if invoicing is None else msgspec.json.decode(invoicing, type=Invoicing),
-            valid_until=None if valid_until is None else datetime.fromisoformat(valid_until),
-        )
+            return members.find(self._reader, token)
 
     def in_force(self) -> int:
         """The version of the full list that lookups use; 0 when there is none."""
@@ -350,29 +249,16 @@ class Lists:
 
     def _active(self, name: str) -> tuple[int, int | None]:
         with self._guarded("read"):
-            row = self._db.execute("SELECT version, base FROM active WHERE name = ?", (name,)).fetchone()
-        return (0, None) if row is None else (row[0], row[1])
-
-    def _activate(self, name: str, version: int, base: int | None) -> None:
-        self._db.execute(
-            "INSERT INTO active (name, version, base) VALUES (?, ?, ?) "
-            "ON CONFLICT (name) DO UPDATE SET version = excluded.version, base = excluded.base",
-            (name, version, base),
-        )
+            return members.active(self._db, name)
 
     def _sweep(self, version: int) -> None:
         """Drop what is older than the list in force, a little at a time."""
-        removed = _SWEEP_ROWS
-        while removed == _SWEEP_ROWS:
+        swept = False
+        while not swept:
             with self._transaction():
-                removed = self._db.execute(
-                    "DELETE FROM member WHERE (version, token) IN "
-                    "(SELECT version, token FROM member WHERE version < ? LIMIT ?)",
-                    (version, _SWEEP_ROWS),
-                ).rowcount
+                swept = members.sweep(self._db, version)
         with self._transaction():
-            self._db.execute("DELETE FROM part WHERE version < ?", (version,))
-            self._db.execute("DELETE FROM erased WHERE version < ?", (version,))
+            members.sweep_rest(self._db, version)
 
     @contextmanager
     def _guarded(self, operation: str) -> Iterator[None]:
@@ -389,23 +275,5 @@ class Lists:
             yield
 
 
-def _digest(name: str) -> str:
-    """An erased name is not kept."""
-    return hashlib.sha256(name.encode()).hexdigest()
-
-
 def _reply(kept: bytes | None) -> Reply | None:
     return None if kept is None else msgspec.json.decode(kept, type=Reply)
-
-
-def _row(member: ListedMember) -> tuple[str | int | None, ...]:
-    return (
-        member.token,
-        member.account,
-        member.limit_minor,
-        member.currency,
-        member.group,
-        int(member.blocked),
-        None if member.invoicing == Invoicing() else msgspec.json.encode(member.invoicing).decode(),
-        None if member.valid_until is None else member.valid_until.isoformat(),
-    )
