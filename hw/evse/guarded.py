@@ -70,11 +70,13 @@ class Controller(Protocol):
         """No current now, nor after its own restart where it can be told so."""
         ...
 
-    async def intact(self, *, allowed: bool) -> bool:
-        """Whether what `prepare` set still stands, no current included unless some is `allowed`."""
+    async def intact(self) -> bool:
+        """Whether what `prepare` set still stands, no current included where none is allowed."""
         ...
 
-    async def status(self) -> EvseStatus: ...
+    async def status(self) -> EvseStatus:
+        """`limited` wherever it gives nothing of what is allowed: load management, another master, a switch."""
+        ...
 
     async def allow(self, current_a: int) -> None:
         """Up to `current_a`; 0 is none."""
@@ -107,7 +109,7 @@ class Guarded:
     async def intact(self) -> bool:
         """Raises EvseError."""
         closed = (await self._contactor.state()).relay
-        return (self._allowed or not closed) and await self._controller.intact(allowed=self._allowed)
+        return (self._allowed or not closed) and await self._controller.intact()
 
     async def status(self) -> EvseStatus:
         """The controller's state; closed only where the contactor is, too. Raises EvseError."""

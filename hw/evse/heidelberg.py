@@ -1,7 +1,7 @@
 """Heidelberg Energy Control (and Amperfied): a wallbox that takes its current over Modbus RTU.
 
-Register table of the vendor, "ModBus-Register-Tabelle" (functions 3, 4 and 6): input 5 state, 13 lock
-contact, 17 energy since installation; holding 257 watchdog in ms, 258 standby, 259 lock, 261 current in
+Register table of the vendor, "ModBus-Register-Tabelle" (functions 3, 4 and 6): input 5 state, 14 power,
+17 energy since installation; holding 257 watchdog in ms, 258 standby, 259 lock, 261 current in
 0.1 A, 262 failsafe current in 0.1 A. When no request comes for as long as the watchdog says, the wallbox falls
 back to the failsafe current. Set to 0, that is the lease: kind `device`.
 """
@@ -36,8 +36,7 @@ CURRENT_MIN_A, CURRENT_MAX_A = 6, 16  # IEC 61851-1 lower limit; the wallbox is 
 #: Register 5: odd numbers are "allowed", even ones "not allowed"; 8 is derating, 9-11 faults.
 _PILOT: dict[int, Pilot] = {2: "A", 3: "A", 4: "B", 5: "B", 6: "C", 7: "C", 8: "C", 9: "E", 10: "F", 11: "F"}
 _CLOSED = {7, 8}
-_WANTING, _DERATING = 6, 8
-_LOCK_CONTACT = 13 - STATES.address  # an external contact, often the grid operator's: 0 locks
+_WITHHELD, _DERATING = {4, 6}, 8  # a vehicle is there, and the wallbox does not allow it to charge
 _CURRENTS_DA, _POWER_VA = slice(1, 4), 14 - STATES.address
 FLOW_VA, FLOW_DA = 300, 20  # below what a car draws at the least (6 A), above what the wallbox needs itself
 RAMP_S = 10  # a car that is told to stop draws on for some seconds
@@ -45,7 +44,6 @@ SHOWN_S, SHOWN_READINGS = (
     10,
     5,
 )  # as of a meter (edge/domain/session/flow.py): no flow of a moment, no wrong reading
-LOCKED = 0
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -128,8 +126,9 @@ class Heidelberg:
         """The state of register 5. A permission that nobody renewed is taken back here, and so is one that nobody gave
         (a restart, another master). Raises EvseError.
 
-        A firmware without the registers behind it says nothing of its lock contact, nor of welded contacts; nor does an
-        answer that may be from before the contacts were to open.
+        Where it does not allow what is permitted, its lock contact, load management or another master withholds power.
+        A firmware without the registers behind it says nothing of welded contacts; nor does an answer that may be from
+        before the contacts were to open.
         """
         await self._lapse()
         answer = await self._controls.read_where_there(STATES)
@@ -141,12 +140,11 @@ class Heidelberg:
             raise EvseNotSafe(f"the wallbox reports state {state}, which it does not have")
         if state in _CLOSED and not self._allowed:
             self._owed = True
-        locked = measured and answer.registers[_LOCK_CONTACT] == LOCKED
         return EvseStatus(
             at=answer.at,
             pilot=pilot,
             contactor_closed=state in _CLOSED,
-            limited=state == _DERATING or (state == _WANTING and self._allowed and locked),
+            limited=state == _DERATING or (self._allowed and state in _WITHHELD),
             welded=measured and self._flows_on(answer.registers, answer.at, sure=answer.sure),
             sure=answer.sure,
         )

@@ -21,7 +21,8 @@ from hw.evse.errors import EvseNotSafe
 from hw.evse.guarded import CURRENT_MIN_A, Guarded, GuardedOptions
 
 STATE, RELEASE, CURRENT_A = 299, 300, 301
-EVCC_STATE, EVCC_RELEASE, EVCC_CURRENT_A = Span(4, 24000), 20000, 22000
+EVCC_STATE = Span(4, 24000, spare=3)  # behind it what the cable and the pilot allow
+EVCC_RELEASE, EVCC_CURRENT_A = 20000, 22000
 GAP_MS = 50
 _PILOTS = frozenset("ABCDEF")
 
@@ -35,7 +36,9 @@ class Options(GuardedOptions, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 def load(options: Options) -> Load:
     """What one poll costs the line."""
-    return guarded.load(options, name=f"Phoenix {options.model}", gap_ms=GAP_MS, registers=3)
+    return guarded.load(
+        options, name=f"Phoenix {options.model}", gap_ms=GAP_MS, registers=1 + EVCC_STATE.spare
+    )
 
 
 def create(options: Options, *, clock: Clock, buses: BusPool) -> Guarded:
@@ -53,29 +56,30 @@ class Charx:
 
     def __init__(self, controls: Controls, connector: int) -> None:
         self._controls, self._base = controls, 1000 * connector
+        self._allowed = False
 
     async def prepare(self) -> None:
         await self.allow(0)
 
-    async def intact(self, *, allowed: bool) -> bool:
-        return allowed or (await self._controls.read(Span(3, self._base + RELEASE))).registers[0] == 0
+    async def intact(self) -> bool:
+        return self._allowed or (await self._controls.read(Span(3, self._base + RELEASE))).registers[0] == 0
 
     async def status(self) -> EvseStatus:
         answer = await self._controls.read(Span(3, self._base + STATE, 3))
         letter, digit = _letter(answer.data[0]), chr(answer.data[1])
-        released, current_a = answer.registers[1:3]
         return EvseStatus(
             at=answer.at,
             pilot=letter,
             contactor_closed=letter in {"C", "D"} and digit == "2",
-            limited=letter in {"B", "C", "D"} and digit == "1" and released == 1 and current_a > 0,
+            limited=self._allowed and digit == "1",
             sure=answer.sure,
         )
 
     async def allow(self, current_a: int) -> None:
-        if current_a >= CURRENT_MIN_A:
+        self._allowed = current_a >= CURRENT_MIN_A
+        if self._allowed:
             await self._controls.set(self._base + CURRENT_A, current_a, many=True)
-        await self._controls.set(self._base + RELEASE, int(current_a >= CURRENT_MIN_A), many=True)
+        await self._controls.set(self._base + RELEASE, int(self._allowed), many=True)
 
 
 class EvCc:
@@ -83,23 +87,31 @@ class EvCc:
 
     def __init__(self, controls: Controls) -> None:
         self._controls = controls
+        self._allowed = False
 
     async def prepare(self) -> None:
         await self.allow(0)
 
-    async def intact(self, *, allowed: bool) -> bool:
-        return allowed or not await self._released()
+    async def intact(self) -> bool:
+        return self._allowed or not await self._released()
 
     async def status(self) -> EvseStatus:
         answer = await self._controls.read(EVCC_STATE)
         letter = _letter(answer.data[0])
-        closed = await self._released() and letter in {"C", "D"}
-        return EvseStatus(at=answer.at, pilot=letter, contactor_closed=closed, sure=answer.sure)
+        released = await self._released()
+        return EvseStatus(
+            at=answer.at,
+            pilot=letter,
+            contactor_closed=released and letter in {"C", "D"},
+            limited=self._allowed and not released,
+            sure=answer.sure,
+        )
 
     async def allow(self, current_a: int) -> None:
-        if current_a >= CURRENT_MIN_A:
+        self._allowed = current_a >= CURRENT_MIN_A
+        if self._allowed:
             await self._controls.set(EVCC_CURRENT_A, current_a)
-        await self._controls.switch(EVCC_RELEASE, on=current_a >= CURRENT_MIN_A)
+        await self._controls.switch(EVCC_RELEASE, on=self._allowed)
 
     async def _released(self) -> bool:
         return bool((await self._controls.read(Span(1, EVCC_RELEASE))).data[0] & 1)

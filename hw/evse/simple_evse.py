@@ -1,7 +1,7 @@
 """EVSE-DIN and EVSE-WB (Simple EVSE) over Modbus RTU.
 
-EVSE-WB/DIN manual, register table: 1000 current in A (0 is off), 1002 vehicle state (1 ready, 2 present,
-3 charging, 4 charging with ventilation, 5 failure), 2000 current after power-on.
+EVSE-WB/DIN manual, register table: 1000 current in A (0 is off), 1001 current given, 1002 vehicle state
+(1 ready, 2 present, 3 charging, 4 charging with ventilation, 5 failure), 1004 bit 0 off, 2000 current after power-on.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from hw.evse.guarded import Guarded, GuardedOptions
 CURRENT_A, BOOT_CURRENT_A = 1000, 2000
 STATE = Span(3, 1000, 5, spare=2)  # current set, current given, vehicle, cable, switches (firmware, state)
 GAP_MS = 200  # it loses requests that follow sooner
+_SWITCHES, _OFF = 1004 - STATE.address, 1  # bit 0: charging is turned off
 _PILOT: dict[int, Pilot] = {1: "A", 2: "B", 3: "C", 4: "D", 5: "E"}
 
 
@@ -42,16 +43,17 @@ class SimpleEvse:
 
     def __init__(self, controls: Controls) -> None:
         self._controls = controls
+        self._allowed = False
 
     async def prepare(self) -> None:
         await self._controls.set(BOOT_CURRENT_A, 0, spare=2)
         await self.allow(0)
 
-    async def intact(self, *, allowed: bool) -> bool:
+    async def intact(self) -> bool:
         """It starts with the boot current, and keeps that over a restart."""
         boot_a = (await self._controls.read(Span(3, BOOT_CURRENT_A, spare=2))).registers[0]
         limit_a = (await self._controls.read(STATE)).registers[0]
-        return boot_a == 0 and (allowed or limit_a == 0)
+        return boot_a == 0 and (self._allowed or limit_a == 0)
 
     async def status(self) -> EvseStatus:
         answer = await self._controls.read(STATE)
@@ -59,14 +61,15 @@ class SimpleEvse:
         pilot = _PILOT.get(state)
         if pilot is None:
             raise EvseNotSafe(f"the controller reports vehicle state {state}, which it does not have")
-        closed = pilot in {"C", "D"} and limit_a > 0
+        gives = limit_a > 0 and given_a > 0 and not answer.registers[_SWITCHES] & _OFF
         return EvseStatus(
             at=answer.at,
             pilot=pilot,
-            contactor_closed=closed,
-            limited=limit_a > 0 and given_a == 0,
+            contactor_closed=pilot in {"C", "D"} and gives,
+            limited=self._allowed and not gives,
             sure=answer.sure,
         )
 
     async def allow(self, current_a: int) -> None:
+        self._allowed = current_a > 0
         await self._controls.set(CURRENT_A, current_a, spare=4, many=True)

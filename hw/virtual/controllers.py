@@ -85,11 +85,11 @@ class VirtualSimpleEvse(_Controller):
         }
 
     def limit_a(self) -> int:
-        return self.holdings[1000]
+        return 0 if self.holdings[1004] & 1 else self.holdings[1000]
 
     def tick(self) -> None:
         super().tick()
-        self.holdings[1001] = self.holdings[1000]
+        self.holdings[1001] = self.limit_a()
 
     def read(self, function: int, address: int, count: int) -> list[int] | None:
         self.holdings[1002] = {"A": 1, "B": 2, "C": 3}[self.pilot()]
@@ -102,9 +102,11 @@ class VirtualCharx(_Controller):
     def __init__(self, outlet: Outlet, contactor: Callable[[], bool]) -> None:
         super().__init__(outlet, contactor)
         self.holdings = {1299: 0, 1300: 0, 1301: 6}
+        self.managed = False
+        """Load management gives the car nothing."""
 
     def limit_a(self) -> int:
-        return self.holdings[1301] if self.holdings[1300] else 0
+        return self.holdings[1301] if self.holdings[1300] and not self.managed else 0
 
     def read(self, function: int, address: int, count: int) -> list[int] | None:
         letter = self.pilot()
@@ -124,4 +126,4 @@ class VirtualEvCc(_Controller):
         return self.holdings[22000] if self.coils[20000] else 0
 
     def inputs(self) -> dict[int, int]:
-        return {24000: ord(self.pilot()) << 8}
+        return {24000: ord(self.pilot()) << 8, 24001: 0, 24002: self.limit_a(), 24003: self.limit_a()}

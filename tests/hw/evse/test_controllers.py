@@ -207,6 +207,62 @@ def test_a_status_says_whether_it_may_be_an_old_one(driver, more, controller, tr
     assert run(scenario, driver, more, controller, transport, tmp_path) is sure
 
 
+WITHHELD = {
+    "another master": lambda box: box.holdings.update({1000: 0}) or box.coils.update({20000: 0}),
+    "load management": lambda box: box.holdings.update({1004: 1}) or setattr(box, "managed", True),
+}
+
+
+@pytest.mark.parametrize(
+    ("driver", "more", "controller", "transport", "who"),
+    [
+        pytest.param(
+            simple_evse, {}, VirtualSimpleEvse, TcpServer, "another master", id="simple_evse's current"
+        ),
+        pytest.param(
+            simple_evse, {}, VirtualSimpleEvse, TcpServer, "load management", id="simple_evse's switch"
+        ),
+        pytest.param(phoenix, {"model": "ev_cc"}, VirtualEvCc, TcpServer, "another master", id="ev_cc"),
+        pytest.param(phoenix, {"model": "charx"}, VirtualCharx, TcpServer, "load management", id="charx"),
+    ],
+)
+def test_power_that_is_permitted_and_not_given_is_withheld_by_the_station(
+    driver, more, controller, transport, who, tmp_path
+):
+    async def scenario(evse, box, clock):
+        seen = []
+
+        async def look():
+            status = await evse.status()
+            seen.append((status.pilot, status.limited))
+
+        await evse.prepare()
+        box.outlet.plug(Car())
+        await look()
+        await evse.permit(current_a=16)
+        await look()
+        box.outlet.suspend(on=True)
+        await look()
+        WITHHELD[who](box)
+        await look()
+        await evse.revoke()
+        await look()
+        return seen
+
+    seen = run(scenario, driver, more, controller, transport, tmp_path)
+    assert seen == [("C", False), ("C", False), ("B", False), ("B", True), ("B", False)]
+
+
+def test_an_ev_cc_that_has_no_more_than_its_state_is_read_alone(tmp_path, monkeypatch):
+    whole = VirtualEvCc.inputs
+    monkeypatch.setattr(VirtualEvCc, "inputs", lambda box: {24000: whole(box)[24000]})
+
+    async def scenario(evse, box, clock):
+        return [(await evse.status()).pilot for _ in range(3)]
+
+    assert run(scenario, phoenix, {"model": "ev_cc"}, VirtualEvCc, RtuServer, tmp_path) == ["A"] * 3
+
+
 def test_the_boot_current_of_an_evse_din_is_set_to_nothing(tmp_path):
     async def scenario(evse, box, clock):
         await evse.prepare()

@@ -230,6 +230,20 @@ def test_a_grid_operator_who_locks_the_wallbox_withholds_power_and_the_car_does_
     assert (after.limited, after.contactor_closed) == (False, True)
 
 
+def test_a_car_that_waits_because_another_master_took_its_current_does_not_park():
+    async def scenario(driver, box, clock):
+        await driver.prepare()
+        box.outlet.plug(Car())
+        await driver.permit(current_a=16)
+        box.outlet.suspend(on=True)
+        parks = await driver.status()
+        box._holdings[261] = 0
+        waits = await driver.status()
+        return (parks.pilot, parks.limited), (waits.pilot, waits.limited)
+
+    assert run(scenario) == (("B", False), ("B", True))
+
+
 def test_a_fault_and_an_unknown_state():
     async def scenario(driver, box, clock):
         box.fault = True
