@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""One Modbus poll next to libmodbus, of the same server in the same run: p50 and CPU time per poll.
+"""One Modbus poll next to libmodbus, of the same server in the same run: p50 and CPU time per poll; and what becomes of
+it on a line that misbehaves.
 
     .venv/bin/python scripts/benchmarks/modbus.py --json
 
-tcp   libmodbus' own server
-rtu   a bare one on a pty; no gap between the frames, which libmodbus does not keep either
+tcp      libmodbus' own server
+rtu      a bare one on a pty; no gap between the frames, which libmodbus does not keep either
+faults   every second reply goes wrong: polls that were right, failed, or gave a wrong value, next to pymodbus and
+         libmodbus (scripts/benchmarks/parts/modbus_faults.py)
 
 Servers and peer are C, so that they cost little, and are built here from Debian's libmodbus-dev, which is installed
 when this runs as root or may use sudo. Both clients poll about 80 input registers, as a meter is polled.
@@ -26,6 +29,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from parts import modbus_faults
 
 from hw.bus.bus import Bus
 from hw.bus.frames import Span
@@ -147,7 +152,7 @@ int main(int argc, char **argv) {
 
 
 def build(folder: Path) -> list[Path] | str:
-    """The two servers and the client, or why they cannot be built."""
+    """The two servers and the two clients, or why they cannot be built."""
     if shutil.which("gcc") is None or not Path("/usr/include/modbus/modbus.h").exists():
         sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
         command = [*sudo, "apt-get", "install", "-y", "-q", "gcc", "libc6-dev", "libmodbus-dev"]
@@ -156,7 +161,13 @@ def build(folder: Path) -> list[Path] | str:
         except (OSError, subprocess.CalledProcessError):
             return "libmodbus-dev and gcc are missing, and may not be installed from here"
     built = []
-    for name, source in (("server", SERVER), ("rtu_server", RTU_SERVER), ("client", CLIENT)):
+    sources = {
+        "server": SERVER,
+        "rtu_server": RTU_SERVER,
+        "client": CLIENT,
+        "faults_client": modbus_faults.CLIENT,
+    }
+    for name, source in sources.items():
         path = folder / f"{name}.c"
         path.write_text(source)
         command = ["gcc", "-O2", "-o", str(folder / name), str(path), "-I/usr/include/modbus", "-lmodbus"]
@@ -215,7 +226,7 @@ def run() -> dict[str, Any]:
         built = build(Path(folder))
         if isinstance(built, str):
             return {"skipped": built}
-        *servers, client = built
+        *servers, client, faults_client = built
         figures: dict[str, Any] = {}
         for name, server in zip(("tcp", "rtu"), servers, strict=True):
             with subprocess.Popen([str(server)], stdout=subprocess.PIPE, text=True) as process:
@@ -225,10 +236,13 @@ def run() -> dict[str, Any]:
                     figures[name] = compare(client, f"tcp://127.0.0.1:{port}" if name == "tcp" else port)
                 finally:
                     process.kill()
+        faults = modbus_faults.compared(faults_client)
     met = all(f["p50_ratio"] <= GOAL_P50 and f["cpu_ratio"] <= GOAL_CPU for f in figures.values())
+    met = met and not any(clients["ours"]["wrong"] for clients in faults.values())
     return {
         **figures,
-        "goals": {"p50_ratio": GOAL_P50, "cpu_ratio": GOAL_CPU},
+        "faults": faults,
+        "goals": {"p50_ratio": GOAL_P50, "cpu_ratio": GOAL_CPU, "wrong": 0},
         "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "met": met,
     }
@@ -246,6 +260,9 @@ def main() -> int:
     if options.json:
         print(json.dumps(figures))
     else:
+        for transport, clients in figures.pop("faults", {}).items():
+            for name, value in clients.items():
+                print(f"{'faults ' + transport:12} {name:12} {value}")
         for name, value in figures.items():
             print(f"{name:12} {value}")
     return 0 if figures.get("met") else 1
