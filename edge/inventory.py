@@ -80,24 +80,41 @@ def check(path: Path) -> Config:
         lambda: load_sun_keys(config.sun_keys_file),
         lambda: load_bank_cards(config),
     ]
-    for evse in config.evses:
-        point, meter = evse.charge_point, evse.meter
-        checks += [
-            partial(registry.create_evse, point.name, point.options, clock=clock, buses=buses),
-            partial(registry.create_meter, meter.name, meter.options, clock=clock, buses=buses),
-        ]
     for tried in checks:
         try:
             tried()
         except ConfigError as e:
             problems += e.problems
         except CallError as e:
-            problems.append(f"{path}: {e.message}" + (f" ({e.hint})" if e.hint else ""))
+            problems.append(_said(path, e))
+    devices: list[tuple[str, Callable[[], object]]] = []
+    for number, evse in enumerate(config.evses):
+        point, meter = evse.charge_point, evse.meter
+        devices += [
+            (
+                f"evse[{number}].charge_point",
+                partial(registry.create_evse, point.name, point.options, clock=clock, buses=buses),
+            ),
+            (
+                f"evse[{number}].meter",
+                partial(registry.create_meter, meter.name, meter.options, clock=clock, buses=buses),
+            ),
+        ]
+    for key, tried in devices:
+        try:
+            tried()
+        except CallError as e:
+            problems.append(_said(f"{path}: {key}", e))
     if not problems:
         problems += [f"{path}: {p}" for budget in line_budgets(config) for p in budget.problems]
     if problems:
         raise ConfigError(tuple(problems))
     return config
+
+
+def _said(place: Path | str, error: CallError) -> str:
+    """What is wrong there, and what to do."""
+    return f"{place}: {error.message}" + (f" ({error.hint})" if error.hint else "")
 
 
 def line_budgets(config: Config) -> list[Budget]:

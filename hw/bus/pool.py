@@ -25,9 +25,11 @@ class BusPool:
         bus = self._buses.get(options.port)
         if bus is None:
             bus = self._buses[options.port] = Bus(options, now=self._clock.now, gap_s=gap_s)
-        elif bus.options != options:
+        elif bus.options != options and not options.is_tcp:  # over TCP the gateway has its own
             raise LineConflict(
-                (f"{options.port}: {_settings(bus.options)} here, {_settings(options)} there",)
+                (
+                    f"{options.port}: {_settings(options)} here, {_settings(bus.options)} for the devices before",
+                )
             )
         bus.gap_s = max(bus.gap_s, gap_s)
         return bus
