@@ -24,12 +24,20 @@ from hw.worker import DeviceHung, Worker
 OPEN_MAX_S = 5.0  # an adapter is set up in milliseconds; the kernel asks a USB one for up to some seconds
 CONNECT_TIMEOUT_S = 2.0  # a host on the charger's own network answers in milliseconds
 BITS_PER_CHARACTER = 11  # start, 8 data, parity or second stop, stop (MODBUS over Serial Line V1.02, 2.5.1)
-_TCP = re.compile(r"tcp://(\[[0-9A-Fa-f:]+\]|[^:/\s]+):(\d{1,5})")
+_TCP = re.compile(r"tcp://(\[[0-9A-Fa-f:]+\]|[^:/\s]+):(\d{1,9})")
 _READ_MAX = 4096  # more than any frame and its echo; the rest comes with the next call
 
 Parity = Literal["N", "E", "O"]
 Baudrate = Annotated[int, Meta(ge=300, le=1_000_000)]
-Port = Annotated[str, Meta(pattern=r"^(/.+|tcp://(\[[0-9A-Fa-f:]+\]|[^:/\s]+):\d{1,5})$", max_length=255)]
+_NUMBER = r"([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"  # 1 to 65535
+Port = Annotated[
+    str,
+    Meta(
+        pattern=rf"^(/.+|tcp://(\[[0-9A-Fa-f:]+\]|[^:/\s]+):0{{0,4}}{_NUMBER})$",
+        max_length=255,
+        description="a serial device such as /dev/meter0, or tcp://host:port with a port from 1 to 65535",
+    ),
+]
 
 
 class LineOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

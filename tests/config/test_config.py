@@ -89,7 +89,14 @@ def test_every_mistake_is_found_at_once(place):
         ("[[evse]]", 'reader = "nfc"\n[[evse]]', "reader"),
         ("[[evse]]", '[[reader]]\npath = "usb"\n[[evse]]', "reader[0].driver: missing"),
         ('driver = "register"', "driver = 5", "evse[0].meter.driver: missing"),
-        ('port = "tcp://127.0.0.1:9"\n\n', 'port = "COM3"\n\n', "evse[0].meter.port"),
+        (
+            'port = "tcp://127.0.0.1:9"\n\n',
+            'port = "COM3"\n\n',
+            "evse[0].meter.port: must be a serial device such",
+        ),
+        ("tcp://127.0.0.1:9", "tcp://127.0.0.1:0", "evse[0].meter.port: must be a serial device such"),
+        ("tcp://127.0.0.1:9", "tcp://127.0.0.1:65536", "with a port from 1 to 65535"),
+        ("tcp://127.0.0.1:9", "tcp://dev/ttyUSB0", "with a port from 1 to 65535"),
     ],
 )
 def test_each_mistake_says_where_it_is(place, old, new, says):
@@ -101,6 +108,23 @@ def test_an_evse_stands_once(place):
     text = place.config.read_text()
     place.add(text[text.index("[[evse]]") :])
     assert problems(place.config) == ("evse: the id 'DE*T*1' stands twice",)
+
+
+def test_devices_that_describe_a_serial_line_differently_are_named(place):
+    place.edit("tcp://127.0.0.1:9", "/dev/line")
+    place.edit("tcp://127.0.0.2:9", "/dev/line")
+    place.edit('driver = "heidelberg"', 'driver = "heidelberg"\nunit = 2')
+    (problem,) = problems(place.config, check)
+    assert problem.startswith(
+        "evse[0].meter: /dev/line: 9600 Bd 8N1 here, 19200 Bd 8E1 for the devices before"
+    )
+    assert "share its port, baud rate" in problem
+
+
+def test_behind_a_gateway_every_device_has_its_models_own_line_settings(place):
+    place.edit("tcp://127.0.0.2:9", "tcp://127.0.0.1:9")
+    place.edit('driver = "heidelberg"', 'driver = "heidelberg"\nunit = 2')
+    check(place.config)
 
 
 def test_there_are_no_tills_without_an_evse_nor_with_too_many(place):
