@@ -1,11 +1,13 @@
 """Personal data whose time is over goes by itself, daily, while the receiver runs.
 
-What stands here and for how long: edge/sync/README.md, "Personal data". The devices' entries hold none.
+What stands here and for how long: edge/sync/README.md, "Personal data". The devices' entries hold none. What went does
+not come back, so no clock is believed alone: see `certain`.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,11 +21,16 @@ from edge.backoffice.orders import Orders, orders_key
 from edge.backoffice.privacy import order_again
 from edge.errors import TillError
 from edge.store.connection import translated
+from edge.sync.contract.messages import State
+from edge.sync.contract.topics import Peer
 
 #: Retention is counted in days; a start has other things to do, and a look that failed is repeated sooner.
 _FIRST_S: Final = 60.0
 _DAY_S: Final = 86_400.0
 _AGAIN_S: Final = 600.0
+
+#: So much later than any device told may it be: devices say their state each minute, and some nights nobody hears them.
+_BEYOND: Final = timedelta(days=1)
 
 #: What nobody was granted is of no use to anybody but the device that may ask again.
 _REFUSED_DAYS: Final = 7
@@ -32,8 +39,9 @@ _REFUSED_DAYS: Final = 7
 class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The section `[retention]` of the back office's configuration.
 
-    After `personal_days`: what answered or expired commands said, permissions that nobody used, and what the retained
-    lists still say of members who were removed. After `documents_days`: who is named on invoices.
+    After `personal_days`: what answered or expired commands said, permissions that nobody used as far as their devices
+    have told, and what the retained lists still say of members who were removed. After `documents_days`: who is named
+    on invoices, and permissions of devices that were never heard of again.
     """
 
     personal_days: Annotated[int, Meta(ge=1, le=3650)] = 90
@@ -58,15 +66,34 @@ class RetentionStats(msgspec.Struct, frozen=True, kw_only=True):
     expired: Expired
 
 
+def certain(db: sqlite3.Connection, path: Path, now: datetime) -> datetime | None:
+    """The latest time that has certainly come, where our clock shows `now`: that, as far as devices whose clocks are
+    trusted bear it out. None where none has told the time, or where our clock stands before what was booked by it.
+    Raises StoreError.
+    """
+    with translated("read", path):
+        newest = db.execute("SELECT received_at FROM entry ORDER BY rowid DESC LIMIT 1").fetchone()
+        told = [
+            state.at for _, state in _states(db) if state.health is not None and state.health.clock_trusted
+        ]
+    if not told or (newest is not None and now < datetime.fromisoformat(newest[0])):
+        return None
+    latest = max(told)
+    return now if latest >= now - _BEYOND else latest + _BEYOND
+
+
 def expire(db: sqlite3.Connection, path: Path, retention: Retention, now: datetime) -> Expired:
     """Once. Raises StoreError, MembersTooMany."""
-    personal = (now - timedelta(days=retention.personal_days)).isoformat()
+    personal_time = timedelta(days=retention.personal_days)
+    personal = (now - personal_time).isoformat()
+    documents = (now - timedelta(days=retention.documents_days)).isoformat()
     with translated("expire", path):
         db.execute("PRAGMA secure_delete = ON").fetchone()
         gone = Expired(
             commands=_commands(db, personal, now.isoformat()),
-            permissions=_permissions(db, personal, (now - timedelta(days=_REFUSED_DAYS)).isoformat()),
-            buyers=_buyers(db, (now - timedelta(days=retention.documents_days)).isoformat()),
+            permissions=_refusals(db, (now - timedelta(days=_REFUSED_DAYS)).isoformat())
+            + _permissions(db, personal, documents, personal_time),
+            buyers=_buyers(db, documents),
             lists=_lists(db, path, personal),
         )
         _note(db, retention, gone, now)
@@ -91,15 +118,57 @@ def _commands(db: sqlite3.Connection, before: str, now: str) -> int:
     ).rowcount
 
 
-def _permissions(db: sqlite3.Connection, before: str, refused_before: str) -> int:
-    return db.execute(
-        "DELETE FROM authorization WHERE (refused IS NOT NULL AND at < ?) OR (refused IS NULL AND at < ? "
-        "AND NOT EXISTS (SELECT 1 FROM session s JOIN device d USING (device_id) WHERE d.site = authorization.site "
-        "AND d.device = authorization.device AND s.authorization_id = authorization.authorization_id) "
-        "AND NOT EXISTS (SELECT 1 FROM payment p JOIN device d USING (device_id) WHERE d.site = authorization.site "
-        "AND d.device = authorization.device AND p.payment_ref = authorization.reference))",
-        (refused_before, before),
-    ).rowcount
+def _refusals(db: sqlite3.Connection, before: str) -> int:
+    return db.execute("DELETE FROM authorization WHERE refused IS NOT NULL AND at < ?", (before,)).rowcount
+
+
+def _permissions(db: sqlite3.Connection, before: str, anyway_before: str, kept: timedelta) -> int:
+    """Those that no session and no payment names, once their device has told everything that it wrote until their time
+    was over: what it did with them while it was away may still arrive.
+    """
+    heard = _heard(db)
+    unused = db.execute(
+        "SELECT authorization_id, site, device, at FROM authorization a WHERE refused IS NULL AND at < ? "
+        "AND NOT EXISTS (SELECT 1 FROM session s JOIN device d USING (device_id) WHERE d.site = a.site "
+        "AND d.device = a.device AND s.authorization_id = a.authorization_id) "
+        "AND NOT EXISTS (SELECT 1 FROM payment p JOIN device d USING (device_id) WHERE d.site = a.site "
+        "AND d.device = a.device AND p.payment_ref = a.reference)",
+        (before,),
+    ).fetchall()
+    gone = [
+        (authorization_id,)
+        for authorization_id, site, device, at in unused
+        if at < anyway_before
+        or ((told := heard.get(Peer(site, device))) is not None and told >= datetime.fromisoformat(at) + kept)
+    ]
+    db.executemany("DELETE FROM authorization WHERE authorization_id = ?", gone)
+    return len(gone)
+
+
+def _heard(db: sqlite3.Connection) -> dict[Peer, datetime]:
+    """Up to when, by its own trusted clock, everything that a device wrote is booked."""
+    found = {}
+    for device, state in _states(db):
+        position, health = state.position, state.health
+        if position is None or health is None or not health.clock_trusted:
+            continue
+        row = db.execute(
+            "SELECT upto FROM line JOIN device USING (device_id) WHERE site = ? AND device = ? AND epoch = ?",
+            (device.site, device.device, position.epoch),
+        ).fetchone()
+        if row is not None and row[0] >= position.seq:
+            found[device] = state.at
+    return found
+
+
+def _states(db: sqlite3.Connection) -> Iterator[tuple[Peer, State]]:
+    """What each device last said of itself while it was there, and when."""
+    for site, device, state in db.execute(
+        "SELECT site, device, state FROM device WHERE state IS NOT NULL"
+    ).fetchall():
+        said = msgspec.json.decode(state, type=State)
+        if said.at.tzinfo is not None:
+            yield Peer(site, device), said
 
 
 def _buyers(db: sqlite3.Connection, before: str) -> int:
@@ -169,7 +238,11 @@ class Upkeep:
         if now < self._due:
             return
         try:
-            gone = expire(self._db, self._path, self._retention, datetime.now(UTC))
+            utc = certain(self._db, self._path, datetime.now(UTC))
+            if utc is None:
+                self._due = now + _AGAIN_S
+                return
+            gone = expire(self._db, self._path, self._retention, utc)
         except TillError as e:  # a list that cannot be made anew is no reason to book nothing
             self._due = now + _AGAIN_S
             log.error("retention.not_kept", error=e)

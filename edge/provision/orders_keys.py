@@ -20,9 +20,11 @@ def orders_keys_of(config: Path) -> tuple[str, ...]:
     """The keys that a configuration names; none where there is no configuration, or none that can be read."""
     try:
         section = tomllib.loads(config.read_text(encoding="utf-8")).get("mqtt", {})
-        return tuple(str(key) for key in section.get("orders_keys", ()))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, AttributeError, TypeError):
+        named = section.get("orders_keys", [])
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, AttributeError):
         return ()
+    is_list = isinstance(named, list) and all(isinstance(key, str) for key in named)
+    return tuple(named) if is_list else ()  # a till with anything else obeys nobody either
 
 
 def with_orders_keys(text: str, keys: Sequence[str]) -> str:

@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from edge.backoffice.books import Books
 from edge.backoffice.orders import Orders, orders_key
 from edge.backoffice.outgoing import Outgoing
-from edge.backoffice.retention import Expired, Retention, Upkeep, expire, noted
+from edge.backoffice.retention import Expired, Retention, Upkeep, certain, expire, noted
 from edge.backoffice.schema import open_books
 from edge.backoffice.stats import collect
+from edge.sync.contract.messages import Position, State, StateFields
 from edge.sync.contract.orders import Erase, ListedMember, RemoteStart, Reply, SendLogs
 from edge.sync.contract.topics import Peer
 
@@ -37,6 +39,22 @@ def later(days):
 def start():
     return RemoteStart(
         evse_id="E1", account="A-1", limit_minor=100, currency="EUR", authorization_id="A1b2c3"
+    )
+
+
+def heard(books, at, *, told_upto=0, seq=0, trusted=True, device=D1):
+    """The device says what it has, by its own clock; entries of it are booked up to `told_upto`."""
+    path, db, _ = books
+    health = StateFields(version="1", boot_id="b", clock_trusted=trusted)
+    position = Position(epoch="E", seq=seq, head="0" * 64, acknowledged=0, waiting=seq)
+    state = State(online=True, at=at, position=position, health=health)
+    desk = Books(path)
+    desk.answer(device, state, datetime.now(UTC), retained=False)
+    desk.close()
+    db.execute(
+        "INSERT INTO line (device_id, epoch, upto, head, top) SELECT device_id, 'E', ?1, '', ?1 FROM device "
+        "WHERE device = ?2 ON CONFLICT DO UPDATE SET upto = ?1",
+        (told_upto, device.device),
     )
 
 
@@ -93,9 +111,64 @@ def test_permissions_that_nobody_used_go_and_those_that_are_money_stay(books):
         "INSERT INTO payment (device_id, payment_ref, session_id, method, currency, status, requested_minor) "
         "VALUES (1, 'r-used', 's', 'upstream', 'EUR', 'captured', 1)"
     )
+    heard(books, later(30.5))
     assert expire(db, path, KEEP, later(8)).permissions == 1
     assert expire(db, path, KEEP, later(31)).permissions == 1
     assert db.execute("SELECT authorization_id FROM authorization").fetchall() == [("used",)]
+
+
+def test_a_permission_waits_for_the_entries_of_a_till_that_was_away(books):
+    path, db, _ = books
+    permission(db, "P", at=datetime.now(UTC))
+    assert expire(db, path, KEEP, later(90)).permissions == 0, "nobody knows what the till did with it"
+    heard(books, later(29))
+    assert expire(db, path, KEEP, later(90)).permissions == 0, "heard before its time was over"
+    heard(books, later(91), seq=7, told_upto=6)
+    assert expire(db, path, KEEP, later(91)).permissions == 0, (
+        "it is back, and its last entry has not come yet"
+    )
+    heard(books, later(91), seq=7, told_upto=7, trusted=False)
+    assert expire(db, path, KEEP, later(91)).permissions == 0, "it does not know the time"
+    heard(books, later(91), seq=7, told_upto=7)
+    assert expire(db, path, KEEP, later(91)).permissions == 1
+    permission(db, "never", at=datetime.now(UTC) - timedelta(days=400))
+    assert expire(db, path, KEEP, later(0)).permissions == 1, "for ever is too long"
+
+
+def test_no_clock_is_believed_alone(books):
+    path, db, _ = books
+    now = datetime.now(UTC)
+    assert certain(db, path, now) is None, "no device has told the time"
+    heard(books, now - timedelta(hours=3))
+    assert certain(db, path, now) == now
+    far = now + timedelta(days=4_000)
+    assert certain(db, path, far) == now + timedelta(hours=21), "our clock leapt by years"
+    assert certain(db, path, now - timedelta(hours=1)) == now - timedelta(hours=1)
+    db.execute(
+        "INSERT INTO entry (line_id, seq, hash, received_at, raw) VALUES (1, 1, '', ?, x'')",
+        (now.isoformat(),),
+    )
+    assert certain(db, path, now - timedelta(hours=1)) is None, "we have booked something later than that"
+    heard(books, far, trusted=False)
+    assert certain(db, path, far) is None
+    heard(books, datetime.max.replace(tzinfo=UTC), device=Peer("s1", "d2"))
+    assert certain(db, path, now) == now
+    heard(books, datetime.max, device=Peer("s1", "d2"))
+    assert certain(db, path, far) is None, "no time without a zone"
+
+
+def test_a_clock_that_leapt_deletes_nothing(books):
+    path, db, orders = books
+    heard(books, datetime.now(UTC) - timedelta(days=200))
+    orders.command(D1, SendLogs(lines=1), good_for_s=60)
+    db.execute("UPDATE orders SET issued_at = ?1, expires_at = ?1", (later(-100).isoformat(),))
+    upkeep = Upkeep(db, path, KEEP)
+    upkeep.serve(0.0)
+    upkeep.serve(61.0)
+    assert [kept for _, kept, _ in bodies(db)] == [True]
+    heard(books, datetime.now(UTC))
+    upkeep.serve(90_000.0)
+    assert [kept for _, kept, _ in bodies(db)] == [False]
 
 
 def test_who_is_named_on_documents_goes_after_the_time_for_documents(books):
@@ -137,18 +210,22 @@ def test_the_receiver_looks_daily_and_the_figures_say_so(books):
         upkeep.serve(now)
     assert noted(db) is None, "a start has other things to do"
     upkeep.serve(61.0)
+    assert noted(db) is None, "no device has told the time"
+    heard(books, datetime.now(UTC))
+    upkeep.serve(662.0)
     first = collect(path).retention
     assert (first.personal_days, first.documents_days, first.expired) == (30, 365, Expired())
     orders.command(D1, Erase(token="ab" * 32))
     assert collect(path).erasures_waiting == 1
     upkeep.serve(86_000.0)
     assert noted(db) == first
-    upkeep.serve(86_500.0)
+    upkeep.serve(87_100.0)
     assert noted(db).looked_at > first.looked_at
 
 
 def test_a_disk_that_takes_nothing_is_tried_again(books, caplog):
     path, db, _ = books
+    heard(books, datetime.now(UTC))
     upkeep = Upkeep(db, path, KEEP)
     upkeep.serve(0.0)
     other = sqlite3.connect(path, isolation_level=None)
@@ -171,6 +248,7 @@ def test_a_list_that_has_grown_too_long_stops_nobody(books, caplog, monkeypatch)
     orders.remove_members("s1", ["ab" * 32])
     db.execute("UPDATE orders SET issued_at = '2020-01-01T00:00:00+00:00'")
     monkeypatch.setattr("edge.backoffice.orders.PARTS_MAX", 0)
+    heard(books, datetime.now(UTC))
     upkeep = Upkeep(db, path, KEEP)
     upkeep.serve(0.0)
     upkeep.serve(61.0)

@@ -60,5 +60,12 @@ def test_what_only_a_person_may_change_is_said(text):
 
 def test_a_configuration_that_is_not_there_names_nobody(tmp_path):
     assert orders_keys_of(tmp_path / "none.toml") == ()
-    (tmp_path / "odd.toml").write_text("mqtt = 3")
-    assert orders_keys_of(tmp_path / "odd.toml") == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["mqtt = 3", f'[mqtt]\norders_keys = "{KEYS[0]}"', "[mqtt]\norders_keys = [1]", "[mqtt"]
+)
+def test_what_is_no_list_of_keys_names_nobody(tmp_path, text):
+    odd = tmp_path / "odd.toml"
+    odd.write_text(text)
+    assert orders_keys_of(odd) == ()

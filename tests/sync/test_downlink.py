@@ -257,6 +257,18 @@ def test_what_a_newer_back_office_orders_is_answered_and_changes_nothing(device)
     assert device.order(command(7)).ok
 
 
+def test_orders_that_are_refused_again_and_again_do_not_fill_the_log(device, caplog) -> None:
+    """Whoever has seen one on its way may send it for ever."""
+    unknown = sign(
+        msgspec.json.encode({**msgspec.to_builtins(command(7)), "order": {"do": "dance"}}), device.key
+    )
+    expired = command(8, expires_at=NOW)
+    for _ in range(100):
+        assert device.downlink.handle("till/v1/s1/d1/cmd", unknown) is not None
+        assert device.order(expired) is not None
+    assert len([r for r in caplog.records if "order." in r.getMessage()]) < 40
+
+
 def test_a_command_that_fails_is_answered_with_its_code_and_not_tried_again(device) -> None:
     device.fails = CallError("no such session", hint="look at the list")
     reply = device.order(command(1))

@@ -58,9 +58,11 @@ _QUEUE_MAX = 16
 #: A full disk: an order that cannot be remembered is not carried out, and is tried again after this.
 _STORE_RETRY_S = 1.0
 
-#: Lines in the log about what nobody signed: whoever may publish must not wear out the disk with them.
+#: Lines in the log about what nobody signed, and about signed orders that are refused, which anybody may send again:
+#: whoever may publish must not wear out the disk with them.
 _TOLD_PER_S = 1 / 60
 _TOLD_BURST = 5.0
+_REFUSED_BURST = 20.0
 
 #: Where the settings that were ordered are kept, as one JSON object.
 SETTINGS = "settings"
@@ -104,6 +106,7 @@ class Downlink:
         self.authorizations = Authorizations(peer, self._keys, post=post, connected=connected)
         self._wanted: str | None = None
         self._telling = Bucket(_TOLD_PER_S, _TOLD_BURST)
+        self._refusing = Bucket(_TOLD_PER_S, _REFUSED_BURST)
         self._orders: queue.Queue[tuple[str, bytes] | None] = queue.Queue(_QUEUE_MAX)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="downlink", daemon=True)
@@ -185,7 +188,8 @@ class Downlink:
         try:
             order = read_order(signed)
         except OrderMalformed as e:
-            log.warning("order.unreadable", topic=topic, error=e)
+            if self._refusing.take(time.monotonic()):
+                log.warning("order.unreadable", topic=topic, error=e)
             return _not_understood(signed, e, self._peer)
         try:
             reply = self._obey(topic, order, sha256)
@@ -194,7 +198,8 @@ class Downlink:
                 log.warning("order.foreign", topic=topic, error=e)
             return None
         except OrderRefused as e:
-            log.warning("order.refused", stream=order.stream, version=order.version, error=e)
+            if self._refusing.take(time.monotonic()):
+                log.warning("order.refused", stream=order.stream, version=order.version, error=e)
             return _refusal(order, e)
         log.event("order.done", stream=order.stream, version=order.version, ok=reply.ok)
         return reply
