@@ -7,7 +7,7 @@ this module knows neither devices nor MQTT.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from edge import strict
+from edge import claims, strict
 from edge.domain.session.terms import Rules
 from edge.emv.kernel.settings import Settings
 from edge.errors import CallError, ConfigError
@@ -167,6 +167,12 @@ class _Reader:
         if file is not None:
             self._check(file, parts, [*readers, *(t.driver for t in terminals if t is not None)], evses)
             self._check_terminals(file, [t for t in terminals if t is not None])
+            if len({e.id for e in file.evse}) == len(file.evse):  # one that stands twice is one mistake
+                self._problems += claims.contradictions(
+                    [(_options(meter), _options(point)) for meter, point in evses],
+                    _placed("reader[{}]", readers),
+                    _placed("terminal[{}]", [None if t is None else t.driver for t in terminals]),
+                )
         if self._problems or file is None:
             raise ConfigError(tuple(f"{self._path}: {p}" for p in self._problems))
         return self._config(file, parts, readers, terminals, evses)
@@ -330,6 +336,14 @@ class _Reader:
             evses=tuple(pairs),
             lab=file.lab,
         )
+
+
+def _options(driver: Driver | None) -> msgspec.Struct | None:
+    return None if driver is None else driver.options
+
+
+def _placed(path: str, drivers: Iterable[Driver | None]) -> list[claims.Placed]:
+    return [(path.format(n), d.options) for n, d in enumerate(drivers) if d is not None]
 
 
 def _tables(value: object) -> list[dict[str, Any]]:

@@ -33,6 +33,11 @@ class Options(GuardedOptions, frozen=True, kw_only=True, forbid_unknown_fields=T
     model: Literal["charx", "ev_cc"]
     connector: Annotated[int, Meta(ge=1, le=12)] = 1
 
+    @property
+    def channel(self) -> int | None:
+        """Which of several charge points behind one unit; None where it has one."""
+        return self.connector if self.model == "charx" else None
+
 
 def load(options: Options) -> Load:
     """What one poll costs the line."""

@@ -51,6 +51,7 @@ def test_one_that_does_not_answer_holds_up_neither_the_others_nor_the_end(place,
     second = (
         evse.replace("DE*T*1", "DE*T*2")
         .replace('label = "1"', 'label = "2"')
+        .replace("tcp://127.0.0.1:9", "tcp://127.0.0.3:9")
         .replace("tcp://127.0.0.2:9", address)
     )
     place.add(second)
