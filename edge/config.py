@@ -264,11 +264,13 @@ class _Reader:
 
     def _paced(self, path: str, section: EvseSection, rules: Rules, charge_point: Driver | None) -> None:
         """Two polls fit into the time after which a reading is stale, and into the lease of a permission."""
-        lease_s = getattr(charge_point.options, "lease_s", None) if charge_point is not None else None
+        options = _options(charge_point)
+        guard = getattr(options, "guard", None)
         for limit_s, name in (
             (rules.stale_s, "session.stale_s"),
             (section.stale_s, f"{path}.stale_s"),
-            (lease_s, f"{path}.charge_point.lease_s"),
+            (getattr(options, "lease_s", None), f"{path}.charge_point.lease_s"),
+            (getattr(guard, "lease_s", None), f"{path}.charge_point.guard.lease_s"),
         ):
             if limit_s is not None and 2 * section.poll_s > limit_s:
                 self._problems.append(f"{path}.poll_s: must be at most half of {name}, which is {limit_s:g}")

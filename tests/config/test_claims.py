@@ -123,6 +123,12 @@ def test_lines_are_shared_and_one_controller_may_have_several_connectors(two, fi
     assert len(load(two(first, second, more)).evses) == 2
 
 
+def test_a_guard_is_fed_twice_within_its_lease(two):
+    point = CHARX.format(n=1, pin="gpio:17").replace(" }", ", lease_s = 1.5 }")
+    (found,) = problems(two((meter(), point), (meter(unit=2), wallbox())))
+    assert "at most half of evse[0].charge_point.guard.lease_s" in found
+
+
 def test_one_line_has_one_name(two, tmp_path):
     (tmp_path / "line").touch()
     (tmp_path / "link").symlink_to(tmp_path / "line")
