@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import time
 from datetime import UTC, datetime
@@ -144,6 +145,8 @@ def read(call: Call, /, **given: object) -> None:
     count, interval_s = given["count"], given["interval"]
     assert isinstance(count, int)
     assert isinstance(interval_s, float)
+    if math.isnan(interval_s):  # no bound of a range keeps it out
+        raise CallError("an interval of nan s", hint=f"give 0 to {INTERVAL_MAX_S} seconds")
     try:
         failed = asyncio.run(_poll(driver, options, count, interval_s))
     except KeyboardInterrupt:

@@ -101,7 +101,7 @@ class Bus(Generic[T]):
         self._unsettled = False
         self._last_byte = self._last_frame = -1e9
         self._retry_at = 0.0
-        self._down = ""
+        self._down, self._remedy = "", LineDown.hint
 
     async def read(
         self, unit: int, span: Span, *, timeout_s: float = 1.0, attempts: int = ATTEMPTS
@@ -261,12 +261,12 @@ class Bus(Generic[T]):
 
     async def _open(self) -> Line:
         if monotonic() < self._retry_at:
-            raise LineDown(f"{self.options.port}: {self._down}")
+            raise LineDown(f"{self.options.port}: {self._down}", hint=self._remedy)
         try:
             line = await open_line(self.options, received=self._on_bytes, lost=self._on_lost)
         except LineDown as e:
             self._retry_at = monotonic() + self._timing.reconnect_s
-            self._down = e.message.removeprefix(f"{self.options.port}: ")
+            self._down, self._remedy = e.message.removeprefix(f"{self.options.port}: "), e.hint
             raise
         self._line = line
         return line

@@ -25,7 +25,7 @@ class BadReply(BusError):
     """Bytes came that are not the reply to this request."""
 
     code = "modbus.bad_reply"
-    hint = "check termination and shielding, two units with one id, or another master on the line"
+    hint = "check baud rate and parity, termination and shielding, two units with one id, or another master on the line"
 
 
 class Refused(BusError):
@@ -73,6 +73,7 @@ class LineConflict(ConfigError):
     hint = "devices on one line share its port, baud rate, parity and stop bits"
 
 
+_FAILURE = 4  # server device failure
 _BUSY = {5, 6}  # acknowledge, busy
 _GATEWAY = {10, 11}  # no path, target silent
 
@@ -84,4 +85,9 @@ def refusal(port: str, unit: int, code: int) -> BusError:
         return NoAnswer(f"{where}: the gateway has no reply from it (exception {code})")
     if code in _BUSY:
         return NoAnswer(f"{where}: busy (exception {code})", hint="poll less often")
-    return Refused(f"{where}: Modbus exception {code}", exception=code)
+    hint = (
+        "the unit reports a failure of its own: look at its display, switch it off and on"
+        if code == _FAILURE
+        else None
+    )
+    return Refused(f"{where}: Modbus exception {code}", exception=code, hint=hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import select
@@ -89,8 +90,13 @@ async def open_line(
         raise LineDown(f"{options.port}: {e.message}", hint=e.hint) from e
     except TimeoutError as e:
         raise LineDown(f"{options.port}: no connection within {CONNECT_TIMEOUT_S:g} s") from e
+    except socket.gaierror as e:
+        raise LineDown(
+            f"{options.port}: {e.strerror}", hint="check the host's name, or give its address"
+        ) from e
     except (OSError, ValueError, termios.error) as e:
-        raise LineDown(f"{options.port}: {_why(e)}") from e
+        hint = None if options.is_tcp else _remedy(e)
+        raise LineDown(f"{options.port}: {_why(e)}", hint=hint) from e
     return _OpenLine(device, received, lost)
 
 
@@ -230,5 +236,28 @@ def tcp_address(port: str) -> tuple[str, int]:
 
 
 def _why(error: Exception) -> str:
-    number = error.errno if isinstance(error, OSError) else None
+    number = _number(error)
     return os.strerror(number) if number else str(error)
+
+
+def _remedy(error: Exception) -> str | None:
+    """What to do about a serial port that does not open; None where it is simply not there."""
+    match _number(error):
+        case errno.EACCES | errno.EPERM:
+            return "this user may not open it: add the user to the device's group (`dialout` on Debian)"
+        case errno.EAGAIN | errno.EBUSY:
+            return "another program has this port open: stop it (a running daemon, too)"
+        case errno.ENOTTY | errno.EINVAL | errno.EISDIR:
+            return "this is no serial device, or it does not know these settings: check the port's name"
+        case _:
+            return None
+
+
+def _number(error: Exception) -> int | None:
+    """The system's number of an error. pyserial keeps that of a device that cannot be set up in its context."""
+    cause = error.__context__
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    if isinstance(cause, termios.error) and cause.args:
+        return int(cause.args[0])
+    return cause.errno if isinstance(cause, OSError) else None

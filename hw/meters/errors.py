@@ -26,7 +26,7 @@ class MeterGarbled(MeterError):
     """Replies that do not fit the request."""
 
     code = "meter.garbled"
-    hint = "check termination and shielding, two units with one id, or another master on the line"
+    hint = "check baud rate and parity, termination and shielding, two units with one id, or another master on the line"
 
 
 class MeterRefused(MeterError):

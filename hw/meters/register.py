@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from typing import Annotated, Literal
@@ -189,13 +191,22 @@ def translate(error: BusError) -> MeterError:
     """A bus error as the meter's own."""
     match error:
         case NoAnswer() | BackingOff():
-            return MeterSilent(error.message)
+            return MeterSilent(error.message, hint=error.hint)
         case LineDown():
-            return MeterUnreachable(error.message)
+            return MeterUnreachable(error.message, hint=error.hint)
         case Refused():
-            return MeterRefused(error.message)
+            return MeterRefused(error.message, hint=error.hint)
         case _:
             return MeterGarbled(error.message, hint=error.hint)
+
+
+def billable(energy_wh: Fraction, model: str, *, most_wh: int | None = None) -> int:
+    """A register's whole Wh. Raises MeterInvalid for what no meter can have counted."""
+    most_wh = values.ENERGY_MAX_WH if most_wh is None else most_wh
+    if not 0 <= energy_wh <= most_wh:
+        shown = f"{Decimal(energy_wh.numerator) / energy_wh.denominator:.6g} Wh"
+        raise MeterInvalid(f"{model}: {shown} is outside of the register's range")
+    return math.floor(energy_wh)
 
 
 def decode(profile: Profile, data: dict[Block, bytes], at: Instant) -> MeterValue:
@@ -205,17 +216,15 @@ def decode(profile: Profile, data: dict[Block, bytes], at: Instant) -> MeterValu
     if len(energies) < len(fields):
         raise MeterInvalid(f"{profile.model}: the energy register holds no number")
     energy = values.Number(sum((n.value for n in energies), Fraction()), max(n.step for n in energies))
-    if energy.value < 0 or (profile.rollover_wh is not None and energy.value > profile.rollover_wh):
-        shown = f"{float(energy.value):.6g} Wh"
-        raise MeterInvalid(f"{profile.model}: {shown} is outside of the register's range")
+    energy_wh = billable(energy.value, profile.model, most_wh=profile.rollover_wh)
     power = _numbers(profile, profile.power, data)[0] if profile.power else None
     return MeterValue(
         at=at,
-        energy_wh=math.floor(energy.value),
+        energy_wh=energy_wh,
         resolution_wh=max(1, math.ceil(energy.step)),
-        power_w=None if power is None else round(power.value),
-        current_ma=_phases(profile, profile.current, data),
-        voltage_mv=_phases(profile, profile.voltage, data),
+        power_w=_within(power, values.POWER_MAX_W),
+        current_ma=_phases(profile, profile.current, data, values.CURRENT_MAX_MA),
+        voltage_mv=_phases(profile, profile.voltage, data, values.VOLTAGE_MAX_MV),
     )
 
 
@@ -235,9 +244,20 @@ def _numbers(profile: Profile, field: Field, data: dict[Block, bytes]) -> list[v
     return found
 
 
-def _phases(profile: Profile, field: Field | None, data: dict[Block, bytes]) -> tuple[int, ...] | None:
+def _phases(
+    profile: Profile, field: Field | None, data: dict[Block, bytes], most: int
+) -> tuple[int, ...] | None:
     """All phases, or None when one of them is unknown: unknown is never 0."""
     if field is None:
         return None
-    found = [n for n in _numbers(profile, field, data) if n is not None]
-    return tuple(round(n.value) for n in found) if len(found) == field.phases else None
+    return known([_within(n, most) for n in _numbers(profile, field, data)])
+
+
+def _within(number: values.Number | None, most: int) -> int | None:
+    return None if number is None else values.within(number.value, most)
+
+
+def known(found: Sequence[int | None]) -> tuple[int, ...] | None:
+    """All phases, or None when one of them is unknown."""
+    told = tuple(n for n in found if n is not None)
+    return told if len(told) == len(found) else None

@@ -26,7 +26,7 @@ from hw.bus.line import Baudrate, LineOptions, Parity, Port
 from hw.bus.pool import BusPool
 from hw.meters import values
 from hw.meters.errors import MeterError, MeterInvalid
-from hw.meters.register import translate
+from hw.meters.register import billable, known, translate
 
 BASES = (40000, 0, 50000)
 MARKER = b"SunS"
@@ -150,19 +150,24 @@ class SunSpecMeter:
 
     async def _chain(self, address: int) -> Layout:
         common: int | None = None
+        meter: tuple[int, int] | None = None
         for _ in range(MODELS_MAX):
-            model, length = (await self._read(Span(3, address, 2))).registers
+            try:
+                model, length = (await self._raw(Span(3, address, 2))).registers
+            except Refused:
+                break  # the chain goes on where there are no registers: some leave out its end
             start = address + 2
-            if model in INTEGER_MODELS or model in FLOAT_MODELS:
-                needed = _INTEGER_REGISTERS if model in INTEGER_MODELS else _FLOAT_REGISTERS
-                if length >= needed + _SPARE:
-                    return Layout(common, model, start)
-            if model == COMMON:
+            if meter is None and _is_meter(model, length):
+                meter = model, start
+            if common is None and model == COMMON:
                 common = start
-            if model == LAST or start + length > LAST:
+            if (meter and common) or model == LAST or start + length > LAST:
                 break
             address = start + length
-        raise NotSunSpec(f"{self._options.port} unit {self._options.unit}: no meter among its SunSpec models")
+        if meter is None:
+            where = f"{self._options.port} unit {self._options.unit}"
+            raise NotSunSpec(f"{where}: no meter among its SunSpec models")
+        return Layout(common, *meter)
 
     async def _read(self, span: Span) -> Answer[Instant]:
         try:
@@ -180,6 +185,12 @@ class SunSpecMeter:
             raise translate(e) from e
 
 
+def _is_meter(model: int, length: int) -> bool:
+    if model in INTEGER_MODELS:
+        return length >= _INTEGER_REGISTERS + _SPARE
+    return model in FLOAT_MODELS and length >= _FLOAT_REGISTERS + _SPARE
+
+
 def _integers(data: bytes, at: Instant, phases: int) -> MeterValue:
     """Models 201-204: A 0-3 with scale 4, V 6-8 with 13, W 16 with 20, imported Wh 44 with 52."""
     scale = _scale(data, 52)
@@ -189,27 +200,29 @@ def _integers(data: bytes, at: Instant, phases: int) -> MeterValue:
     watts = _scaled(data, 16, 20)
     return MeterValue(
         at=at,
-        energy_wh=math.floor(raw.value * scale),
+        energy_wh=billable(raw.value * scale, "the SunSpec meter"),
         resolution_wh=max(1, math.ceil(scale)),
-        power_w=None if watts is None else round(watts),
-        current_ma=_thousandths([_scaled(data, 1 + n, 4) for n in range(phases)]),
-        voltage_mv=_thousandths([_scaled(data, 6 + n, 13) for n in range(phases)]),
+        power_w=None if watts is None else values.within(watts, values.POWER_MAX_W),
+        current_ma=_thousandths([_scaled(data, 1 + n, 4) for n in range(phases)], values.CURRENT_MAX_MA),
+        voltage_mv=_thousandths([_scaled(data, 6 + n, 13) for n in range(phases)], values.VOLTAGE_MAX_MV),
     )
 
 
 def _floats(data: bytes, at: Instant, phases: int) -> MeterValue:
     """Models 211-214: A 2-6, V 10-14, W 26, imported Wh 66, each a float32."""
     energy = values.number(data[132:136], "f32", "big")
-    if energy is None or energy.value < 0:
+    if energy is None:
         raise MeterInvalid("the SunSpec meter does not accumulate imported energy")
     watts = _float(data, 26)
+    amperes = [_float(data, 2 + 2 * n) for n in range(phases)]
+    volts = [_float(data, 10 + 2 * n) for n in range(phases)]
     return MeterValue(
         at=at,
-        energy_wh=math.floor(energy.value),
+        energy_wh=billable(energy.value, "the SunSpec meter"),
         resolution_wh=max(1, math.ceil(energy.step)),
-        power_w=None if watts is None else round(watts),
-        current_ma=_thousandths([_float(data, 2 + 2 * n) for n in range(phases)]),
-        voltage_mv=_thousandths([_float(data, 10 + 2 * n) for n in range(phases)]),
+        power_w=None if watts is None else values.within(watts, values.POWER_MAX_W),
+        current_ma=_thousandths(amperes, values.CURRENT_MAX_MA),
+        voltage_mv=_thousandths(volts, values.VOLTAGE_MAX_MV),
     )
 
 
@@ -230,7 +243,6 @@ def _scale(data: bytes, offset: int) -> Fraction | None:
     return Fraction(10) ** int(found.value)
 
 
-def _thousandths(known: list[Fraction | None]) -> tuple[int, ...] | None:
+def _thousandths(found: list[Fraction | None], most: int) -> tuple[int, ...] | None:
     """All phases in mA or mV; None when one of them is unknown."""
-    found = [round(1000 * n) for n in known if n is not None]
-    return tuple(found) if len(found) == len(known) else None
+    return known([None if n is None else values.within(1000 * n, most) for n in found])

@@ -21,6 +21,10 @@ Order = Literal["big", "little"]  # of the 16-bit words; the bytes inside a word
 REGISTERS: dict[NumberType, int] = {
     "u16": 1, "s16": 1, "u32": 2, "s32": 2, "u64": 4, "s64": 4, "f32": 2, "f64": 4,
 }  # fmt: skip
+ENERGY_MAX_WH = 10**12  # 1 MW for more than a century
+POWER_MAX_W = 10**9  # a profile's largest rating in the wrong unit must still be seen, and halts a session
+CURRENT_MAX_MA = 10**7  # 10 kA: nothing that a meter in a charger is wired with
+VOLTAGE_MAX_MV = 10**6  # 1 kV: low voltage ends there (IEC 60038)
 _FLOAT32_DIGITS_MAX = 9  # IEEE 754: nine significant digits tell any two float32 values apart
 
 
@@ -50,6 +54,11 @@ def number(raw: bytes, kind: NumberType, order: Order, *, sentinels: bool = True
             return Number(Fraction(int.from_bytes(raw, "big", signed=signed)), Fraction(1))
         case _:
             assert_never(kind)
+
+
+def within(value: Fraction, most: int) -> int | None:
+    """Rounded, and None where it lies outside of `-most..most`: such a register holds something else."""
+    return round(value) if abs(value) <= most else None
 
 
 def encode(value: Fraction, kind: NumberType, order: Order) -> bytes:

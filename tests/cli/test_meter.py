@@ -7,11 +7,12 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+import serial
 
 from edge.__main__ import main
 from hw.meters import profile
 from hw.virtual.meter import Fault, VirtualMeter
-from hw.virtual.modbus_server import Registers, RtuServer, TcpServer
+from hw.virtual.modbus_server import Refusal, Registers, RtuServer, TcpServer
 from hw.virtual.outlet import Outlet
 from hw.virtual.signed_meters import VirtualBsm, VirtualWm3m4
 
@@ -98,10 +99,52 @@ def test_a_failed_poll_is_an_error_in_its_line_and_exit_1(capsys):
     assert set(error) == {"code", "message", "hint"}
 
 
-def test_a_port_that_is_not_there_is_an_error_in_its_line(capsys, tmp_path):
-    code, lines, _ = call(capsys, *read(str(tmp_path / "none")))
-    assert code == 1
-    assert json.loads(lines[0])["error"]["code"] == "meter.unreachable"
+def test_a_port_that_does_not_open_is_an_error_that_names_the_cause(capsys, tmp_path):
+    (tmp_path / "file").touch()
+    with World(RtuServer) as world, serial.Serial(world.server.address, exclusive=True):
+        for port, cause in [
+            (str(tmp_path / "none"), "check that the adapter is plugged in"),
+            (str(tmp_path / "file"), "this is no serial device"),
+            (world.server.address, "another program has this port open"),
+        ]:
+            code, lines, _ = call(capsys, *read(port))
+            error = json.loads(lines[0])["error"]
+            assert code == 1
+            assert error["code"] == "meter.unreachable"
+            assert error["hint"].startswith(cause)
+
+
+class Refusing:
+    """A unit that answers everything with one exception."""
+
+    def __init__(self, exception):
+        self.exception = exception
+
+    def read(self, function, address, count):
+        raise Refusal(self.exception)
+
+
+@pytest.mark.parametrize(
+    ("exception", "error", "cause"),
+    [
+        (1, "meter.refused", "the unit does not know this register"),
+        (4, "meter.refused", "the unit reports a failure of its own"),
+        (6, "meter.silent", "poll less often"),
+        (11, "meter.silent", "check A/B wires"),
+    ],
+)
+def test_what_a_unit_refuses_names_the_cause(capsys, exception, error, cause):
+    with World(TcpServer, unit=Refusing(exception)) as world:
+        code, lines, _ = call(capsys, *read(world.server.address))
+    told = json.loads(lines[0])["error"]
+    assert (code, told["code"]) == (1, error)
+    assert told["hint"].startswith(cause)
+
+
+def test_bytes_that_are_no_reply_name_the_baud_rate(capsys):
+    with World(lambda _: Garbling()) as world:
+        _, lines, _ = call(capsys, *read(world.server.address))
+    assert "baud rate" in json.loads(lines[0])["error"]["hint"]
 
 
 @pytest.mark.parametrize(
@@ -115,6 +158,7 @@ def test_a_port_that_is_not_there_is_an_error_in_its_line(capsys, tmp_path):
         ("--timeout", "0"),
         ("--count", "0"),
         ("--baudrate", "1"),
+        ("--interval", "nan"),
     ],
 )
 def test_a_wrong_call_is_exit_2_and_one_line(capsys, wrong):
@@ -145,6 +189,26 @@ def test_scan_finds_the_unit_and_names_its_profile_first(capsys, transport):
     assert found["profiles"][0] == "eastron_sdm630"
     assert none[:2] == (1, [])
     assert none[2].startswith(f"meter.nothing_found: {world.server.address}: no unit answers (")
+
+
+def test_scan_names_the_meters_that_sign(capsys):
+    iskra = VirtualWm3m4(energy_wh=lambda: 1_234_560, power_w=lambda: 11_040, now=lambda: datetime.now(UTC))
+    for unit, names in [
+        (iskra, ["wm3m4"]),
+        (sunspec_device(model=b"BSM-WS36A-H01-1311"), ["bsm", "sunspec"]),
+    ]:
+        with World(TcpServer, unit=unit) as world:
+            where = ("meter", "scan", "--port", world.server.address, "--units", "1", "--json")
+            _, lines, _ = call(capsys, *where)
+        assert json.loads(lines[0])["profiles"] == names
+
+
+def test_scan_names_a_new_meter_that_has_counted_nothing(capsys):
+    new = VirtualMeter(profile.load("abb_b23"), Outlet(time.monotonic_ns))
+    with World(TcpServer, unit=new) as world:
+        where = ("meter", "scan", "--port", world.server.address, "--units", "1", "--json")
+        _, lines, _ = call(capsys, *where)
+    assert json.loads(lines[0])["profiles"] == ["abb_b23"]
 
 
 class Garbling:
@@ -187,11 +251,13 @@ def test_scan_refuses_what_are_no_unit_ids(capsys, units):
     assert len(err.splitlines()) == 1
 
 
-def sunspec_device():
-    """The least that is a SunSpec meter: the marker, model 203 and the end of the chain."""
+def sunspec_device(model=b""):
+    """The least that is a SunSpec meter: the marker, model 203, who it is, and the end of the chain."""
     data = [0] * 105
     data[6:9], data[16], data[45] = [230, 231, 232], 4000, 1234
-    chain = [0x5375, 0x6E53, 203, len(data), *data, 0xFFFF, 0]
+    text = b"".join(part.ljust(32, b"\0") for part in (b"BAUER Electronic", model, b"", b"SN 1", b""))
+    common = [int.from_bytes(text[i : i + 2], "big") for i in range(0, 132, 2)]
+    chain = [0x5375, 0x6E53, 203, len(data), *data, 1, len(common), *common, 0xFFFF, 0]
     return Registers(holdings={40000 + i: word for i, word in enumerate(chain)})
 
 

@@ -78,6 +78,29 @@ def test_the_rated_power_is_that_of_the_current_whose_source_is_named(name):
     assert (model.voltage is None) or model.voltage.phases == int(rated[2] or 1)
 
 
+#: profile -> why its energy is asked for in a length that something else has, too
+SHARES_A_LENGTH = {
+    "eastron_sdm72_v1": "no register beside the power has a name, and ten is the most; the 4 is the energy's alone",
+}
+
+
+def lengths(span):
+    return {(span.function, count) for count in range(span.count, span.count + span.spare + 1, span.step)}
+
+
+@pytest.mark.parametrize("name", profile.names())
+def test_a_late_reply_to_something_else_never_fits_a_request_for_the_energy(name):
+    model = profile.load(name)
+    of_energy = model.block_of(model.energy_import)
+    energy = lengths(of_energy.span)
+    others = [block.span for block in model.blocks if block != of_energy]
+    others += [field.span for field in (model.serial_number, model.firmware) if field is not None]
+    shared = energy & set().union(*map(lengths, others))
+    assert bool(shared) == (name in SHARES_A_LENGTH)
+    assert len(energy) >= 2
+    assert energy - shared
+
+
 class Limited(VirtualMeter):
     """A meter that gives only so many registers at once, and otherwise is silent."""
 

@@ -141,6 +141,43 @@ def test_a_negative_energy_is_refused():
     run(scenario, units={1: Registers(inputs=words)})
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("abb_b23", (0x7FFF, 0xFFFF, 0xFFFF, 0xFFFF)),  # not available, in the words of the maker
+        ("eastron_sdm630", (0x7F7F, 0xFFFF)),
+        ("siemens_pac2200", (0x7FEF, 0xFFFF, 0xFFFF, 0xFFFF) * 2),  # the sum of both is no float any more
+        ("siemens_pac2200", (0xFFEF, 0xFFFF, 0xFFFF, 0xFFFF) * 2),
+    ],
+)
+def test_energy_that_no_meter_can_have_counted_is_refused(name, words):
+    model = profile.load(name)
+    table = dict.fromkeys(range(0xFFFF), 0)
+    table |= {model.energy_import.address + i: word for i, word in enumerate(words)}
+
+    async def scenario(device, server):
+        with pytest.raises(MeterInvalid, match="outside of the register's range"):
+            await device.read()
+
+    run(scenario, units={1: Registers(inputs=table, holdings=table)}, name=name)
+
+
+def test_power_current_and_voltage_that_nothing_has_are_unknown():
+    words = dict.fromkeys(range(80), 0) | {0x48: 0x4120}
+    absurd = {0x34: 0x7F7F, 0x08: 0x7F7F, 0x02: 0x7F7F}
+
+    async def scenario(device, server):
+        return await device.read()
+
+    value = run(scenario, units={1: Registers(inputs=words | absurd)})
+    assert (value.energy_wh, value.power_w, value.current_ma, value.voltage_mv) == (10_000, None, None, None)
+    words[0x34], words[0x35] = (
+        0x4CA4,
+        0xCB80,
+    )  # 86.4 MW is a wrong unit: it has to be seen, or nothing halts for it
+    assert run(scenario, units={1: Registers(inputs=words)}).power_w == 86_400_000
+
+
 def test_a_meter_without_that_serial_register_has_none():
     async def scenario(device, server):
         return await device.identify()

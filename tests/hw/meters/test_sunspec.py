@@ -72,6 +72,27 @@ def read(unit):
     return asyncio.run(play())
 
 
+def test_the_model_that_names_the_meter_may_stand_behind_its_values():
+    value, identity = read(device((64001, [1, 2]), (203, integers()), (65000, []), (1, common())))
+    assert value.energy_wh == 12_340
+    assert identity.serial == "21070006"
+
+
+def test_a_chain_without_an_end_is_read_as_far_as_it_goes():
+    unit = device((203, integers()))
+    for address in sorted(unit.tables[3])[-2:]:
+        del unit.tables[3][address]
+    assert read(unit)[0].energy_wh == 12_340
+
+
+@pytest.mark.parametrize(
+    "model", [(213, floats(energy=3e38)), (213, floats(energy=-1.0)), (203, integers(4 * 10**9, 10))]
+)
+def test_energy_that_no_meter_can_have_counted_is_none(model):
+    with pytest.raises(MeterInvalid):
+        read(device((1, common()), model))
+
+
 def test_integers_with_scale_factors():
     value, identity = read(device((1, common()), (203, integers())))
     assert value.energy_wh == 12_340
