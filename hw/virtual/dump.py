@@ -1,37 +1,48 @@
 """A recorded register dump as a unit on a virtual line: a real meter's registers, replayed.
 
-profile = "eastron_sdm630"
-source = "read from a meter on 2026-11-22, 8 A on three phases"
-[registers.input]          # or registers.holding: address of the first word = words in hex
-0x0000 = "4366 3334"
-[expected]                 # what `meter read` has to say
-energy_wh = 123
+How one is recorded and written down: hw/README.md, "How to record a meter".
 """
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from hw.virtual.modbus_server import ILLEGAL_ADDRESS, Refusal, Registers
 
+Address = Annotated[str, Meta(pattern=r"^(0[xX][0-9A-Fa-f]{1,4}|[0-9]{1,5})$")]
+Words = Annotated[str, Meta(pattern=r"^\s*([0-9A-Fa-f]{4}\s*)+$")]
+
+
+class Expected(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the meter's display said, in the fields of edge.domain.energy.MeterValue, and its serial number. What is
+    left out is not compared.
+    """
+
+    energy_wh: int
+    power_w: int | None = None
+    current_ma: tuple[int, ...] | None = None
+    voltage_mv: tuple[int, ...] | None = None
+    serial: str | None = None
+
 
 class Dump(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One recording. `expected` holds fields of edge.domain.energy.MeterValue, and `serial`."""
+    """One recording: address of the first word -> words in hex, by the table that they were read from."""
 
     profile: str
     source: str
-    registers: dict[str, dict[str, str]]
-    expected: dict[str, Any]
+    registers: dict[Literal["input", "holding"], dict[Address, Words]]
+    expected: Expected
 
     def unit(self) -> Registers:
         """The recorded device: it refuses what was not recorded."""
         return _Recorded(self._table("input"), self._table("holding"))
 
-    def _table(self, name: str) -> dict[int, int]:
+    def _table(self, name: Literal["input", "holding"]) -> dict[int, int]:
         table: dict[int, int] = {}
         for address, text in self.registers.get(name, {}).items():
             for i, word in enumerate(text.split()):
