@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from edge.domain.ledger.boots import Boots
     from edge.domain.ledger.checks import Report
     from edge.domain.ledger.envelope import Entry
+
+
+#: Ten times an entry with the largest tariff; what is longer is no entry, and is read in such pieces.
+_LINE_MAX = 10_000_000
 
 
 class _KeyUnreadable(CallError):
@@ -225,7 +230,7 @@ def _exported(path: Path) -> Iterator[Entry]:
 
     try:
         with path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
+            for number, line in enumerate(iter(partial(lines.readline, _LINE_MAX), b""), start=1):
                 raw = line.rstrip(b"\n")
                 unread = Entry(epoch="line", seq=number, type="", subject=None, raw=raw, hash=digest(raw))
                 try:

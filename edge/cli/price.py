@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import click
 import msgspec
@@ -54,7 +54,7 @@ def price(_call: Call, file: Any) -> None:
     Exit 1 if a line could not be priced; its error stands in its place.
     """
     failed = False
-    for line in file:
+    for line in _lines(file):
         if not line.strip():
             continue
         identity: object = None
@@ -69,6 +69,14 @@ def price(_call: Call, file: Any) -> None:
         sys.stdout.flush()
     if failed:
         sys.exit(NO)
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Line by line; of one that is too long as much as shows it, and the rest is passed over."""
+    while line := file.readline(_LINE_BYTES_MAX + 1):
+        yield line
+        while len(line) > _LINE_BYTES_MAX and not line.endswith(b"\n"):
+            line = file.readline(_LINE_BYTES_MAX + 1)
 
 
 def _session(line: bytes) -> Mapping[str, Any]:

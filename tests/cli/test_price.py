@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+import edge.cli.price
+from edge.__main__ import main
+
 TARIFF = {
     "id": "1",
     "currency": "EUR",
@@ -211,3 +214,16 @@ def test_offsets_may_change_within_a_session(capsys):
     later = {**PERIOD, "start": "2026-11-23T09:00:00Z", "end": "2026-11-23T10:00:00Z"}
     code, answer = inside(main, capsys, session(periods=[PERIOD, later]))
     assert (code, answer["lines"][0]["quantity"]) == (0, 20000)
+
+
+def test_a_line_of_any_length_is_one_failed_line(tmp_path, monkeypatch, capfd):
+    good = json.dumps(session())
+    monkeypatch.setattr(edge.cli.price, "_LINE_BYTES_MAX", len(good) + 1)
+    file = tmp_path / "sessions.ndjson"
+    file.write_text("\n".join([good, "x" * 5 * len(good), good, "y" * 2 * len(good)]))
+    with pytest.raises(SystemExit) as ended:
+        main(["price", str(file)])
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert ended.value.code == 1
+    assert [line["id"] for line in lines] == ["s", None, "s", None]
+    assert "is larger than" in lines[1]["error"]["message"]
