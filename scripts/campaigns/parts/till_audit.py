@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Final
 
+from parts.till_event_audit import audit_events
 from parts.till_host_audit import audit_host
 from parts.till_ledger import Ledger
 from parts.till_site import UIDS, Site
@@ -37,6 +38,7 @@ def audit(site: Site, database: Path, heads: list[tuple[str, int, str]]) -> list
     problems += _sessions(ledger)
     problems += _terminal(site, ledger) if site.acquirer is None else []
     problems += audit_host(site, ledger, database)
+    problems += audit_events(site, ledger)
     problems += _signed(site, ledger)
     problems += _energy(site, ledger)
     problems += [f"I6: UID {u.hex()} travelled" for u in UIDS if u.hex().encode() in ledger.raw.lower()]
@@ -184,7 +186,7 @@ def _energy(site: Site, ledger: Ledger) -> list[str]:
             found.append(f"I7: {evse_id} billed less than nothing")
         if billed_wh > drawn_wh + slack_wh:
             found.append(f"I7: {evse_id} billed {billed_wh} Wh, {drawn_wh} Wh flowed")
-        sure = not stand.lied and not any(f.estimated for f in mine)
+        sure = not stand.lied and not stand.ever_welded and not any(f.estimated for f in mine)
         if sure and billed_wh < drawn_wh - slack_wh:
             found.append(f"I1: {evse_id} gave {drawn_wh} Wh, {billed_wh} Wh were billed")
     return found

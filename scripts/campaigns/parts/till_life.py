@@ -130,6 +130,8 @@ class Life:
             return  # as the last time
         self._known[number] = head
         found = self._states().get(f"E{number + 1}")
+        if found is not None and found.welded is not None:
+            self.site.problems.append(f"I1: E{number + 1} is permitted, its contactor is known to be welded")
         session = found.session if found is not None else None
         if session is None or not isinstance(session.state, Charging):
             state = "no session" if session is None else type(session.state).__name__

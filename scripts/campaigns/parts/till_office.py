@@ -20,7 +20,7 @@ from edge.runtime.commands import Commands, Premises
 from edge.runtime.controller import EvseController
 from edge.sync.contract.authorization import AuthorizationRequest, Granted, NoAnswer, Refused
 from edge.sync.contract.messages import Ack, State
-from edge.sync.contract.orders import RemoteStart
+from edge.sync.contract.orders import Credit, RemoteStart
 from edge.sync.options import UplinkOptions
 from edge.sync.uplink.outbox import Outbox
 from edge.sync.uplink.sender import RolledBack, Sender
@@ -127,6 +127,14 @@ class CampaignOffice:
             await self.commands._start(order)  # noqa: SLF001  (`execute` is for another thread)
             return True
         return False
+
+    async def take_back(self, invoice_number: str) -> None:
+        """The back office orders a credit note. Raises TillError where the till refuses."""
+        if self._step("mqtt order"):
+            assert self.commands._credit is not None  # noqa: SLF001
+            await self.commands._credit(  # noqa: SLF001  (`execute` is for another thread)
+                Credit(invoice_number=invoice_number, reason="taken back")
+            )
 
     async def publish(self, document: str) -> None:
         """The operator sells by another tariff from now on."""

@@ -30,8 +30,11 @@ def name_of(fact_type: str) -> str:
 #: Facts that people order, or that a story without their cause never writes.
 _UNUSED: Final = (
     "device.decommissioned", "evse.blocked", "evse.unblocked", "ledger.key_succeeded", "ledger.rolled_back",
-    "ledger.carried", "plan.", "statement.", "credit_note.", "refund.",
+    "ledger.carried", "plan.", "statement.",
 )  # fmt: skip
+
+#: What only an eventful trial comes by (parts/till_scene.py): invoices that are taken back.
+_EVENTFUL: Final = ("credit_note.", "refund.")
 
 #: Written before a life can be made to die.
 _EARLY: Final = ("ledger.opened",)
@@ -56,16 +59,20 @@ def _facts(kind: type[Fact]) -> Iterable[type[Fact]]:
         yield from _facts(each)
 
 
-def _points() -> dict[Kind, tuple[str, ...]]:
+def _points(*, eventful: bool) -> dict[Kind, tuple[str, ...]]:
     types = sorted({name_of(f.TYPE) for f in _facts(Fact) if "TYPE" in vars(f)})
-    written = [t for t in types if not t.startswith((*_UNUSED, *_EARLY))]
+    never = (*_UNUSED, *_EARLY, *(() if eventful else _EVENTFUL))
+    written = [t for t in types if not t.startswith(never)]
     effects = [each.__name__ for each in get_args(fx.Effect)]
     found = {"commit": tuple(written), "effect": tuple(effects), **_OTHERS}
+    if eventful:
+        found["iso8583"] = (*found["iso8583"], "0200")
     return {kind: tuple(f"{kind} {each}" for each in found[kind]) for kind in get_args(Kind)}
 
 
-#: Every point by its kind.
-POINTS: Final = _points()
+#: Every point by its kind, and those of an ordinary trial.
+POINTS: Final = _points(eventful=True)
+_ORDINARY: Final = _points(eventful=False)
 
 
 #: How often a life of some minutes comes by the points that it comes by often; all others are rare.
@@ -83,15 +90,18 @@ class Fuse:
         self._steps, self._left = steps, points or {}
 
     @classmethod
-    def drawn(cls, rng: random.Random, steps_max: int, kinds: Collection[Kind]) -> Fuse:
+    def drawn(
+        cls, rng: random.Random, steps_max: int, kinds: Collection[Kind], *, eventful: bool = False
+    ) -> Fuse:
         """A third of them at any step, early ones as likely as all others; else at a point of one of some kinds."""
+        all_points = POINTS if eventful else _ORDINARY
         steps = rng.choice((rng.randint(1, 100), rng.randint(1, steps_max), rng.randint(200, steps_max)))
         if rng.random() < 1 / 3:
             return cls(steps=steps)
         points = {}
-        others = [k for k in POINTS if k in kinds and k != "commit"]
+        others = [k for k in all_points if k in kinds and k != "commit"]
         for kind in ("commit", "commit", *rng.sample(others, 3)):
-            point = rng.choice(POINTS[kind])
+            point = rng.choice(all_points[kind])
             points[point] = rng.randint(1, _OFTEN[point]) if point in _OFTEN else rng.choice((1, 1, 2, 3))
         return cls(steps=steps_max, points=points)
 

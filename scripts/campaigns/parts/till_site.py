@@ -81,6 +81,8 @@ class Stand:
     meter: SiteMeter
     swapped: int = 0
     lied: bool = False
+    welded: bool = False
+    ever_welded: bool = False
 
 
 @dataclass
@@ -166,6 +168,7 @@ class Site:
         self.powered = False
         for stand in self.stands:
             stand.outlet.switch(closed=False)
+            stand.outlet.weld(on=False)  # there is nothing to draw
             stand.wallbox.silent = True
             stand.meter.cut_power()
 
@@ -174,6 +177,17 @@ class Site:
         self.powered = True
         for stand in self.stands:
             stand.wallbox = VirtualWallbox(stand.outlet, self.now_ns)
+            stand.outlet.weld(on=stand.welded)
+
+    def weld(self, stand: Stand) -> None:
+        """From now on its contactor stays closed, whatever it is told."""
+        stand.welded = stand.ever_welded = True
+        stand.outlet.weld(on=self.powered)
+
+    def replace_contactor(self, stand: Stand) -> None:
+        """It opens again; the operator has yet to say so to the till."""
+        stand.welded = False
+        stand.outlet.weld(on=False)
 
     def swap_meter(self, stand: Stand) -> None:
         """Somebody puts another meter in; its register begins elsewhere."""

@@ -27,7 +27,8 @@ _LOOK_S: Final = 1.0
 _DAY_S: Final = 86_400.0
 
 Pays = Literal["member", "bank card", "phone", "remote"]
-Trouble = Literal["line", "cards", "mqtt", "broker", "days", "meter", "clock", "disk", "tariff"]
+Trouble = Literal["line", "cards", "mqtt", "broker", "days", "meter", "clock", "disk", "tariff", "weld"]
+_USUAL: Final = tuple(trouble for trouble in get_args(Trouble) if trouble != "weld")
 
 _TERMINAL_KINDS: Final[tuple[script.Kind, ...]] = (
     "lost_command", "lost_reply", "lost_completion", "silent", "duplicate", "decline", "refuse", "abort",
@@ -189,10 +190,12 @@ class Troubles:
             hold = self._site.terminal.books.reserve(5000, "Visa").receipt_no
             assert hold is not None
             self._site.foreign[hold] = 5000
-        more = () if self._site.acquirer is None else ("cards",) * 5
+        more: tuple[Trouble, ...] = () if self._site.acquirer is None else ("cards",) * 5
+        if self._scene.eventful:
+            more = (*more, *("weld",) * 4)
         for _ in range(rng.randint(0, 6)):
             await asyncio.sleep(rng.choice((rng.uniform(0, 20), rng.uniform(0, 200))))
-            kind: Trouble = rng.choice((*get_args(Trouble), *more))
+            kind = rng.choice((*_USUAL, *more))
             self.done[kind] = self.done.get(kind, 0) + 1
             await getattr(self, f"_{kind}")()
 
@@ -294,6 +297,23 @@ class Troubles:
         with contextlib.suppress(TillError):
             await life.office.publish(tariff(self._rng.choice((0, 2, 3)), len(self._site.tariffs)))
 
+    async def _weld(self) -> None:
+        """A contactor's contacts stick together, most likely while a car draws; somebody replaces it in the end."""
+        stand = self._rng.choice(self._site.stands)
+        for _ in range(self._rng.choice((0, 60, 60))):
+            if stand.outlet.power_w():
+                break
+            await asyncio.sleep(_LOOK_S)
+        self._site.weld(stand)
+        self._heal.append(lambda: self._site.replace_contactor(stand))
+        await asyncio.sleep(self._rng.choice((5.0, 60.0, 200.0)))
+        if stand.outlet.car is None and self._rng.random() < 0.5:  # somebody tries without a card
+            self._site.plug(stand.number, current_a=16, wants_wh=None)
+            await asyncio.sleep(60)
+            self._site.unplug(stand.number)
+        if self._rng.random() < 0.5:
+            self._site.replace_contactor(stand)
+
     async def _clock(self) -> None:
         """Somebody sets the clock."""
         hours = self._rng.choice((-1, 1, -24 * 400, 24 * 400, self._rng.uniform(-20, 20)))
@@ -315,16 +335,3 @@ class Troubles:
         self._heal.append(mend)
         await asyncio.sleep(self._rng.choice((1.0, 20.0, 120.0)))
         mend()
-
-
-async def look_after(scene: Scene) -> None:
-    """An operator who ends holds that are nobody's, sooner or later."""
-    rng = random.Random(scene.site.rng.random())  # noqa: S311  (a campaign must be repeatable)
-    while True:
-        await asyncio.sleep(rng.uniform(60, 300))
-        life = scene.life
-        entrances = None if life is None or not life.alive else life.till._entrances  # noqa: SLF001
-        for _, desk in () if entrances is None else entrances._desks:  # noqa: SLF001
-            for number in desk.orphans:
-                with contextlib.suppress(Exception):
-                    await desk.release(number)

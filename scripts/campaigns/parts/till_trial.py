@@ -16,12 +16,13 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 from parts.till_audit import audit
 from parts.till_life import CampaignLoop, Life
+from parts.till_operator import look_after, refunds_open, takes_back
 from parts.till_place import build, draw, learn_tariffs
 from parts.till_points import Fuse, Kind
 from parts.till_protections import Protection, without
 from parts.till_scene import Scene
 from parts.till_site import Layout, Site
-from parts.till_story import Driver, Troubles, look_after, visits
+from parts.till_story import Driver, Troubles, visits
 from parts.till_wiring import wired
 
 from edge import inventory
@@ -79,9 +80,9 @@ class Trial(Scene):
         `next_death`: how it ends the next time, which is drawn otherwise.
         """
         self.rng = rng = random.Random(seed)  # noqa: S311  (a campaign must be repeatable)
-        self.seed = seed
+        super().__init__(seed, Site(seed, folder, layout or (Layout() if calm else draw(rng))))
         self.folder = folder
-        super().__init__(Site(seed, folder, layout or (Layout() if calm else draw(rng))))
+        self.eventful = self.eventful and not calm
         build(self.site, rng, calm=calm)
         self.lives = 0
         self.deaths: dict[str, int] = {}
@@ -90,7 +91,6 @@ class Trial(Scene):
         self.next_death: Death | None = None
         self.heads: list[tuple[str, int, str]] = []
         self._deaths_left = 0 if calm else rng.choice((0, 1, 1, 2, 3, 5))
-        self._resting = False
         self._over = asyncio.Event()
         self._next = folder / "life-0"
 
@@ -116,10 +116,10 @@ class Trial(Scene):
         """A story, then rest, then the audit: what is wrong stands in the site's problems."""
         with wired(self._life, lambda: self.site.clock, random.Random(self.seed)):  # noqa: S311
             lives = asyncio.ensure_future(self._lives())
-            operator = asyncio.ensure_future(look_after(self))
+            operators = [asyncio.ensure_future(each) for each in (look_after(self), takes_back(self))]
             told = asyncio.ensure_future(story)
             await asyncio.wait((lives, told), return_when=asyncio.FIRST_COMPLETED)
-            self._resting = True
+            self.resting = True
             if self.life is not None:
                 self.life.fuse = Fuse()
             heal()
@@ -130,9 +130,9 @@ class Trial(Scene):
             if self.life is not None:
                 self.life.stop()
             await lives
-            for task in (operator, told):
+            for task in (*operators, told):
                 task.cancel()
-            await asyncio.wait((operator, told))
+            await asyncio.wait((*operators, told))
             if (error := None if told.cancelled() else told.exception()) is not None:
                 raise error
         if rested and not self._life().where:
@@ -169,10 +169,10 @@ class Trial(Scene):
         self._next.mkdir(exist_ok=True)
         config = replace(config, database=self._next / "till.db")
         fuse = Fuse()
-        if self._deaths_left > 0 and not self._resting:
-            fuse = Fuse.drawn(self.rng, _STEPS_MAX, self._kinds())
+        if self._deaths_left > 0 and not self.resting:
+            fuse = Fuse.drawn(self.rng, _STEPS_MAX, self._kinds(), eventful=self.eventful)
         self.life = life = Life(self.site, config, fuse=fuse)
-        life.volume.fault = None if self._resting else self.disk_fault
+        life.volume.fault = None if self.resting else self.disk_fault
         life.volume.remembers = not self.forgetful
         return life
 
@@ -216,7 +216,7 @@ class Trial(Scene):
             before_wh = [stand.outlet.energy_wns() for stand in self.site.stands]
             await asyncio.sleep(off_s - _LEASE_S)
             for stand, before in zip(self.site.stands, before_wh, strict=True):
-                if stand.outlet.energy_wns() != before:
+                if stand.outlet.energy_wns() != before and not stand.welded:
                     self.site.problems.append(f"I1: E{stand.number + 1} charges although the till is dead")
 
     async def _rest(self) -> bool:
@@ -238,7 +238,8 @@ class Trial(Scene):
             ]
             waiting = self._waiting()
             self.site.problems.append(
-                f"no rest: sessions {stuck}, {waiting} entries wait, holds {self.site.holds()}, "
+                f"no rest: sessions {stuck}, welded {[s.evse_id for s in states if s.welded is not None]}, "
+                f"{waiting} entries wait, holds {self.site.holds()}, "
                 f"the till {'lives' if self._life().alive else 'is dead'}"
             )
         return bool(settled)
@@ -253,10 +254,13 @@ class Trial(Scene):
         life = self.life
         if life is None or not life.alive or not life.till._controllers:  # noqa: SLF001
             return False
-        if any(open_sessions(c.state) for c in life.till._controllers) or self.site.holds():  # noqa: SLF001
+        states = [controller.state for controller in life.till._controllers]  # noqa: SLF001
+        if any(open_sessions(state) or state.welded is not None for state in states) or self.site.holds():
             return False
         if life.office is None or life.office.closed:
             return False  # it waits for its disk
+        if refunds_open(self):
+            return False
         sender = life.office.sender
         if sender is None or sender.waiting or not sender.lines:
             return False
