@@ -119,15 +119,18 @@ def _said(place: Path | str, error: CallError) -> str:
 
 def line_budgets(config: Config) -> list[Budget]:
     """What a round of polls takes on each Modbus line, and whether that fits."""
-    loads = [
-        load
-        for evse in config.evses
-        for load in (
-            registry.line_load("meter", evse.meter.name, evse.meter.options),
-            registry.line_load("evse", evse.charge_point.name, evse.charge_point.options),
-        )
-        if load is not None
-    ]
+    loads = []
+    for evse in config.evses:
+        section = evse.section
+        for load, stale_s in (
+            (registry.line_load("meter", evse.meter.name, evse.meter.options), config.rules.stale_s),
+            (
+                registry.line_load("evse", evse.charge_point.name, evse.charge_point.options),
+                section.stale_s,
+            ),
+        ):
+            if load is not None:
+                loads.append(msgspec.structs.replace(load, poll_s=section.poll_s, stale_s=stale_s))
     return list(budgets(loads))
 
 

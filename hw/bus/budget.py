@@ -13,18 +13,25 @@ from hw.bus.bus import Timing
 from hw.bus.line import LineOptions
 
 TURNAROUND_S = 0.03  # between a request and its reply; meters take 5 to 50 ms
-ROUND_MAX_S = 1.0  # every device is polled once a second
-STALE_S = 10.0  # a reading older than this opens the contactor
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """One device's poll: characters sent and received in each exchange."""
+    """One device's poll: characters sent and received in each exchange, how often it is due, and how old what it says
+    may get.
+    """
 
     name: str
     line: LineOptions
     exchanges: tuple[tuple[int, int], ...]
     gap_s: float
     timeout_s: float
+    poll_s: float = 1.0
+    stale_s: float = 10.0
+
+    def cost_s(self, gap_s: float) -> float:
+        """How long one poll keeps the line, with the gap that the line keeps."""
+        turnaround_s = 0.0 if self.line.is_tcp else TURNAROUND_S
+        return sum(self.line.wire_s(sent + got) + turnaround_s + gap_s for sent, got in self.exchanges)
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,23 +64,24 @@ def budgets(loads: Iterable[Load]) -> tuple[Budget, ...]:
 
 def _budget(port: str, loads: list[Load]) -> Budget:
     gap_s = max(load.gap_s for load in loads)  # the line keeps the longest that any unit needs
-    round_s = sum(
-        load.line.wire_s(sent + received) + (0.0 if load.line.is_tcp else TURNAROUND_S) + gap_s
-        for load in loads
-        for sent, received in load.exchanges
-    )
+    round_s = sum(load.cost_s(gap_s) for load in loads)
     dead_unit_s = round_s + max(load.timeout_s for load in loads) + Timing().quiet_s
     problems = []
     names = ", ".join(load.name for load in loads)
-    if round_s > ROUND_MAX_S:
+    if sum(load.cost_s(gap_s) / load.poll_s for load in loads) > 1:
+        due_s = min(load.poll_s for load in loads)
         problems.append(
-            f"{port}: one round of polls ({names}) takes {round_s:.2f} s; raise the baud rate, lower gap_ms, "
-            "or use another line"
+            f"{port}: one round of polls ({names}) takes {round_s:.2f} s, and is due every {due_s:g} s; raise the baud "
+            "rate or poll_s, lower gap_ms, or use another line"
         )
-    if dead_unit_s > STALE_S:
+    first = min(loads, key=lambda load: load.stale_s - load.poll_s)
+    beside = len(loads) > 1  # whoever waits for another unit was asked a poll ago
+    old_s = dead_unit_s + (first.poll_s if beside else 0.0)
+    if old_s > first.stale_s:
+        cause = "beside a dead unit" if beside else "after a lost reply"
         problems.append(
-            f"{port}: beside a dead unit a reading gets {dead_unit_s:.1f} s old, and {STALE_S:g} s open the "
-            "contactor; lower timeout_s, or use another line"
+            f"{port}: {cause} what {first.name} says gets {old_s:.1f} s old, and {first.stale_s:g} s open the "
+            "contactor; lower timeout_s, raise stale_s, or use another line"
         )
     return Budget(
         port=port,

@@ -1,4 +1,5 @@
 import pytest
+from msgspec.structs import replace
 
 from hw import registry
 from hw.bus.budget import budgets
@@ -30,6 +31,22 @@ def test_a_line_with_more_than_it_can_poll_in_a_second_is_told():
 def test_a_dead_unit_may_not_let_its_neighbours_go_stale():
     (budget,) = budgets(meters(2, timeout_s=10.0))
     assert any("dead unit" in problem for problem in budget.problems)
+
+
+def test_a_line_that_is_asked_less_often_carries_more():
+    slow = [replace(load, poll_s=5.0) for load in meters(8)]
+    assert budgets(slow)[0].problems == ()
+    assert "is due every 1 s" in budgets(meters(8))[0].problems[0]
+    assert "is due every 5 s" in budgets([replace(load, poll_s=5.0) for load in meters(32)])[0].problems[0]
+
+
+def test_how_old_what_a_unit_says_may_get_is_its_own_limit():
+    """A poll a second, a round of 0.3 s for each, a time-out and the silence after it."""
+    (budget,) = budgets(meters(2))
+    assert budget.dead_unit_s == pytest.approx(0.66 + 1.5, abs=0.05)
+    assert budgets([replace(load, stale_s=3.0) for load in meters(1)])[0].problems == ()
+    impatient = [replace(load, stale_s=3.0) for load in meters(2)]
+    assert "gets 3.2 s old, and 3 s open the contactor" in budgets(impatient)[0].problems[0]
 
 
 def test_each_line_has_its_own_budget_and_tcp_costs_nothing():
