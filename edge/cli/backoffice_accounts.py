@@ -134,23 +134,25 @@ def export(
 
     require("babel")
     from edge.documents.collective import file_name, format_named, render
+    from edge.documents.formats import above
 
     if (number is None) != everything:
         raise click.UsageError("give one invoice's number, or --all")
     wanted = format_named(form)
     if out is None and ((everything and not wanted.stream) or (wanted.binary and sys.stdout.isatty())):
         raise _OutNeeded(f"{wanted.name} documents need a place of their own")
-    failed, written = 0, 0
+    failed = 0
+    if everything and out is None:
+        click.echo(above(wanted), nl=False)
     with AccountBooks(database(call, db_here, config_here)) as books:
         for found in books.invoices() if number is None else iter((books.invoice(number),)):
             try:
-                heading = out is not None or not written
+                heading = out is not None or not everything
                 document = render(wanted, found, books.buyer(found), language=lang, heading=heading)
             except NotExpressible as e:
                 failed += 1
                 click.echo(scrub(encode({"error": e.as_json()}) if call.json else str(e)), err=True)
                 continue
-            written += 1
             folder = out is not None and (everything or out.is_dir())
             write(document, out / file_name(wanted, found) if out is not None and folder else out)
     if failed:

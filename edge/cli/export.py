@@ -14,7 +14,7 @@ import click
 
 from edge.cli.call import NO, Call, command, encode
 from edge.cli.place import database
-from edge.documents.formats import FORMATS, Format, file_name, format_named, render
+from edge.documents.formats import FORMATS, Format, above, file_name, format_named, render
 from edge.documents.sale import NotExpressible, Sale
 from edge.domain.invoice import Invoice
 from edge.emv.scrub import scrub
@@ -109,7 +109,11 @@ def _export_all(
 
     `out`: a folder, one open file for all of them, or None for standard output.
     """
-    failed, written = 0, 0
+    failed, alone = 0, isinstance(out, Path)
+    if isinstance(out, Path):
+        _make(out)
+    else:
+        _put(above(wanted), out)
     shown = out is not None and sys.stderr.isatty()
     stats = db.stats() if shown else {"invoices": 0, "credit_notes": 0}
     total = stats["invoices"] + stats["credit_notes"]
@@ -122,18 +126,31 @@ def _export_all(
         for invoice in _between(invoices, days):
             sale = _sale(db, wanted, invoice)
             try:
-                alone = isinstance(out, Path)
-                document = render(wanted, sale, language=language, heading=alone or not written)
+                document = render(wanted, sale, language=language, heading=alone)
             except NotExpressible as e:
                 failed += 1
-                click.echo(scrub(encode({"error": e.as_json()}) if as_json else str(e)), err=True)
+                _tell(e, invoice, in_line=out is None and wanted.suffix == "json", as_json=as_json)
                 continue
-            written += 1
-            if out is None or isinstance(out, Path):
-                write(document, None if out is None else out / file_name(wanted, sale))
+            if isinstance(out, Path):
+                write(document, out / file_name(wanted, sale))
             else:
-                out.write(document)
+                _put(document, out)
     return failed
+
+
+def _put(document: bytes, stream: BinaryIO | None) -> None:
+    if stream is None:
+        click.echo(document, nl=False)
+    else:
+        stream.write(document)
+
+
+def _tell(error: NotExpressible, invoice: Invoice, *, in_line: bool, as_json: bool) -> None:
+    """Among lines of JSON an error is one of them; anything else is not mixed with documents."""
+    if in_line:
+        click.echo(scrub(encode({"number": invoice.number, "error": error.as_json()})))
+    else:
+        click.echo(scrub(encode({"error": error.as_json()}) if as_json else str(error)), err=True)
 
 
 def _between(invoices: Iterator[Invoice], days: tuple[date | None, date | None]) -> Iterator[Invoice]:
@@ -169,6 +186,13 @@ def write(document: bytes, target: Path | None) -> None:
         return
     with _whole(target) as file:
         file.write(document)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise _NotWritten(f"{folder}: {e.strerror}", hint="check where it is to stand") from e
 
 
 @contextmanager

@@ -105,11 +105,14 @@ def render(form: Format, sale: Sale, *, language: str = "en", heading: bool = Tr
     require(*form.needs)
     body = _function(form.renderer)(sale, language)
     assert isinstance(body, bytes)
-    if not (form.heading and heading):
-        return body
-    above = _function(form.heading)()
-    assert isinstance(above, bytes)
-    return above + body
+    return (above(form) if heading else b"") + body
+
+
+def above(form: Format) -> bytes:
+    """What stands once before many documents, and also before none."""
+    found = _function(form.heading)() if form.heading else b""
+    assert isinstance(found, bytes)
+    return found
 
 
 def file_name(form: Format, sale: Sale) -> str:

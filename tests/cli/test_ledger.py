@@ -106,6 +106,27 @@ def test_invoices_are_exported_to_files_by_name_and_by_day(run, tmp_path):
     assert run("invoice", "export", "--all", "--to", "2000-01-01").out == ""
 
 
+def test_an_export_of_no_invoices_is_an_empty_table_or_folder(run, tmp_path):
+    none = ("invoice", "export", "--all", "--to", "2000-01-01")
+    every = run("invoice", "export", "--all", "--format", "csv").out
+    heading = every.splitlines(keepends=True)[0]
+    assert every.count(heading) == 1
+    assert run(*none, "--format", "csv").out == heading
+    assert run(*none, "--format", "csv", "--out", tmp_path / "none.csv").code == 0
+    assert (tmp_path / "none.csv").read_bytes() == heading.encode().replace(b"\n", b"\r\n")
+    assert run(*none, "--format", "csv", "--out", tmp_path / "folder").code == 0
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_among_lines_of_json_an_error_is_a_line(call, copy):
+    sql(copy, "DELETE FROM entry WHERE subject = (SELECT session_id FROM invoice WHERE sequence = 1)")
+    done = call("--db", copy, "invoice", "export", "--all", "--format", "cdr-2.2.1")
+    lost, cdr = map(json.loads, done.out.splitlines())
+    assert (done.code, done.err) == (1, "")
+    assert (lost["error"]["code"], cdr["country_code"]) == ("document.not_expressible", "DE")
+    assert lost["number"] != cdr["invoice_reference_id"]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [("export",), ("export", "CT-1", "--all"), ("export", "--all", "--format", "docx"),
