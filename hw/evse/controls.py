@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from edge.domain.instant import Instant
-from hw.bus.bus import Answer, Bus
+from hw.bus.bus import ATTEMPTS, Answer, Bus
 from hw.bus.errors import Refused
 from hw.bus.frames import Span
 from hw.evse.errors import EvseError, EvseNotSafe, translated
@@ -26,16 +26,25 @@ class Controls:
         """What this firmware reads only without the spare registers behind it."""
         self._missing: set[Span] = set()
 
-    async def read(self, span: Span) -> Answer[Instant]:
+    async def read(self, span: Span, *, attempts: int = ATTEMPTS) -> Answer[Instant]:
         exact = replace(span, spare=0) if span in self._exact else span
         with translated():
             try:
-                return await self._bus.read(self._unit, exact, timeout_s=self._timeout_s)
+                return await self._bus.read(self._unit, exact, timeout_s=self._timeout_s, attempts=attempts)
             except Refused as e:
                 if not exact.spare or e.exception not in _NO_SUCH_REGISTERS:
                     raise
         self._exact.add(span)
-        return await self.read(span)
+        return await self.read(span, attempts=attempts)
+
+    async def read_either(self, first: Span, other: Span) -> tuple[Span, Answer[Instant]]:
+        """One of two, each asked once: a lost reply costs a time-out, and not the rest that its request needs before it
+        may be repeated on a serial line.
+        """
+        try:
+            return first, await self.read(first, attempts=1)
+        except EvseError:
+            return other, await self.read(other, attempts=1)
 
     async def set(self, register: int, value: int, *, spare: int = 0, many: bool = False) -> None:
         """Write a holding register with function 6, or 16 where `many`. `spare` registers follow it."""
@@ -68,11 +77,11 @@ class Controls:
         self._missing.add(span)
         return None
 
-    async def switch(self, coil: int, *, on: bool) -> None:
-        """Write a coil with function 5."""
+    async def switch(self, coil: int, *, on: bool, spare: int = 0) -> None:
+        """Write a coil with function 5. `spare` coils follow it."""
         with translated():
             await self._bus.write_coil(self._unit, coil, on=on, timeout_s=self._timeout_s)
-        held = (await self.read(Span(1, coil))).data[0] & 1
+        held = (await self.read(Span(1, coil, spare=spare))).data[0] & 1
         if held != on:
             raise EvseNotSafe(f"coil {coil} is {held} after {int(on)} was written to it")
 

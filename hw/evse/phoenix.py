@@ -23,6 +23,7 @@ from hw.evse.guarded import CURRENT_MIN_A, Guarded, GuardedOptions
 STATE, RELEASE, CURRENT_A = 299, 300, 301
 EVCC_STATE = Span(4, 24000, spare=3)  # behind it what the cable and the pilot allow
 EVCC_RELEASE, EVCC_CURRENT_A = 20000, 22000
+_EVCC_RELEASED = Span(1, EVCC_RELEASE, spare=3)  # behind it availability, lock and a test
 GAP_MS = 50
 _PILOTS = frozenset("ABCDEF")
 
@@ -62,6 +63,8 @@ class Charx:
     def __init__(self, controls: Controls, connector: int) -> None:
         self._controls, self._base = controls, 1000 * connector
         self._allowed = False
+        self._given_a: int | None = None
+        """What was confirmed and is to be found again."""
 
     async def prepare(self) -> None:
         await self.allow(0)
@@ -70,7 +73,7 @@ class Charx:
         return self._allowed or (await self._controls.read(Span(3, self._base + RELEASE))).registers[0] == 0
 
     async def status(self) -> EvseStatus:
-        answer = await self._controls.read(Span(3, self._base + STATE, 3))
+        answer = await self._controls.read(Span(3, self._base + STATE, spare=2))
         letter, digit = _letter(answer.data[0]), chr(answer.data[1])
         return EvseStatus(
             at=answer.at,
@@ -82,9 +85,18 @@ class Charx:
 
     async def allow(self, current_a: int) -> None:
         self._allowed = current_a >= CURRENT_MIN_A
+        if self._allowed and self._given_a == current_a and await self._gives(current_a):
+            return
+        self._given_a = None
         if self._allowed:
             await self._controls.set(self._base + CURRENT_A, current_a, many=True)
         await self._controls.set(self._base + RELEASE, int(self._allowed), many=True)
+        self._given_a = current_a if self._allowed else None
+
+    async def _gives(self, current_a: int) -> bool:
+        both, with_state = Span(3, self._base + RELEASE, 2), Span(3, self._base + STATE, 3)
+        _, answer = await self._controls.read_either(both, with_state)
+        return answer.registers[-2:] == (1, current_a)
 
 
 class EvCc:
@@ -93,6 +105,8 @@ class EvCc:
     def __init__(self, controls: Controls) -> None:
         self._controls = controls
         self._allowed = False
+        self._given_a: int | None = None
+        """What was confirmed and is to be found again."""
 
     async def prepare(self) -> None:
         await self.allow(0)
@@ -114,12 +128,21 @@ class EvCc:
 
     async def allow(self, current_a: int) -> None:
         self._allowed = current_a >= CURRENT_MIN_A
+        if self._allowed and self._given_a == current_a and await self._gives(current_a):
+            return
+        self._given_a = None
         if self._allowed:
             await self._controls.set(EVCC_CURRENT_A, current_a)
-        await self._controls.switch(EVCC_RELEASE, on=self._allowed)
+        await self._controls.switch(EVCC_RELEASE, on=self._allowed, spare=_EVCC_RELEASED.spare)
+        self._given_a = current_a if self._allowed else None
+
+    async def _gives(self, current_a: int) -> bool:
+        """By either of what was set: a restart loses both."""
+        asked, answer = await self._controls.read_either(_EVCC_RELEASED, Span(3, EVCC_CURRENT_A))
+        return bool(answer.data[0] & 1) if asked is _EVCC_RELEASED else answer.registers == (current_a,)
 
     async def _released(self) -> bool:
-        return bool((await self._controls.read(Span(1, EVCC_RELEASE))).data[0] & 1)
+        return bool((await self._controls.read(_EVCC_RELEASED)).data[0] & 1)
 
 
 def _letter(byte: int) -> Pilot:

@@ -120,7 +120,7 @@ class VirtualEvCc(_Controller):
 
     def __init__(self, outlet: Outlet, contactor: Callable[[], bool]) -> None:
         super().__init__(outlet, contactor)
-        self.holdings, self.coils = {22000: 6}, {20000: 0}
+        self.holdings, self.coils = {22000: 6}, {20000: 0, 20001: 1, 20002: 0, 20003: 0}
 
     def limit_a(self) -> int:
         return self.holdings[22000] if self.coils[20000] else 0

@@ -207,6 +207,32 @@ def test_a_status_says_whether_it_may_be_an_old_one(driver, more, controller, tr
     assert run(scenario, driver, more, controller, transport, tmp_path) is sure
 
 
+@pytest.mark.parametrize(("driver", "more", "controller", "transport"), DRIVERS[1:])
+def test_a_renewal_whose_reply_is_lost_asks_something_else_at_once(
+    driver, more, controller, transport, tmp_path
+):
+    async def scenario(evse, box, clock):
+        await evse.prepare()
+        box.outlet.plug(Car())
+        await evse.permit(current_a=16)
+        asked, read, write = [], box.read, box.write
+
+        def reads(function, address, count):
+            asked.append((function, address, count))
+            return None if len(asked) == 1 else read(function, address, count)
+
+        def writes(function, address, values):
+            asked.append((function, address, values))
+            return write(function, address, values)
+
+        box.read, box.write = reads, writes
+        await evse.permit(current_a=16)
+        return asked[:2]
+
+    lost, next_one = run(scenario, driver, more, controller, transport, tmp_path)
+    assert lost != next_one
+
+
 WITHHELD = {
     "another master": lambda box: box.holdings.update({1000: 0}) or box.coils.update({20000: 0}),
     "load management": lambda box: box.holdings.update({1004: 1}) or setattr(box, "managed", True),
@@ -258,6 +284,8 @@ def test_an_ev_cc_that_has_no_more_than_its_state_is_read_alone(tmp_path, monkey
     monkeypatch.setattr(VirtualEvCc, "inputs", lambda box: {24000: whole(box)[24000]})
 
     async def scenario(evse, box, clock):
+        box.coils = {20000: 0}
+        await evse.prepare()
         return [(await evse.status()).pilot for _ in range(3)]
 
     assert run(scenario, phoenix, {"model": "ev_cc"}, VirtualEvCc, RtuServer, tmp_path) == ["A"] * 3
