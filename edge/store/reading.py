@@ -20,6 +20,7 @@ from edge.errors import CallError, LedgerError, StoreError
 from edge.store.anchors import anchor_of
 from edge.store.connection import open_reader, translated
 from edge.store.payments import exposure, last_day
+from edge.store.schema import known
 
 Row = dict[str, Any]
 
@@ -56,8 +57,10 @@ class Reading:
             (found,) = self._db.execute(
                 "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('entry', 'evse')"
             ).fetchone()
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if found != _TABLES_TOLD_BY:
             raise NoTill(f"{self._path} is a database, but not a till's")
+        known(version)
 
     def __enter__(self) -> Self:
         return self

@@ -187,13 +187,18 @@ def _refused(db: Database) -> None:
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _orders, _granted, _refused)
 
 
+def known(version: int) -> None:
+    """Raises SchemaTooNew for what this version cannot know how to read."""
+    if version > len(MIGRATIONS):
+        raise SchemaTooNew(f"the database has schema {version}, this version knows {len(MIGRATIONS)}")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the tables to this version. Raises SchemaTooNew for a database from the future."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    known(version)
     if version == len(MIGRATIONS):
         return
-    if version > len(MIGRATIONS):
-        raise SchemaTooNew(f"the database has schema {version}, this version knows {len(MIGRATIONS)}")
     from sqlite_utils import Database  # noqa: PLC0415  (13 MiB that a daemon with current tables never loads)
 
     for number, step in enumerate(MIGRATIONS[version:], start=version + 1):

@@ -274,6 +274,13 @@ def test_a_file_that_is_no_database(call, tmp_path):
     assert call("--db", file, "ledger", "verify", "--json").error["code"] == "store.corrupt"
 
 
+@pytest.mark.parametrize("command", [("session", "list"), ("ledger", "verify"), ("sync", "status")])
+def test_a_newer_versions_database_is_not_guessed_at(call, copy, command):
+    sql(copy, "PRAGMA user_version = 999")
+    done = call("--db", copy, *command, "--json")
+    assert (done.code, done.out, done.error["code"]) == (3, "", "store.too_new")
+
+
 def test_the_configuration_names_the_database(call, place, sold):
     shutil.copy(sold, place.database)
     assert len(answer(call("--config", place.config, "session", "list", "--json"))) == 4
