@@ -21,9 +21,17 @@ WH_NS = 3600 * NS  # watt-nanoseconds in a watt-hour
 SUSPECTS_AGREE = 3  # mutually consistent samples after which a jump is taken for real
 SUSPECT_MAX_S = 30
 STALE_S = 10  # a time-out, a quarantine and two retries
+LATE_MAX_S = 31  # every reply that a line kept back has come by then (hw/bus/bus.py, `ghost_s`)
 STANDSTILL_WH = 50  # power was measured for so long, and no energy counted
-RATIO_WINDOW_WH = 500  # large against the coarsest registers (100 Wh)
-RATIO_MAX = 2  # a wrong unit or current transformer is off by more, integration of power by less
+RATIO_WINDOW_WH = 500
+RATIO_WINDOW_STEPS = 40  # one more or less, as the register happens to step, no longer tells there
+RATIO_MAX_TENTHS = (
+    19  # a wrong unit or transformer is off by a factor of two at the least, sums of polls by less
+)
+
+#: Below this part of its rated power a meter need not count at all: its starting current is at most 0.04 of the
+#: transitional one, and that at most a fiftieth of the highest (2014/32/EU, annex V, table 1, class B and C).
+STARTING_PART = 1250
 ROLLOVER_PART = 1000  # a rollover begins and ends within 0.1 % of the register's capacity
 
 HaltReason = Literal["jump", "backwards", "suspect_too_long", "standstill", "power_mismatch", "identity"]
@@ -99,9 +107,13 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     previous: Sample | None = None
     """The last usable sample, accepted or held: from it the power is integrated."""
     still_wns: int = 0
-    """Watt-nanoseconds of measured power since the energy last moved."""
+    """Watt-nanoseconds of measured power since the energy last moved; `faint_wns`: of power so low that it may be
+    counted or not.
+    """
+    faint_wns: int = 0
     window_wh: int = 0
     window_wns: int = 0
+    """Of the energy that moved, and of the power that was measured meanwhile."""
     halted: HaltReason | None = None
 
     @property
@@ -118,8 +130,25 @@ def begin(limits: Limits, sample: Sample, *, wrapped_wh: int = 0) -> State:
 
 
 def confirm(limits: Limits, first: Sample, second: Sample) -> Sample | None:
-    """The double read at begin and end: the second one when it can follow the first, else None."""
-    return second if first.sure and second.sure and _follows(limits, first, second) else None
+    """The double read at begin and end: the second one when it can follow the first, else None. One step back is
+    held, as everywhere.
+    """
+    if not first.sure or not second.sure or second.at_ns < first.at_ns:
+        return None
+    if -_resolution_wh(first, second) <= second.energy_wh - first.energy_wh < 0:
+        return msgspec.structs.replace(second, energy_wh=first.energy_wh)
+    return second if _follows(limits, first, second) else None
+
+
+def again(state: State, first: Sample, second: Sample) -> Sample | None:
+    """The double read at the begin of a session, where the meter was watched before: the register went on from there.
+    One that trembles begins at the last good value.
+    """
+    for sample in (first, second):
+        state, verdict = judge(state, sample)
+    if confirm(state.limits, first, second) is None or not isinstance(verdict, Accepted | Held):
+        return None
+    return msgspec.structs.replace(second, energy_wh=max(second.energy_wh, state.good.energy_wh))
 
 
 def end(state: State, first: Sample, second: Sample) -> tuple[int, bool]:
@@ -147,7 +176,7 @@ def judge(state: State, event: Sample | Failed) -> tuple[State, Verdict]:
         return _unknown(state, event.at_ns, "no reading")
     if not event.sure:
         return _late(state, event)
-    if _follows(state.limits, state.good, event):
+    if _fits(state, event):
         return _measured(state, event, moved=event.energy_wh - state.good.energy_wh)
     if -event.resolution_wh <= event.energy_wh - state.good.energy_wh < 0:
         return _measured(state, event, moved=None)
@@ -156,17 +185,37 @@ def judge(state: State, event: Sample | Failed) -> tuple[State, Verdict]:
 
 def _late(state: State, sample: Sample) -> tuple[State, Verdict]:
     """A value that may be half a minute old. The register has reached it, so it may be billed; what comes next is not
-    measured against it, and one that lies before the last good value says nothing.
+    measured against it. One that lies before the last good value says nothing, unless that is older than any reply.
     """
-    if sample.energy_wh < state.good.energy_wh:
+    good = state.good
+    if (
+        sample.energy_wh < good.energy_wh - sample.resolution_wh
+        and sample.at_ns - good.at_ns > LATE_MAX_S * NS
+    ):
+        return _unknown(state, sample.at_ns, "backwards")
+    if sample.energy_wh < good.energy_wh:
         return state, Held(state.energy_wh)
-    if _follows(state.limits, state.good, sample):
-        return state, Accepted(sample.energy_wh + state.wrapped_wh)
-    return _unknown(state, sample.at_ns, "jump")
+    if not _follows(state.limits, good, sample):
+        return _unknown(state, sample.at_ns, "jump")
+    state = msgspec.structs.replace(state, suspects=(), suspect_since_ns=None)
+    return state, Accepted(sample.energy_wh + state.wrapped_wh)
 
 
 def _usable(state: State, event: Sample | Failed) -> bool:
-    return isinstance(event, Sample) and event.sure and _follows(state.limits, state.good, event)
+    return isinstance(event, Sample) and _fits(state, event)
+
+
+def _fits(state: State, sample: Sample) -> bool:
+    """Whether it can come next. A register that moves only every some seconds stood still while its own power was
+    measured, and may make up for that.
+    """
+    if _follows(state.limits, state.good, sample):
+        return True
+    moved_wh = sample.energy_wh - state.good.energy_wh - 2 * _resolution_wh(state.good, sample)
+    elapsed_ns = sample.at_ns - state.good.at_ns
+    if not sample.sure or not state.still_wns or moved_wh < 0 or elapsed_ns < 0:
+        return False
+    return 10 * moved_wh * WH_NS <= 11 * (state.still_wns + state.limits.rated_power_w * elapsed_ns)
 
 
 def _unknown(state: State, at_ns: int, reason: str) -> tuple[State, Verdict]:
@@ -180,40 +229,69 @@ def _follows(limits: Limits, earlier: Sample, later: Sample) -> bool:
     """0 <= dE <= 1.1 x Pmax x dt + 2 resolutions, in integers."""
     moved_wh = later.energy_wh - earlier.energy_wh
     elapsed_ns = later.at_ns - earlier.at_ns
-    resolution_wh = max(earlier.resolution_wh, later.resolution_wh)
     if moved_wh < 0 or elapsed_ns < 0:
         return False
-    return 10 * (moved_wh - 2 * resolution_wh) * WH_NS <= 11 * limits.rated_power_w * elapsed_ns
+    return (
+        10 * (moved_wh - 2 * _resolution_wh(earlier, later)) * WH_NS <= 11 * limits.rated_power_w * elapsed_ns
+    )
+
+
+def _resolution_wh(earlier: Sample, later: Sample) -> int:
+    return max(earlier.resolution_wh, later.resolution_wh)
 
 
 def _measured(state: State, sample: Sample, *, moved: int | None) -> tuple[State, Verdict]:
     """A sample that fits (or that only trembles, `moved` None): integrate its power and compare."""
-    wns = _integral(state.previous, sample)
-    advance_wh = moved or 0
-    still_wns = 0 if advance_wh else state.still_wns + (wns or 0)
-    window_wh, window_wns = state.window_wh, state.window_wns
-    if wns is not None:
-        window_wh, window_wns = window_wh + advance_wh, window_wns + wns
-    verdict: Verdict = Held(state.energy_wh) if moved is None else Accepted(state.energy_wh + advance_wh)
-    limit_wh = max(STANDSTILL_WH, 2 * sample.resolution_wh)
-    if still_wns > limit_wh * WH_NS:
+    verdict: Verdict = Held(state.energy_wh) if moved is None else Accepted(state.energy_wh + moved)
+    measured = _integrated(state, sample, moved_wh=moved or 0)
+    if measured.still_wns > max(STANDSTILL_WH, 2 * sample.resolution_wh) * WH_NS:
         return halt(state, "standstill")
-    if max(window_wh * WH_NS, window_wns) >= RATIO_WINDOW_WH * WH_NS:
-        slack_wns = 2 * sample.resolution_wh * WH_NS
-        energy_wns = window_wh * WH_NS
-        if energy_wns > RATIO_MAX * window_wns + slack_wns or window_wns > RATIO_MAX * energy_wns + slack_wns:
-            return halt(state, "power_mismatch")
-        window_wh = window_wns = 0
+    if _contradicted(measured, sample.resolution_wh):
+        return halt(state, "power_mismatch")
+    if max(measured.window_wh * WH_NS, measured.window_wns) >= _window_wh(sample.resolution_wh) * WH_NS:
+        measured = msgspec.structs.replace(measured, window_wh=0, window_wns=0)
     return msgspec.structs.replace(
-        state,
+        measured,
         good=state.good if moved is None else sample,
         previous=sample,
         suspects=(),
         suspect_since_ns=None,
-        still_wns=still_wns,
-        window_wh=window_wh,
-        window_wns=window_wns,
     ), verdict
+
+
+def _integrated(state: State, sample: Sample, *, moved_wh: int) -> State:
+    """Power is compared with energy whenever that has moved; what is measured until then waits beside it."""
+    wns = _integral(state.previous, sample)
+    if wns is None:
+        return state if not moved_wh else msgspec.structs.replace(state, still_wns=0, faint_wns=0)
+    if moved_wh:
+        counted_wns = state.still_wns + wns + min(state.faint_wns, moved_wh * WH_NS)
+        return msgspec.structs.replace(
+            state,
+            still_wns=0,
+            faint_wns=0,
+            window_wh=state.window_wh + moved_wh,
+            window_wns=state.window_wns + counted_wns,
+        )
+    elapsed_ns = sample.at_ns - (state.previous or sample).at_ns
+    if wns * STARTING_PART < state.limits.rated_power_w * elapsed_ns:
+        return msgspec.structs.replace(state, faint_wns=state.faint_wns + wns)
+    return msgspec.structs.replace(state, still_wns=state.still_wns + wns)
+
+
+def _window_wh(resolution_wh: int) -> int:
+    return max(RATIO_WINDOW_WH, RATIO_WINDOW_STEPS * resolution_wh)
+
+
+def _contradicted(state: State, resolution_wh: int) -> bool:
+    """After RATIO_WINDOW_WH: energy and power belong to different units or transformers, also if most of the first
+    step had flowed before.
+    """
+    energy_wns, power_wns = state.window_wh * WH_NS, state.window_wns
+    if max(energy_wns, power_wns) < RATIO_WINDOW_WH * WH_NS:
+        return False
+    surely_wns = energy_wns - resolution_wh * WH_NS
+    return 10 * surely_wns > RATIO_MAX_TENTHS * power_wns or 10 * power_wns > RATIO_MAX_TENTHS * energy_wns
 
 
 def _integral(earlier: Sample | None, later: Sample) -> int | None:
@@ -249,6 +327,7 @@ def _doubt(state: State, sample: Sample) -> tuple[State, Verdict]:
             suspects=(),
             suspect_since_ns=None,
             still_wns=0,
+            faint_wns=0,
         ), Accepted(energy_wh)
     return halt(state, "backwards" if backwards else "jump")
 

@@ -26,9 +26,12 @@ _CONFIRM_TRIES = 5
 #: An end reading is worth waiting for: after a power cut a meter takes its time to start.
 _END_MAX_S = 60
 
-#: A meter that is read in one way only has no sure reading until nothing was asked for so long: every late reply has
-#: come by then (hw/bus/bus.py, `ghost_s`).
-_REST_S = 31
+#: After a start nothing is known that a reading could be compared with: so many, so far apart, have to fit each other.
+_FIRST_READINGS = reading.SUSPECTS_AGREE
+_FIRST_GAP_S = 1
+
+#: A meter that is read in one way only has no sure reading until nothing was asked for so long.
+_REST_S = reading.LATE_MAX_S
 
 #: A meter that can be read in several ways mostly has a sure reading within this, without a rest.
 _ASKED_S = 8
@@ -51,7 +54,8 @@ class MeterUnsure(HardwareError):
 class MeterWatch:
     """Runs until cancelled. `want` asks for a confirmed reading; it comes as an event.
 
-    `signing` is there for a meter that signs; `open_session` tells the session that it may be signing, or None.
+    `signing` is there for a meter that signs; `open_session` tells the session that it may be signing, or None;
+    `reached_wh` the register of a session that waits to go on after a restart, or None.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class MeterWatch:
         *,
         signing: Signing | None,
         open_session: Callable[[], str | None],
+        reached_wh: Callable[[], int | None] = lambda: None,
         clock: Clock,
         poll_s: float,
         post: Post,
@@ -69,11 +74,13 @@ class MeterWatch:
         self._meter = meter
         self._signing = signing
         self._open_session = open_session
+        self._reached_wh = reached_wh
         self._clock = clock
         self._poll_s = poll_s
         self._post = post
         self._name = name
         self._state: reading.State | None = None
+        self._whose: MeterIdentity | None = None  # the meter that the state is about
         self._identity: MeterIdentity | None = None
         self._wanted: ReadBegin | ReadEnd | None = None
         self._failing: str | None = None
@@ -124,20 +131,29 @@ class MeterWatch:
                 log.event("meter.stale", evse_id=self._name, age_s=round(age_s))
 
     async def _first(self, value: MeterValue) -> reading.State | None:
-        """The first two readings after a start have to fit each other."""
+        """The first readings after a start have to fit each other. While a session waits to go on, one before its own
+        is none: a meter that starts itself may show anything for some seconds.
+        """
         if not value.sure:
             await self._clock.sleep(_REST_S)
             return None
-        try:
-            again = await self._read()
-        except HardwareError as e:
-            await self._failed(e)
+        reached_wh = self._reached_wh()
+        if reached_wh is not None and value.energy_wh < reached_wh:
             return None
-        sample = reading.confirm(self._meter.limits, _sample(value), _sample(again))
-        if sample is None:
-            return None
-        await self._post(ev.MeterAccepted(at=self._clock.now(), value=again))
-        return reading.begin(self._meter.limits, sample)
+        for _ in range(_FIRST_READINGS - 1):
+            await self._clock.sleep(_FIRST_GAP_S)
+            try:
+                again = await self._read()
+            except HardwareError as e:
+                await self._failed(e)
+                return None
+            sample = reading.confirm(self._meter.limits, _sample(value), _sample(again))
+            if sample is None:
+                return None
+            value = replace(again, energy_wh=sample.energy_wh)
+        self._whose = self._identity
+        await self._post(ev.MeterAccepted(at=self._clock.now(), value=value))
+        return reading.begin(self._meter.limits, _sample(value))
 
     async def _identify(self) -> None:
         self._identity = await self._who()
@@ -166,16 +182,24 @@ class MeterWatch:
                 await self._failed(e)
                 await self._clock.sleep(self._poll_s)
                 continue
-            sample = reading.confirm(self._meter.limits, _sample(first), _sample(second))
+            sample = self._begun(identity, _sample(first), _sample(second))
             if sample is None:
                 reason = "meter_unsteady"
+                await self._clock.sleep(self._poll_s)
                 continue
             self._recovered()
-            self._identity = identity
+            self._identity = self._whose = identity
             self._state = reading.begin(self._meter.limits, sample)
-            await self._post(ev.BeginRead(at=self._clock.now(), value=second, identity=identity))
+            value = replace(second, energy_wh=sample.energy_wh)
+            await self._post(ev.BeginRead(at=self._clock.now(), value=value, identity=identity))
             return
         await self._post(ev.ReadFailed(at=self._clock.now(), reason=reason))
+
+    def _begun(self, identity: MeterIdentity, first: Sample, second: Sample) -> Sample | None:
+        """The begin reading: two that agree, and with what this meter has shown until now, where it was watched."""
+        if self._state is None or identity != self._whose:
+            return reading.confirm(self._meter.limits, first, second)
+        return reading.again(self._state, first, second)
 
     async def _end(self, wanted: ReadEnd) -> None:
         began, tries = self._clock.now(), 0

@@ -14,6 +14,7 @@ from edge.metering.reading import (
     Sample,
     Stale,
     Suspect,
+    again,
     begin,
     confirm,
     end,
@@ -182,7 +183,7 @@ def test_wild_values_do_not_keep_a_reading_fresh():
 def test_begin_and_end_need_two_reads_that_agree():
     first, second = sample(0, 1000, power_w=0), sample(1, 1000, power_w=0)
     assert confirm(LIMITS, first, second) == second
-    assert confirm(LIMITS, first, sample(1, 999)) is None
+    assert confirm(LIMITS, first, sample(1, 998)) is None
     assert confirm(LIMITS, first, sample(1, 5000)) is None
     state, at, energy = charging(5)
     assert end(state, sample(at + 1, energy + 1), sample(at + 2, energy + 1)) == (energy + 1, False)
@@ -192,6 +193,27 @@ def test_begin_and_end_need_two_reads_that_agree():
 def test_a_register_that_trembles_at_the_end_is_no_estimate():
     state, at, energy = charging(5)
     assert end(state, sample(at + 1, energy - 1, 0), sample(at + 2, energy - 1, 0)) == (energy, False)
+
+
+@pytest.mark.parametrize(("one", "two"), [(0, 1), (1, 0), (1, 1)])
+def test_a_register_that_trembles_between_two_reads_begins_and_ends_at_the_higher_one(one, two):
+    state, at, energy = charging(5)
+    first, second = sample(at + 1, energy - one, 0), sample(at + 2, energy - two, 0)
+    assert end(state, first, second) == (energy, False)
+    assert again(state, first, second).energy_wh == energy
+    assert confirm(LIMITS, first, second).energy_wh == max(first.energy_wh, second.energy_wh)
+
+
+@pytest.mark.parametrize("wrong_wh", [-1000, -300, -15, 300, 5_000_000])
+def test_a_begin_has_to_go_on_from_what_the_meter_showed_before_however_well_two_reads_agree(wrong_wh):
+    state = begin(LIMITS, sample(0, 1000, power_w=0))
+    for second in range(1, 60):
+        state, _ = judge(state, sample(second, 1000, power_w=0))
+    wrong = sample(60, 1000 + wrong_wh, 0), sample(61, 1000 + wrong_wh, 0)
+    assert confirm(LIMITS, *wrong) is not None
+    assert again(state, *wrong) is None
+    right = sample(60, 1000, 0), sample(61, 1000, 0)
+    assert again(state, *right) == right[1]
 
 
 def test_another_meter_halts_from_outside():
@@ -250,3 +272,104 @@ def test_a_begin_or_an_end_is_never_what_may_be_late():
     assert confirm(LIMITS, sure, late) is None
     assert confirm(LIMITS, late, sample(2, 1006)) is None
     assert confirm(LIMITS, sure, sample(2, 1006)) == sample(2, 1006)
+
+
+def test_readings_that_may_be_late_after_a_spike_halt_nothing():
+    state, at, energy = charging(5)
+    state, _ = judge(state, sample(at + 1, 10_000_000))
+    for second in range(at + 2, at + 60):
+        late = Sample(at_ns=second * NS, energy_wh=energy + 3, sure=False)
+        state, verdict = judge(state, late)
+        assert verdict == Accepted(energy + 3)
+    state, verdict = judge(state, Failed(at_ns=(at + 60) * NS))
+    assert not isinstance(verdict, Halted)
+
+
+def test_a_register_that_went_back_is_not_believed_late_for_ever():
+    """No reply is as old as that: the register was reset, and what flows now would never be billed."""
+    state, at, energy = charging(5)
+    late = [Sample(at_ns=(at + i) * NS, energy_wh=energy - 600, sure=False) for i in range(1, 50)]
+    _, verdicts = play(state, late)
+    assert verdicts[0] == Held(energy)
+    assert isinstance(verdicts[-1], Stale)
+
+
+def stepping(power_w, *, rated_power_w, seconds, start_wh=0, every_s=1, from_s=0, register_wh=1):
+    """A session at a meter whose register is renewed only so often, or steps so coarsely: where it came to."""
+    state, verdict = None, None
+    for second in range(from_s, from_s + seconds):
+        renewed = max(from_s, second - second % every_s)
+        shown_wh = start_wh + power_w * (renewed - from_s) // 3600
+        shown = sample(second, shown_wh - shown_wh % register_wh, power_w, resolution_wh=register_wh)
+        if state is None:
+            state = begin(Limits(rated_power_w=rated_power_w), shown)
+            continue
+        state, verdict = judge(state, shown)
+        if isinstance(verdict, Halted):
+            break
+    return state, verdict
+
+
+@settings(max_examples=40)
+@given(
+    power_w=st.integers(1_380, 10_000),
+    every_s=st.integers(1, 15),
+    from_s=st.integers(0, 15),
+    rated_power_w=st.sampled_from((10_350, 22_000, 69_000)),
+)
+def test_a_register_that_is_renewed_only_every_some_seconds_charges_on(
+    power_w, every_s, from_s, rated_power_w
+):
+    state, verdict = stepping(
+        power_w, rated_power_w=rated_power_w, seconds=300, every_s=every_s, from_s=from_s
+    )
+    assert not isinstance(verdict, Halted)
+    assert power_w * (299 - 2 * every_s) // 3600 <= state.energy_wh <= power_w * 300 // 3600
+
+
+@settings(max_examples=30)
+@given(
+    power_w=st.integers(1_380, 22_000),
+    register_wh=st.sampled_from((1, 2, 10, 16, 100, 1000)),
+    start_wh=st.integers(0, 1000),
+)
+def test_no_step_of_a_register_contradicts_its_power(power_w, register_wh, start_wh):
+    _, verdict = stepping(
+        power_w, rated_power_w=69_000, seconds=3000, start_wh=start_wh, register_wh=register_wh
+    )
+    assert isinstance(verdict, Accepted)
+
+
+def test_what_a_register_has_to_make_up_for_is_what_its_own_power_says():
+    state = begin(Limits(rated_power_w=10_350), sample(0, 1000, power_w=7_360))
+    for second in range(1, 15):
+        state, _ = judge(state, sample(second, 1000, power_w=7_360))
+    assert isinstance(judge(state, sample(15, 1030, power_w=7_360))[1], Accepted)
+    assert isinstance(judge(state, sample(15, 1060, power_w=7_360))[1], Suspect)
+    idle = begin(Limits(rated_power_w=10_350), sample(0, 1000, power_w=0))
+    for second in range(1, 15):
+        idle, _ = judge(idle, sample(second, 1000, power_w=0))
+    assert isinstance(judge(idle, sample(15, 1030, power_w=0))[1], Suspect)
+
+
+@pytest.mark.parametrize("factor", [0.2, 0.5, 2, 4])
+@pytest.mark.parametrize("register_wh", [1, 16, 100, 1000])
+def test_another_transformer_is_found_by_coarse_registers_too(factor, register_wh):
+    state = begin(Limits(rated_power_w=69_000), sample(0, 0, resolution_wh=register_wh))
+    for second in range(1, 20_000):
+        shown_wh = int(POWER_W * factor * second / 3600) // register_wh * register_wh
+        state, verdict = judge(state, sample(second, shown_wh, resolution_wh=register_wh))
+        if isinstance(verdict, Halted):
+            break
+    assert verdict.reason in ("power_mismatch", "standstill")
+    assert state.energy_wh <= max(1000, 40 * register_wh)
+
+
+@pytest.mark.parametrize("power_w", [3, 30])
+def test_a_power_that_no_meter_has_to_count_is_no_standstill_of_a_night(power_w):
+    state = begin(Limits(rated_power_w=69_000), sample(0, 1000, power_w=power_w))
+    for second in range(1, 4 * 24 * 3600, 9):
+        state, verdict = judge(state, sample(second, 1000, power_w=power_w))
+        assert verdict == Accepted(1000)
+    state, verdict = judge(state, sample(second + 9, 1001, power_w=power_w))
+    assert verdict == Accepted(1001)

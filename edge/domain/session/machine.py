@@ -149,11 +149,14 @@ def _identified(state: EvseState, event: ev.MeterIdentified, terms: Terms) -> St
 
 
 def _metered(state: EvseState, event: ev.MeterAccepted, terms: Terms) -> Step:
-    value = event.value
+    value, session = event.value, state.session
+    register_wh = value.surely_wh
+    if session is not None and session.measured is not None and value.energy_wh >= session.measured.last_wh:
+        # a coarse register that has not stepped since
+        register_wh = max(register_wh, session.measured.last_wh)
     state = replace(
-        state, register_wh=value.surely_wh, power_w=value.power_w, meter_seen=value.at, halted=None
+        state, register_wh=register_wh, power_w=value.power_w, meter_seen=value.at, halted=None
     )  # fmt: skip
-    session = state.session
     if session is None:
         return Step(state=state)
     match session.state:

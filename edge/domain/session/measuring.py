@@ -52,9 +52,11 @@ def lump(measured: Measured, register_wh: int, terms: Terms) -> Measured:
     return replace(measured, accrual=accrual, last_wh=register_wh)
 
 
-def plausible(session: Session, measured: Measured, register_wh: int, at: Instant, terms: Terms) -> bool:
+def plausible(
+    session: Session, measured: Measured, register_wh: int, at: Instant, terms: Terms, *, step_wh: int = 1
+) -> bool:
     """Whether the register can have come to this since the session's last reading: forward, and no faster than the
-    meter can measure (by a tenth), as long as energy can have flowed.
+    meter can measure (by a tenth, and two of its steps), as long as energy can have flowed.
     """
     gained_wh = register_wh - measured.last_wh
     flowed_s = terms.rules.checkpoint_s
@@ -62,4 +64,4 @@ def plausible(session: Session, measured: Measured, register_wh: int, at: Instan
         elapsed_s = (session_time(session, at) - measured.accrual.ended_at).total_seconds()
         flowed_s = min(flowed_s, int(elapsed_s))
     flowed_s += terms.rules.stale_s + _LAST_FLOW_S
-    return gained_wh >= 0 and 36_000 * gained_wh <= 11 * terms.rated_power_w * flowed_s
+    return gained_wh >= 0 and 36_000 * (gained_wh - 2 * step_wh) <= 11 * terms.rated_power_w * flowed_s

@@ -114,6 +114,14 @@ def resume(state: EvseState, session: Session, at: Instant, terms: Terms) -> Ste
     return Step(state=replace(state, session=session), records=(fact,), effects=(Energize(),))
 
 
+def awaited_wh(state: EvseState) -> int | None:
+    """The register that a session had reached, while it waits to go on after a restart; else None."""
+    session = state.session
+    if session is None or session.measured is None or not isinstance(session.state, Resuming):
+        return None
+    return session.measured.last_wh
+
+
 def clock_trusted(state: EvseState, event: ev.ClockBecameTrusted, terms: Terms) -> Step:
     """The times of a session that began before the clock was right follow from monotonic time."""
     session = state.session

@@ -192,7 +192,8 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     """The contactor was told to open at `at`; at `done` the charge point said that it is.
 
     What the meter shows since then: `drawn` readings with a flow since `drawing`; from `window` on the register's gain
-    over `window_wh` is looked at, `gained` where it was too much; `quiet` since when nothing flows.
+    over `window_wh` is looked at, which moved `moves` times up to `seen_wh`, `gained` where it was too much; `quiet`
+    since when nothing flows.
     """
 
     at: Instant
@@ -201,6 +202,8 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     drawn: int = 0
     window: Instant | None = None
     window_wh: int = 0
+    seen_wh: int = 0
+    moves: int = 0
     gained: bool = False
     quiet: Instant | None = None
 
