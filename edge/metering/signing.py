@@ -90,7 +90,12 @@ class Begin(msgspec.Struct, frozen=True):
 
 
 class End(msgspec.Struct, frozen=True):
-    """Call `end_signed`."""
+    """Call `end_signed`: with the charge's session, or with None where the open one is `foreign`.
+
+    A meter that forgot whose session it is signs the name that it is given.
+    """
+
+    foreign: bool = False
 
 
 class Fetch(msgspec.Struct, frozen=True):
@@ -139,7 +144,9 @@ def _running(held: Running, charge: Charge | None, *, done: bool) -> Step:
     nameless = held.session_id is None and not held.has_begin
     forgotten = nameless and charge is not None and charge.begun
     ours = charge is not None and held.session_id == charge.session_id
-    if charge is None or done or charge.closing or not (ours or forgotten):
+    if charge is None or done or not (ours or forgotten):
+        return End(foreign=True)
+    if charge.closing:
         return End()
     if not charge.begun or (held.has_begin and not charge.begin_committed):
         return Begin()
@@ -163,6 +170,11 @@ def marked_text(session: SignedSession, text: str, *, max_bytes: int) -> str:
     mark = f"#{session.session_id}"
     plain = sanitized(text.translate(_NO_MARK), max_bytes=max(0, max_bytes - len(mark) - 1)).strip()
     return f"{plain} {mark}".strip()
+
+
+def unmarked_text(text: str) -> str:
+    """A marked text without its mark: marked again, it is the same."""
+    return _MARK.sub("", text).strip()
 
 
 def marked_session(text: str | None) -> str | None:

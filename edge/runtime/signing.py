@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from edge import log
 from edge.domain.energy import SignedValue
 from edge.domain.ledger import facts
-from edge.metering.ocmf.record import SignedRecord
+from edge.metering.ocmf.errors import RecordMalformed
+from edge.metering.ocmf.record import SignedRecord, parse
 from edge.metering.signing import (
     UNNAMED,
     Acknowledge,
@@ -30,6 +31,7 @@ from edge.metering.signing import (
     SignedSession,
     Step,
     next_step,
+    unmarked_text,
 )
 from edge.ports import Clock, SignedMeter
 from edge.store.store import Store
@@ -95,7 +97,7 @@ class Signing:
             step = next_step(held, await self._knowing(held, journal))
             if isinstance(step, Settled):
                 return kept
-            await self._take(step, session)
+            await self._take(step, _as_begun(session, kept.get("begin")))
         log.warning("meter.signing_circles", evse_id=self._evse_id)
         return await self._kept(session)
 
@@ -108,8 +110,8 @@ class Signing:
                 await self._commit(
                     facts.SignedBegun(evse_id=self._evse_id, session_id=session.session_id, value=value)
                 )
-            case End():
-                await self._meter.end_signed(session)
+            case End(foreign=foreign):
+                await self._meter.end_signed(None if foreign else session)
             case Fetch():
                 record = await self._meter.fetch_signed()
                 self._orphaned = record.session_id is None
@@ -168,6 +170,17 @@ class Signing:
     async def _commit(self, fact: facts.SignedFact) -> None:
         at = self._clock.now()
         await self._store.tx(lambda tx: tx.append(fact, at))
+
+
+def _as_begun(session: SignedSession | None, begin: SignedValue | None) -> SignedSession | None:
+    """The session with the text that its begin was signed with: a meter that forgot it in a power cut signs it anew."""
+    if session is None or begin is None:
+        return session
+    try:
+        text = parse(begin.ocmf).identification
+    except RecordMalformed:
+        text = None
+    return session if text is None else replace(session, evse_id="", tariff_text=unmarked_text(text))
 
 
 def _value(record: SignedRecord) -> SignedValue:

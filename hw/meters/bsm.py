@@ -104,7 +104,8 @@ class Bsm:
         """What the snapshots tell. Raises MeterError."""
         begin, end = await self._record(self._begin), await self._record(self._end)
         if begin is None:  # a power cut; an end that is there was taken since then
-            return Idle(can_end=True) if end is None else Ready(signed.session_of(end), blocking=False)
+            ended = None if end is None else signed.session_of(end)
+            return Idle(can_end=True) if ended is None else Ready(ended, blocking=False)
         session_id = signed.session_of(begin)
         if end is not None and signed.session_of(end) == session_id and _number(end) > _number(begin):
             return Ready(session_id, blocking=False)
@@ -117,7 +118,7 @@ class Bsm:
             await self._set_time()
             await self._describe(session)
             await self._create(self._begin)
-        return await self._fetch(self._begin)
+        return signed.of_session(await self._fetch(self._begin), session.session_id)
 
     async def end_signed(self, session: SignedSession | None) -> None:
         """Take the end's snapshot, unless there is one for this begin. Raises MeterError."""
@@ -134,7 +135,7 @@ class Bsm:
 
     async def fetch_signed(self) -> SignedRecord:
         """The end's record. Raises MeterError."""
-        return await self._fetch(self._end)
+        return signed.of_session(await self._fetch(self._end))
 
     async def acknowledge_signed(self) -> None:
         """Nothing to do: a snapshot stays until the next one."""

@@ -95,8 +95,7 @@ class Em580:
             case 0:
                 return Idle()
             case 1:
-                text = await self._registers.text(4, TARIFF_TEXT, TARIFF_TEXT_REGISTERS)
-                return Running(marked_session(text.decode("ascii", "replace")))
+                return Running(await self._running())
             case 2:
                 record = signed.parsed(await self._file())
                 return Ready(None if record is None else signed.session_of(record))
@@ -126,6 +125,8 @@ class Em580:
         await self._registers.write(MODALITY, b"\0\0")
         await signed.confirmed(self._registers.command(COMMAND, BEGIN))
         await self._until({RUNNING}, "the session did not begin")
+        if await self._running() != session.session_id:
+            raise SigningFailed("the session began without its texts: the power was cut in between")
 
     async def end_signed(self, session: SignedSession | None) -> None:
         """End whatever runs, and wait for its file. Raises MeterError."""
@@ -147,6 +148,11 @@ class Em580:
         await signed.confirmed(self._registers.command(STATE, NOT_READY))
         await self._until({NOT_READY}, "the file was not given up")
 
+    async def _running(self) -> str | None:
+        """The session of ours that the open session is marked with."""
+        text = await self._registers.text(4, TARIFF_TEXT, TARIFF_TEXT_REGISTERS)
+        return marked_session(text.decode("ascii", "replace"))
+
     async def _until(self, states: set[int], what: str) -> None:
         await signed.wait_for(self._state, states.__contains__, clock=self._clock, what=what)
 
@@ -165,7 +171,7 @@ class Em580:
             raise SigningFailed(
                 "the meter has no signature keys", hint="this variant is not made for billing"
             )
-        return (await self._registers.read(4, KEY_DER, count)).data
+        return signed.without_filling((await self._registers.read(4, KEY_DER, count)).data)
 
     async def _set_time(self) -> None:
         """Before a session only, and only a time that is trusted: the meter signs what state its clock is in."""

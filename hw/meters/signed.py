@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from edge.domain.instant import Instant
 from edge.errors import CallError
-from edge.metering.ocmf import keys, signature
+from edge.metering.ocmf import der, keys, signature
 from edge.metering.ocmf.errors import KeyUnreadable, RecordMalformed
 from edge.metering.ocmf.record import HEADER, Record, SignedRecord, parse
 from edge.metering.signing import marked_session
@@ -218,6 +218,22 @@ async def fetched(
                 verified=verified,
             )
         attempt += 1
+
+
+def of_session(record: SignedRecord, session_id: str | None = None) -> SignedRecord:
+    """The record, which is of this session, or of one of ours. Raises SigningFailed where a power cut took it."""
+    if record.session_id is None or session_id not in {None, record.session_id}:
+        raise SigningFailed("the record does not name its session any more")
+    return record
+
+
+def without_filling(key: bytes) -> bytes:
+    """A key in DER out of registers that it does not fill."""
+    try:
+        _, filling = der.element(key, der.SEQUENCE)
+    except der.NotDer:
+        return key
+    return key[: len(key) - len(filling)]
 
 
 def parsed(ocmf: bytes) -> Record | None:

@@ -138,7 +138,7 @@ class Wm3m4:
                 raise SigningFailed("the meter holds another session: running")
             case _:
                 pass
-        await self._registers.command(ALGORITHM, 0)
+        await self._registers.write(ALGORITHM, b"\0\0")
         await self._describe(session)
         await signed.confirmed(self._registers.command(COMMAND, BEGIN))
         await self._until(ACTIVE, "the session did not begin")
@@ -163,7 +163,7 @@ class Wm3m4:
             key = PublicKey(b"\x04" + point.data, known.curve)
             return await self._ocmf(), keys.to_der(key)
 
-        return await signed.fetched(get)
+        return signed.of_session(await signed.fetched(get))
 
     async def acknowledge_signed(self) -> None:
         """Nothing to do: the record stays until the next session begins."""
@@ -196,7 +196,7 @@ class Wm3m4:
             await self._registers.write(
                 TIME, offset_min.to_bytes(2, "big", signed=True) + seconds.to_bytes(4, "big")
             )
-            await self._registers.command(SYNCHRONIZED, 2)
+            await self._registers.write(SYNCHRONIZED, b"\0\2")
         session = session or SignedSession(session_id="0")
         template = {
             "FV": "1.0", "GI": "", "GS": "", "GV": "", "PG": "", "MV": "", "MM": "", "MS": "", "MF": "",
@@ -207,7 +207,7 @@ class Wm3m4:
         data = json.dumps(template, separators=(",", ":")).encode("ascii")
         assert len(data) <= DATASET_BYTES_MAX
         await self._registers.write(DATASET, data)
-        await self._registers.command(DATASET_BYTES, len(data))
+        await self._registers.write(DATASET_BYTES, len(data).to_bytes(2, "big"))
 
     async def _dataset_session(self) -> str | None:
         size = await self._registers.number(3, DATASET_BYTES, spare=1)

@@ -24,6 +24,7 @@ from edge.metering.signing import (
     marked_session,
     marked_text,
     next_step,
+    unmarked_text,
 )
 
 OPEN = Charge(session_id="s1")
@@ -63,9 +64,9 @@ def closing(charge):
         (Corrupted(), closing(BEGUN), {"s1"}, Acknowledge()),
         (Idle(), closing(OPEN), set(), Lost("the session never began")),
         # somebody else's session is ended, kept, and only then given up
-        (Running("s0"), None, set(), End()),
-        (Running("s0"), OPEN, set(), End()),
-        (Running(None), OPEN, set(), End()),
+        (Running("s0"), None, set(), End(foreign=True)),
+        (Running("s0"), OPEN, set(), End(foreign=True)),
+        (Running(None), OPEN, set(), End(foreign=True)),
         (Ready("s0"), OPEN, set(), Fetch()),
         (Ready("s0"), OPEN, {"s0"}, Acknowledge()),
         (Ready(None), None, set(), Fetch()),
@@ -166,6 +167,7 @@ def test_a_session_is_found_again_in_the_text_that_it_marks(session_id, tariff, 
     text = marked_text(session, tariff, max_bytes=max_bytes)
     assert len(text) <= max_bytes
     assert marked_session(text) == session_id
+    assert marked_text(session, unmarked_text(text), max_bytes=max_bytes) == text
 
 
 @pytest.mark.parametrize("text", [None, "", "0.49 EUR/kWh", "#", "a#b", "#with_underscore"])

@@ -159,3 +159,30 @@ def test_a_session_that_the_till_never_had_leaves_no_trace_in_the_next_one(world
 
     assert asyncio.run(story()) == 1_000
     assert world.kept()[-1] == (SESSION, "record")
+
+
+def test_a_session_that_lost_its_name_in_a_power_cut_is_not_given_that_of_the_next_one(world):
+    async def strangers(_signing, meter):
+        await meter.begin_signed(SignedSession(session_id="stranger"))
+
+    async def story():
+        await world.boot(strangers)
+        world.wh += 5_000
+        world.meter.cut_power()
+        await world.boot(begin)
+        world.wh, world.minutes = world.wh + 1_000, 30
+        return await world.boot(end)
+
+    assert asyncio.run(story()) == 1_000
+    assert [row for row in world.kept() if row[0] == SESSION] == [(SESSION, "record")]
+
+
+def test_a_session_is_proven_also_when_the_meter_lost_power_in_it(world):
+    async def story():
+        await world.boot(begin)
+        world.wh, world.minutes = world.wh + 11_110, 60
+        world.meter.cut_power()
+        await world.boot(recover)
+        return await world.boot(end)
+
+    assert asyncio.run(story()) == 11_110

@@ -532,3 +532,81 @@ def test_a_corrupted_file_is_a_loss_that_frees_the_meter():
             return await meter.held()
 
     assert asyncio.run(story()) == Idle()
+
+
+def cutting_power(world, address):
+    """From now on the power goes right after something is written to or, the next time, read from this address."""
+    meter = world.meter
+    plain = {name: getattr(meter, name) for name in ("read", "write")}
+
+    def once(name, function, at, what):
+        done = plain[name](function, at, what)
+        if at == address:
+            del meter.read, meter.write
+            meter.cut_power()
+        return done
+
+    for name in plain:
+        setattr(meter, name, lambda function, at, what, name=name: once(name, function, at, what))
+
+
+@pytest.mark.parametrize(
+    ("kind", "address"), [("em580", 0x7036), ("wm3m4", 7056), ("bsm", 40279), ("bsm", 43295)]
+)
+def test_a_begin_whose_texts_or_record_went_with_the_power_is_none(kind, address):
+    async def story():
+        world, books = World(kind), Books()
+        books.journal = Journal(charge=Charge(session_id=SESSION.session_id))
+        cutting_power(world, address)
+        async with world.driver() as meter:
+            with pytest.raises(SigningFailed):
+                await settle(meter, books, SESSION)
+            assert (books.begin, books.records) == (None, [])
+            await settle(meter, books, SESSION)
+            world.deliver(11_110, 60)
+            books.charge(closing=True)
+            await settle(meter, books, SESSION)
+        return books
+
+    books = asyncio.run(story())
+    assert told(books).energy_wh == 11_110
+    assert books.lost == []
+
+
+@pytest.mark.parametrize(("kind", "address"), [("bsm", 43795), ("wm3m4", 7612)])
+def test_an_end_whose_record_went_with_the_power_is_not_kept_as_nothing(kind, address):
+    async def story():
+        world, books = World(kind), Books()
+        async with world.driver() as meter:
+            books.journal = Journal(charge=Charge(session_id=SESSION.session_id))
+            await settle(meter, books, SESSION)
+            world.deliver(11_110, 60)
+            books.charge(closing=True)
+            await meter.end_signed(SESSION)
+            cutting_power(world, address)
+            with pytest.raises(SigningFailed):
+                await meter.fetch_signed()
+            await settle(meter, books, SESSION)
+        return books
+
+    books = asyncio.run(story())
+    if kind == "bsm":
+        assert told(books).energy_wh == 11_110  # taken once more
+    else:
+        assert (books.records, books.lost) == ([], ["the meter lost the session"])
+
+
+def test_a_key_that_does_not_fill_its_registers_verifies():
+    async def story():
+        world = World("em580")
+        world.meter.key = ec.derive_private_key(7, ec.SECP256R1())
+        world.meter._name = "ECDSA-secp256r1-SHA256"
+        world.meter.memory[0x24FF] = 0
+        world.meter.store(0x2600, world.meter.public_key.ljust(92, b"\0"))
+        async with world.driver() as meter:
+            await meter.begin_signed(SESSION)
+            await meter.end_signed(SESSION)
+            return await meter.fetch_signed(), world.meter.public_key
+
+    fetched, public_key = asyncio.run(story())
+    assert (fetched.verified, fetched.public_key) == (True, public_key)
