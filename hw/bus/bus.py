@@ -190,16 +190,21 @@ class Bus(Generic[T]):
         return best
 
     async def _attempt(self, plan: Plan, timeout_s: float, attempts: int) -> tuple[Reply, T, bool]:
+        """Raises what went wrong first: that a late reply may still come tells nobody what to look for."""
+        cause: BusError | None = None
         for left in range(attempts - 1, -1, -1):
             try:
                 return await self._one(plan, timeout_s)
             except (Refused, BackingOff):
                 raise
             except LineUnsettled as e:
+                if cause is not None and not left:
+                    raise cause from e
                 if not left or not e.rest_s:
                     raise
                 await asyncio.sleep(e.rest_s)  # the line is free for others meanwhile
-            except BusError:
+            except BusError as e:
+                cause = e
                 if not left:
                     raise
         raise AssertionError

@@ -141,6 +141,16 @@ def test_what_a_unit_refuses_names_the_cause(capsys, exception, error, cause):
     assert told["hint"].startswith(cause)
 
 
+@pytest.mark.parametrize("profile_name", ["sunspec", "carlo_gavazzi_em24_rs485"])
+def test_a_unit_that_is_silent_is_called_silent_each_time(capsys, profile_name):
+    """Also where the request cannot be repeated at once, because a late reply may still come."""
+    with World(TcpServer) as world:
+        where = ("--port", world.server.address, "--unit", "9", "--timeout", "0.05")
+        more = ("--count", "2", "--interval", "0") if profile_name != "sunspec" else ()
+        _, lines, _ = call(capsys, "meter", "read", "--profile", profile_name, *where, *more)
+    assert {json.loads(line)["error"]["code"] for line in lines} == {"meter.silent"}
+
+
 def test_bytes_that_are_no_reply_name_the_baud_rate(capsys):
     with World(lambda _: Garbling()) as world:
         _, lines, _ = call(capsys, *read(world.server.address))
