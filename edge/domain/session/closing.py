@@ -54,7 +54,9 @@ def ended(state: EvseState, event: ev.EndRead, terms: Terms) -> Step:
         and not session.state.outdated
         and not _flows_on(state, value)
         and event.identity == measured.identity
-        and measuring.plausible(session, measured, value.energy_wh, event.at, terms)
+        and measuring.plausible(
+            session, measured, value.energy_wh, event.at, terms, step_wh=value.resolution_wh
+        )
     )
     if value is None or not believed:
         measured = replace(measured, estimated=True)

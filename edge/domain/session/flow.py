@@ -7,7 +7,8 @@ Three rules, whose bounds are watts and seconds of what every car and every char
 - a car has some seconds to stop drawing after the pilot says so, and an opened contactor is seen open: `RAMP_S`; where
   nobody has confirmed that it opened, its lease has to run out before;
 - a register counts in steps of up to 100 Wh: it has to move by more than two steps within the time that `FLOW_W` takes
-  for that, so that no standby consumption of a night ever adds up to a flow.
+  for that, so that no standby consumption of a night ever adds up to a flow. It has to move twice: what a register
+  shows late (some are renewed every minute) comes at once.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ LEASE_MAX_S: Final = (
 #: A flow that is seen for so long, in so many readings, is none of a moment.
 SHOWN_S: Final = 10
 SHOWN_READINGS: Final = 5
+MOVES: Final = 2
 
 
 def flows(value: MeterValue) -> bool:
@@ -57,19 +59,27 @@ def read(opened: Opened, value: MeterValue, *, rated_power_w: int) -> Opened:
     else:
         opened = replace(opened, drawing=None, drawn=0, quiet=opened.quiet or value.at)
     if opened.window is None:
-        return replace(opened, window=value.at, window_wh=value.energy_wh, gained=False)
+        return _looked(opened, value, gained=False)
     gained_wh = value.energy_wh - opened.window_wh
     elapsed_s = value.at.seconds_since(opened.window)
+    if value.energy_wh > opened.seen_wh:
+        opened = replace(opened, seen_wh=value.energy_wh, moves=opened.moves + 1)
     step_wh = value.resolution_wh
     shown_wh = 2 * step_wh + 10
     if gained_wh < 0 or 36_000 * (gained_wh - 2 * step_wh) > 11 * rated_power_w * elapsed_s:
         return replace(opened, window=None)  # no flow does that: a rollover, a repaired register
     in_time = FLOW_W * elapsed_s <= 3600 * shown_wh
-    if gained_wh >= shown_wh and in_time:
-        return replace(opened, window=value.at, window_wh=value.energy_wh, gained=True, quiet=None)
+    if gained_wh >= shown_wh and in_time and opened.moves >= MOVES:
+        return replace(_looked(opened, value, gained=True), quiet=None)
     if not in_time:
-        return replace(opened, window=value.at, window_wh=value.energy_wh, gained=False)
+        return _looked(opened, value, gained=False)
     return opened
+
+
+def _looked(opened: Opened, value: MeterValue, *, gained: bool) -> Opened:
+    """One window is over, and the next begins."""
+    wh = value.energy_wh
+    return replace(opened, window=value.at, window_wh=wh, seen_wh=wh, moves=0, gained=gained)
 
 
 def evidence(opened: Opened, at: Instant) -> Evidence | None:

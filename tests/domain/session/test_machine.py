@@ -777,3 +777,29 @@ def test_a_stop_on_the_screen_is_named_on_the_invoice(charger):
     till.deliver()
     till.deliver()
     assert last_invoice(till).draft.ended_by == "screen"
+
+
+def test_a_session_at_a_coarse_register_that_has_not_stepped_yet_goes_on_after_a_power_cut(charger):
+    till = charger()
+
+    def coarse():
+        fine = value()
+        return msgspec.structs.replace(fine, energy_wh=fine.energy_wh // 1000 * 1000, resolution_wh=1000)
+
+    value, till.value = till.value, coarse
+    till.tap()
+    till.deliver()
+    till.plug()
+    till.deliver()
+    till.wait(60)
+    till.crash(off_s=30, new_boot=True)
+    till.devices_answer()
+    assert isinstance(till.state.session.state, Charging)
+    till.deliver()
+    till.wait(600)
+    till.tap()
+    till.deliver()
+    till.deliver()
+    draft = till.journal.invoices()[-1].draft
+    assert draft.energy_wh == draft.meter.end_wh - draft.meter.begin_wh == 2000
+    assert not draft.estimated
