@@ -153,7 +153,10 @@ class LogSection(Table, frozen=True, kw_only=True):
 
 
 class EvseSection(Table, frozen=True, kw_only=True):
-    """One EVSE: its meter and its charge point, each a driver with its own options."""
+    """One EVSE: its meter and its charge point, each a driver with its own options.
+
+    `own_power_w`: what the station itself draws behind the meter while nobody charges (a DC cabinet's fans, heaters).
+    """
 
     id: Annotated[
         str,
@@ -164,6 +167,7 @@ class EvseSection(Table, frozen=True, kw_only=True):
     max_current_a: Annotated[int, Meta(ge=6, le=80)] = 16
     poll_s: Seconds = 1.0
     stale_s: Annotated[int, Meta(ge=3, le=60)] = 10
+    own_power_w: Annotated[int, Meta(ge=0, le=5000)] = 0
     meter: dict[str, Any]
     charge_point: dict[str, Any]
 

@@ -91,6 +91,7 @@ class Stands:
                 name=seller.name, address=seller.address, country=seller.country, tax_id=seller.tax_id
             ),
             rated_power_w=rated_power_w,
+            own_power_w=section.own_power_w,
             evse_kind=section.kind,
             languages=kiosk.languages if kiosk is not None else ("en",),
             methods=partial(self.entrances.methods, section.id),

@@ -91,6 +91,7 @@ class _Test:
         self._evse, self._meter, self._point = evse, meter, point
         self._clock, self._tell, self._wanted_wh = clock, tell, wanted_wh
         self._current_a = evse.section.max_current_a
+        self._nothing_w = _NOTHING_W + evse.section.own_power_w
         self._samples: list[Sample] = []
         self._began_ns = clock.now().monotonic_ns
         self._findings: list[Finding] = []
@@ -148,7 +149,7 @@ class _Test:
     async def _open_at_first(self) -> None:
         status = await self._point.status()
         value = await self._meter.read()
-        if status.contactor_closed or (value.power_w or 0) > _NOTHING_W:
+        if status.contactor_closed or (value.power_w or 0) > self._nothing_w:
             raise _Failed(
                 "power flows before anything was permitted", hint="a welded contactor, or another load"
             )
@@ -205,7 +206,7 @@ class _Test:
                 return fail(
                     what, "the meter tells no power", "pull the plug of this computer, and watch the car"
                 )
-            if value.power_w <= _NOTHING_W:
+            if value.power_w <= self._nothing_w:
                 return ok(
                     what, f"power stopped {waited_s:.0f} s after the last word, the lease is {lease_s:g} s"
                 )

@@ -75,6 +75,7 @@ class Sale:
     rated_power_w: int
     evse_kind: EvseKind
     languages: tuple[str, ...]
+    own_power_w: int = 0
     methods: Callable[[], frozenset[Method]] = lambda: frozenset({"account"})
     extending: frozenset[Method] = frozenset()
     hold_max_minor: int = 0
@@ -162,6 +163,7 @@ class Offers:
             place=sale.place,
             clock_trusted=clock_trusted,
             rated_power_w=sale.rated_power_w,
+            own_power_w=sale.own_power_w,
             evse_kind=sale.evse_kind,
             plan=plan,
             balance=balance,

@@ -52,7 +52,7 @@ def ended(state: EvseState, event: ev.EndRead, terms: Terms) -> Step:
     believed = (
         value is not None
         and not session.state.outdated
-        and not _flows_on(state, value)
+        and not _flows_on(state, value, terms)
         and event.identity == measured.identity
         and measuring.plausible(
             session, measured, value.energy_wh, event.at, terms, step_wh=value.resolution_wh
@@ -73,9 +73,11 @@ def ended(state: EvseState, event: ev.EndRead, terms: Terms) -> Step:
     )
 
 
-def _flows_on(state: EvseState, value: MeterValue) -> bool:
+def _flows_on(state: EvseState, value: MeterValue, terms: Terms) -> bool:
     """Energy of a contactor that has not opened is none of the session's: it ends at its last good value."""
-    return state.opened is not None and flow.settled(state.opened, value.at) and flow.flows(value)
+    if state.opened is None or not flow.settled(state.opened, value.at):
+        return False
+    return flow.flows(value, own_power_w=terms.own_power_w)
 
 
 def _register_signed(measured: Measured, value: MeterValue, signed_wh: int | None) -> int | None:

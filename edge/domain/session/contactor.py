@@ -54,7 +54,9 @@ def followed(before: EvseState, event: ev.Event, done: Step, terms: Terms) -> St
         case ev.MeterHaltedNow():
             opened = replace(opened, window=None, drawing=None, drawn=0)
         case ev.MeterAccepted(value=value):
-            opened = flow.read(opened, value, rated_power_w=terms.rated_power_w)
+            opened = flow.read(
+                opened, value, rated_power_w=terms.rated_power_w, own_power_w=terms.own_power_w
+            )
         case _:
             pass
     done = replace(done, state=replace(state, opened=opened))

@@ -202,28 +202,40 @@ def readings(power_w, resolution_wh, *, says_power, minutes, since_s=flow.RAMP_S
         )
 
 
-def first_evidence(values):
+def first_evidence(values, own_power_w=0):
     opened = Opened(at=NOW, done=NOW)
     for value in values:
-        opened = flow.read(opened, value, rated_power_w=22_000)
+        opened = flow.read(opened, value, rated_power_w=22_000, own_power_w=own_power_w)
         if (kind := flow.evidence(opened, value.at)) is not None:
             return kind, value.at.monotonic_ns // 10**9
     return None
 
 
-@given(power_w=st.integers(LEAST_CAR_W, 22_000), resolution_wh=st.integers(1, 100), says_power=st.booleans())
-def test_every_car_is_found_by_every_meter(power_w, resolution_wh, says_power):
-    kind, second = first_evidence(readings(power_w, resolution_wh, says_power=says_power, minutes=25))
+@given(
+    power_w=st.integers(LEAST_CAR_W, 20_000),
+    own_power_w=st.sampled_from((0, 600, 2000)),
+    resolution_wh=st.integers(1, 100),
+    says_power=st.booleans(),
+)
+def test_every_car_is_found_by_every_meter(power_w, own_power_w, resolution_wh, says_power):
+    drawn_w = power_w + own_power_w
+    kind, second = first_evidence(
+        readings(drawn_w, resolution_wh, says_power=says_power, minutes=25), own_power_w
+    )
     shown_s = 3600 * (3 * resolution_wh + 11) // power_w
     assert second <= flow.RAMP_S + (min(shown_s, flow.SHOWN_S) if says_power else shown_s) + 2
     assert says_power or kind == "energy"
 
 
 @given(
-    power_w=st.integers(0, 150), resolution_wh=st.sampled_from((1, 2, 10, 16, 100)), says_power=st.booleans()
+    power_w=st.integers(0, 150),
+    own_power_w=st.sampled_from((0, 600, 2000)),
+    resolution_wh=st.sampled_from((1, 2, 10, 16, 100)),
+    says_power=st.booleans(),
 )
-def test_no_standby_of_a_charger_ever_adds_up_to_a_car(power_w, resolution_wh, says_power):
-    assert first_evidence(readings(power_w, resolution_wh, says_power=says_power, minutes=60)) is None
+def test_no_standby_of_a_charger_ever_adds_up_to_a_car(power_w, own_power_w, resolution_wh, says_power):
+    shown = readings(power_w + own_power_w, resolution_wh, says_power=says_power, minutes=60)
+    assert first_evidence(shown, own_power_w) is None
 
 
 def test_another_meter_and_a_repaired_register_are_no_flow(charger):
