@@ -44,7 +44,7 @@ class NothingFound(TillError):
     """A scan that found no unit: the answer is "no"."""
 
     code = "meter.nothing_found"
-    hint = "check A/B wires, termination and power; try more `--units`, `--baudrate` or `--parity`"
+    hint = "check A/B wires, termination and power; try more `--units`, `--baudrate` or `--parity`, and a longer `--timeout`"
     exit_code = NO
 
 
@@ -260,7 +260,8 @@ async def _scan(call: Call, lines: list[LineOptions], units: list[int], timeout_
         call.say(unit, f"unit {unit.unit}{line}: {likely}")
     if not found and garbled:
         raise NothingFound(
-            f"something answers, but not as a meter: {garbled[0].message}", hint=garbled[0].hint
+            f"something answers, but not as a meter: {garbled[0].message}",
+            hint=f"{garbled[0].hint}; a unit that answers late needs a longer `--timeout`",
         )
     if not found:
         raise NothingFound(f"{lines[0].port}: no unit answers")

@@ -244,7 +244,9 @@ def test_scan_says_when_what_answers_is_no_meter(capsys):
         as_json = call(capsys, *where, "--json")
     assert (code, lines) == (1, [])
     assert err.startswith("meter.nothing_found: something answers, but not as a meter: ")
-    assert set(json.loads(as_json[2])["error"]) == {"code", "message", "hint"}
+    error = json.loads(as_json[2])["error"]
+    assert set(error) == {"code", "message", "hint"}
+    assert "--timeout" in error["hint"]  # what comes too late is no reply to the unit that is asked by then
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "x"])
