@@ -44,7 +44,10 @@ class NothingFound(TillError):
     """A scan that found no unit: the answer is "no"."""
 
     code = "meter.nothing_found"
-    hint = "check A/B wires, termination and power; try more `--units`, `--baudrate` or `--parity`, and a longer `--timeout`"
+    hint = (
+        "check A/B wires, termination and power; try more `--units`, `--baudrate` or `--parity`, "
+        "and a longer `--timeout`"
+    )
     exit_code = NO
 
 
