@@ -33,6 +33,7 @@ from edge.runtime.commands import Premises
 from edge.runtime.controller import EvseController
 from edge.runtime.credits import CreditDesk, Refunds
 from edge.runtime.plans import PlanBook
+from edge.runtime.quarantine import Crashes, StandingAside, calmed, counted
 from edge.runtime.settings import Settings
 from edge.runtime.shelf import OnSale, Shelf
 from edge.runtime.watchdog import notify, watch, watch_file, watch_threads
@@ -81,6 +82,7 @@ class Till:
         self._board = Board()
         self._office: Office | None = None
         self._controllers: list[EvseController] = []
+        self._crashes = Crashes(config.database, version())
         self._entrances: Entrances | None = None
         self._books: Bookkeeping | None = None
         self._credits: CreditDesk | None = None
@@ -162,7 +164,12 @@ class Till:
                 known_at=self._time.known,
             )
             self._controllers = [
-                stands.controller(evse, charge_point, states.get(evse.section.id))
+                stands.controller(
+                    evse,
+                    charge_point,
+                    states.get(evse.section.id),
+                    aside=self._crashes.quarantined(evse.section.id),
+                )
                 for evse, charge_point in zip(config.evses, self._evses, strict=True)
             ]
             self._credits = self._make_credits(store, self._entrances)
@@ -212,15 +219,17 @@ class Till:
     def _work(self, store: Store) -> list[tuple[str, Coroutine[None, None, None]]]:
         config = self._config
         work: list[tuple[str, Coroutine[None, None, None]]] = [
-            (c.evse_id, c.run()) for c in self._controllers
+            (c.evse_id, counted(c, self._crashes)) for c in self._controllers
         ]
+        work.append(("crashes", calmed(self._crashes)))
+        selling = [c for c in self._controllers if not isinstance(c, StandingAside)]
         assert self._entrances is not None
-        work += self._entrances.work(self._controllers)
+        work += self._entrances.work(selling)
         if config.kiosk is not None:
             from edge.kiosk.server import serve as serve_kiosk
 
             options = cast("KioskOptions", config.kiosk)
-            actions = ScreenActions(self._controllers, self._entrances.arrivals)
+            actions = ScreenActions(selling, self._entrances.arrivals)
             reader = bool(config.readers)
             work.append(("kiosk", serve_kiosk(self._board, options, actions=actions, reader=reader)))
         if config.receipt is not None and config.receipt.local:
@@ -345,6 +354,7 @@ class Till:
             await controller.checkpoint()
         at = self._clock.now()
         await store.tx(lambda tx: _last_word(tx, at))
+        self._crashes.forget()
         log.event("till.stopped")
 
     async def _open_all(self) -> None:

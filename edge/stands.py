@@ -24,6 +24,7 @@ from edge.ports import Clock, Display, Evse, ExtendingMethod
 from edge.runtime.controller import EvseController, Options, World
 from edge.runtime.offers import Offers, Sale
 from edge.runtime.plans import PlanBook
+from edge.runtime.quarantine import StandingAside
 from edge.runtime.shelf import Shelf
 from edge.sections import EvseSection
 from edge.store.store import Store
@@ -49,8 +50,10 @@ class Stands:
     refusal: Callable[[], str | None]
     known_at: Callable[[], datetime | None]
 
-    def controller(self, evse: EvseConfig, charge_point: Evse, saved: EvseState | None) -> EvseController:
-        """One EVSE, where its last commit left it."""
+    def controller(
+        self, evse: EvseConfig, charge_point: Evse, saved: EvseState | None, *, aside: bool = False
+    ) -> EvseController:
+        """One EVSE, where its last commit left it; one in quarantine stands `aside`."""
         section = evse.section
         meter = registry.create_meter(evse.meter.name, evse.meter.options, clock=self.clock, buses=self.buses)
         world = World(
@@ -71,7 +74,8 @@ class Stands:
             poll_s=section.poll_s,
             evse_stale_s=section.stale_s,
         )
-        return EvseController(options, world, state=saved or EvseState(evse_id=section.id))
+        kind = StandingAside if aside else EvseController
+        return kind(options, world, state=saved or EvseState(evse_id=section.id))
 
     def _offers(self, section: EvseSection, rated_power_w: int) -> Offers:
         config, shelf = self.config, self.shelf
