@@ -158,8 +158,16 @@ def rebuild(call: Call, db_here: Path | None, config_here: Path | None) -> None:
     ),
     default="entries",
     show_default=True,
+    help="what to export",
 )
-@click.option("--format", "form", type=click.Choice(["ndjson", "csv"]), default="ndjson", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["ndjson", "csv"]),
+    default="ndjson",
+    show_default=True,
+    help="lines of JSON, or a table with a heading",
+)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="default: standard output")
 @db_option
 @config_option
@@ -187,7 +195,13 @@ def export(
 
 
 @backoffice.command("web")
-@click.option("--listen", default="127.0.0.1:8090", show_default=True, metavar="HOST:PORT")
+@click.option(
+    "--listen",
+    default="127.0.0.1:8090",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="the address to serve on",
+)
 @db_option
 @config_option
 @command
@@ -206,8 +220,20 @@ def web(call: Call, listen: str, db_here: Path | None, config_here: Path | None)
 
 
 @backoffice.command("receipts")
-@click.option("--listen", default="127.0.0.1:8091", show_default=True, metavar="HOST:PORT")
-@click.option("--keep-days", type=click.IntRange(1, 3660), default=90, show_default=True)
+@click.option(
+    "--listen",
+    default="127.0.0.1:8091",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="the address to serve on",
+)
+@click.option(
+    "--keep-days",
+    type=click.IntRange(1, 3660),
+    default=90,
+    show_default=True,
+    help="receipts of older sessions are gone",
+)
 @click.option("--behind-proxy", is_flag=True, help="a proxy stands before it and says who asks")
 @db_option
 @config_option

@@ -34,7 +34,7 @@ def account() -> None:
 
 
 @account.command("invoice")
-@click.option("--month", required=True, metavar="YYYY-MM")
+@click.option("--month", required=True, metavar="YYYY-MM", help="the month, such as 2026-03")
 @click.option(
     "--early", is_flag=True, help="the month is not over: what comes later goes on the next invoice"
 )
@@ -112,7 +112,9 @@ def credit(
 @click.argument("number", required=False)
 @click.option("--all", "everything", is_flag=True, help="every collective invoice and credit note")
 @click.option("--format", "form", default="json", show_default=True, help=", ".join(COLLECTIVE_NAMES))
-@click.option("--lang", type=click.Choice(["en", "de"]), default="en", show_default=True)
+@click.option(
+    "--lang", type=click.Choice(["en", "de"]), default="en", show_default=True, help="language of the texts"
+)
 @click.option("--out", type=click.Path(path_type=Path), help="a file or a folder; a folder with --all")
 @db_option
 @config_option

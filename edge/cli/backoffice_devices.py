@@ -17,7 +17,9 @@ _NO_ORDERS = "no books were named (--db): the device obeys nobody that its own c
 @click.command("access")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--host", "hosts", multiple=True, required=True, help="the broker's names and addresses")
-@click.option("--port", type=click.IntRange(1, 65535), default=8883, show_default=True)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8883, show_default=True, help="where the broker listens"
+)
 @command
 def access(call: Call, folder: Path, hosts: tuple[str, ...], port: int) -> None:
     """Make a CA, the broker's and the back office's certificates, and mosquitto's configuration with its rules."""
@@ -42,8 +44,16 @@ def device() -> None:
 @click.option(
     "--request", type=click.Path(path_type=Path), help="what `chargetill provision` wrote on the device"
 )
-@click.option("--access", "folder", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--port", type=click.IntRange(1, 65535), default=8883, show_default=True)
+@click.option(
+    "--access",
+    "folder",
+    type=click.Path(path_type=Path, exists=True),
+    required=True,
+    help="the folder that `backoffice access` made",
+)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8883, show_default=True, help="where the broker listens"
+)
 @db_option
 @config_option
 @command
@@ -104,8 +114,16 @@ def _orders_keys(call: Call, db_here: Path | None, config_here: Path | None) -> 
 @device.command("revoke")
 @click.argument("site")
 @click.argument("name")
-@click.option("--access", "folder", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--port", type=click.IntRange(1, 65535), default=8883, show_default=True)
+@click.option(
+    "--access",
+    "folder",
+    type=click.Path(path_type=Path, exists=True),
+    required=True,
+    help="the folder that `backoffice access` made",
+)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8883, show_default=True, help="where the broker listens"
+)
 @command
 def revoke(call: Call, site: str, name: str, folder: Path, port: int) -> None:
     """Let a device in no more: its certificates are on the revocation list; tell mosquitto with SIGHUP."""

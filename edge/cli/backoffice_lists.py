@@ -29,10 +29,10 @@ def member() -> None:
 @member.command("add")
 @_site
 @click.option("--token", required=True, help="64 hex digits: the card's HMAC under the operator's key")
-@click.option("--account", required=True)
+@click.option("--account", required=True, help="whose account")
 @click.option("--limit-minor", type=click.IntRange(1, 100_000_000), required=True, help="for one session")
-@click.option("--currency", default="EUR", show_default=True)
-@click.option("--group", default="")
+@click.option("--currency", default="EUR", show_default=True, help="ISO 4217")
+@click.option("--group", default="", help="as plans name it under `groups`")
 @click.option(
     "--invoice",
     type=click.Choice(["session", "collective"]),

@@ -94,10 +94,15 @@ def _answer(orders: Orders, device: Peer, version: int, wait_s: int) -> Reply:
 @click.command("start")
 @click.argument("site")
 @click.argument("name")
-@click.option("--evse", "evse_id", required=True)
-@click.option("--account", required=True)
-@click.option("--limit-minor", type=click.IntRange(1, 100_000_000), required=True)
-@click.option("--currency", default="EUR", show_default=True)
+@click.option("--evse", "evse_id", required=True, help="its EVSE id, such as DE*CHT*E17")
+@click.option("--account", required=True, help="whose account")
+@click.option(
+    "--limit-minor",
+    type=click.IntRange(1, 100_000_000),
+    required=True,
+    help="what it may cost at most, in minor units (cents)",
+)
+@click.option("--currency", default="EUR", show_default=True, help="ISO 4217")
 @_good_for
 @_wait
 @db_option
@@ -167,8 +172,8 @@ def stop(
 @click.command("block")
 @click.argument("site")
 @click.argument("name")
-@click.option("--evse", "evse_id", required=True)
-@click.option("--reason", required=True)
+@click.option("--evse", "evse_id", required=True, help="its EVSE id, such as DE*CHT*E17")
+@click.option("--reason", required=True, help="why, as the journal says it")
 @click.option("--stop", "stop_session", is_flag=True, help="end a running session now")
 @_wait
 @db_option
@@ -195,7 +200,7 @@ def block(
 @click.command("unblock")
 @click.argument("site")
 @click.argument("name")
-@click.option("--evse", "evse_id", required=True)
+@click.option("--evse", "evse_id", required=True, help="its EVSE id, such as DE*CHT*E17")
 @_wait
 @db_option
 @config_option
@@ -220,7 +225,7 @@ def unblock(
 @click.argument("site")
 @click.argument("name")
 @click.argument("invoice")
-@click.option("--reason", required=True)
+@click.option("--reason", required=True, help="why, as the journal says it")
 @_wait
 @db_option
 @config_option
@@ -245,8 +250,14 @@ def credit(
 @click.command("logs")
 @click.argument("site")
 @click.argument("name")
-@click.option("--lines", type=click.IntRange(1, 500), default=100, show_default=True)
-@click.option("--wait-s", type=click.IntRange(1, 3600), default=30, show_default=True)
+@click.option("--lines", type=click.IntRange(1, 500), default=100, show_default=True, help="how many")
+@click.option(
+    "--wait-s",
+    type=click.IntRange(1, 3600),
+    default=30,
+    show_default=True,
+    help="how long the answer is waited for, seconds",
+)
 @db_option
 @config_option
 @command

@@ -40,7 +40,13 @@ class _NotWritten(TillError):
 
 @click.command("commission")
 @click.option("--evse", "evse_ids", multiple=True, help="an EVSE's id, may be repeated; default: all")
-@click.option("--energy-wh", type=click.IntRange(10, ENERGY_MAX_WH), default=100, show_default=True)
+@click.option(
+    "--energy-wh",
+    type=click.IntRange(10, ENERGY_MAX_WH),
+    default=100,
+    show_default=True,
+    help="how much is charged at each",
+)
 @click.option("--installer", default="", help="who did it, for the report")
 @click.option("--no-card", is_flag=True, help="leave the card reader out")
 @click.option("--out", type=click.Path(path_type=Path), help="folder for the report; default: the database's")

@@ -39,7 +39,9 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 @click.option("--format", "form", default="json", show_default=True, help=", ".join(FORMATS))
 @click.option("--from", "first", type=_DAY, help="with --all: the first day of issue, such as 2026-03-01")
 @click.option("--to", "last", type=_DAY, help="with --all: the last day of issue")
-@click.option("--lang", type=click.Choice(["en", "de"]), default="en", show_default=True)
+@click.option(
+    "--lang", type=click.Choice(["en", "de"]), default="en", show_default=True, help="language of the texts"
+)
 @click.option(
     "--out",
     "place",

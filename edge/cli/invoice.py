@@ -120,7 +120,8 @@ def credit(
     try:
         order = msgspec.convert(values, CreditOrder)
     except msgspec.ValidationError as e:
-        raise CallError(str(e), hint="`chargetill invoice credit --help` shows the bounds") from e
+        said = str(e).replace("`$.", "`--")
+        raise CallError(said, hint="`chargetill invoice credit --help` shows the bounds") from e
     done = _credit(call, order)
     text = (
         f"credit note {done['credit_note']}: {done['amount']} {done['currency']} of invoice {done['invoice']}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -118,7 +119,14 @@ def _told(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 @ledger.command("export")
-@click.option("--format", "form", type=click.Choice(["ndjson", "csv"]), default="ndjson", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["ndjson", "csv"]),
+    default="ndjson",
+    show_default=True,
+    help="lines of JSON, or a table with a heading",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="a file; default: standard output")
 @command
 def export(call: Call, form: str, out: Path | None) -> None:
@@ -149,10 +157,10 @@ def export(call: Call, form: str, out: Path | None) -> None:
 
 
 @ledger.command("backup")
-@click.argument("target", metavar="F", type=click.Path(path_type=Path))
+@click.argument("target", metavar="F")
 @command
-def backup(call: Call, target: Path) -> None:
-    """Copy the database to the file or folder F, on a stick say, and verify the copy.
+def backup(call: Call, target: str) -> None:
+    """Copy the database to the file or folder F, on a stick say, and verify the copy. F/ is a folder, made if need be.
 
     The daemon may run. An earlier backup of that name is replaced once the new one is whole. Exit 1 if the
     ledger in the copy has problems; the copy stays.
@@ -161,7 +169,13 @@ def backup(call: Call, target: Path) -> None:
     from edge.store.reading import Reading
     from edge.store.verification import verify as verify_all
 
-    file = back_up(database(call), target)
+    source, place = database(call), Path(target)
+    if target.endswith(os.sep):
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise _NotWritten(f"{place}: {e.strerror}", hint="check where the folder is to stand") from e
+    file = back_up(source, place)
     with Reading(file) as db:
         report = verify_all(db)
     answer = {"file": str(file), "bytes": file.stat().st_size, "entries": report.entries}

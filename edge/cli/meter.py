@@ -110,7 +110,7 @@ def list_models(call: Call) -> None:
 @click.option(
     "--parity", type=click.Choice(["N", "E", "O"], case_sensitive=False), help="default: the profile's"
 )
-@click.option("--stopbits", type=click.IntRange(1, 2), default=1, show_default=True)
+@click.option("--stopbits", type=click.IntRange(1, 2), default=1, show_default=True, help="of the line")
 @click.option("--timeout", type=float, default=1.0, show_default=True, help="seconds for one reply")
 @click.option("--count", type=click.IntRange(1, COUNT_MAX), default=1, show_default=True, help="polls")
 @click.option(
@@ -219,7 +219,12 @@ def _decimals(thousandths: tuple[int, ...] | None) -> list[msgspec.Raw] | None:
 @click.option("--port", required=True, help="/dev/.. or tcp://host:port")
 @click.option("--units", default="1-32", show_default=True, help="unit ids: 1-247, or 1,5,17")
 @click.option("--baudrate", type=int, multiple=True, help="may be repeated; default: the customary ones")
-@click.option("--parity", type=click.Choice(["N", "E", "O"], case_sensitive=False), multiple=True)
+@click.option(
+    "--parity",
+    type=click.Choice(["N", "E", "O"], case_sensitive=False),
+    multiple=True,
+    help="may be repeated; default: N and E",
+)
 @click.option("--timeout", type=float, default=0.2, show_default=True, help="seconds to wait for each unit")
 @command
 def scan(call: Call, /, **given: object) -> None:

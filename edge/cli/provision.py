@@ -31,7 +31,13 @@ class _AnswersEnded(TillError):
 
 @click.command("provision")
 @click.option("--answers", type=click.Path(path_type=Path), help="a file of answers instead of questions")
-@click.option("--state", type=click.Path(path_type=Path), default=STATE_DEFAULT, show_default=True)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    default=STATE_DEFAULT,
+    show_default=True,
+    help="the folder of database and keys",
+)
 @click.option("--force", is_flag=True, help="replace a configuration; a dated copy of it stays")
 @click.option(
     "--renew", is_flag=True, help="only make the request to the back office again, with a new TLS key"

@@ -42,7 +42,7 @@ def lint_(call: Call, file: Path, profile: str) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--at", metavar="T", help="local or ISO 8601 time; default: now")
 @click.option("--time-zone", default="UTC", metavar="Z", help="IANA name of the charger's zone; default: UTC")
-@click.option("--lang", type=click.Choice(sorted(LANGUAGES)), default="en")
+@click.option("--lang", type=click.Choice(sorted(LANGUAGES)), default="en", help="language of the texts")
 @command
 def show(call: Call, file: Path, at: str | None, time_zone: str, lang: str) -> None:
     """The price as a driver would read it: now, and what follows within a day."""

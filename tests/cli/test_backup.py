@@ -38,6 +38,8 @@ def test_a_backup_holds_the_same_ledger_in_one_private_file(call, copy, tmp_path
     assert call("--db", file, "ledger", "verify").out == call("--db", copy, "ledger", "verify").out
     assert call("--db", file, "ledger", "export").out == call("--db", copy, "ledger", "export").out
     assert list(stick.iterdir()) == [file]  # reading it left no log beside it
+    deep = call("--db", copy, "ledger", "backup", f"{tmp_path}/new/deep/", "--json")
+    assert json.loads(deep.out)["file"] == f"{tmp_path}/new/deep/{file.name}"
     again = call("--db", copy, "ledger", "backup", file)
     assert again.code == 0, again.err
     assert "verified" in again.out

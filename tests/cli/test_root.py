@@ -36,6 +36,7 @@ def test_every_command_takes_the_shared_options_itself_and_explains_itself(words
     done = call(*words, "-h")
     assert (done.code, done.err) == (0, "")
     assert "--json" in done.out
+    assert [p.name for p in EVERY[words].params if isinstance(p, click.Option) and not p.help] == []
 
 
 def test_an_option_behind_the_command_means_the_same_and_wins(call, sold, tmp_path):
