@@ -137,6 +137,9 @@ class RegisterMeter:
                 cause = e.__cause__
                 known = isinstance(cause, Refused) and cause.exception in _NO_SUCH_REGISTERS
                 if shape is _Shape.FIELDS or not known:
+                    self._shapes.pop(
+                        block, None
+                    )  # it refuses all, as while it starts: that says nothing of the shape
                     raise
                 self._shapes[block] = _Shape(shape.value + 1)
 
@@ -158,7 +161,11 @@ class RegisterMeter:
         return Answer(bytes(data), at, sure)
 
     async def identify(self) -> MeterIdentity:
-        """Who answers. What the meter refuses to tell stays None. Raises MeterError when it is silent."""
+        """Who answers. What the meter refuses to tell stays None. Raises MeterError when it is silent.
+
+        From then on blocks are read in the safest way again: what was refused once may not be for ever.
+        """
+        self._shapes.clear()
         return MeterIdentity(
             model=self.profile.model,
             serial=await self._identity(self.profile.serial_number),

@@ -2,7 +2,9 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 
@@ -13,7 +15,7 @@ from hw.bus.pool import BusPool
 from hw.meters import profile, register
 from hw.meters.errors import MeterError, MeterInvalid, MeterRefused, MeterSilent, MeterUnreachable
 from hw.virtual.meter import Fault, VirtualMeter
-from hw.virtual.modbus_server import Registers, RtuServer, TcpServer
+from hw.virtual.modbus_server import ILLEGAL_ADDRESS, Refusal, Registers, RtuServer, TcpServer
 from hw.virtual.outlet import Car, Outlet
 
 
@@ -176,6 +178,50 @@ def test_power_current_and_voltage_that_nothing_has_are_unknown():
         0xCB80,
     )  # 86.4 MW is a wrong unit: it has to be seen, or nothing halts for it
     assert run(scenario, units={1: Registers(inputs=words)}).power_w == 86_400_000
+
+
+class Starting(Registers):
+    """A meter that refuses the first requests, and all registers, as some do while they start."""
+
+    def __init__(self, refusals):
+        super().__init__(inputs=dict.fromkeys(range(80), 0) | {0x48: 0x4120})
+        self.refusals, self.counts = refusals, []
+
+    def read(self, function, address, count):
+        if self.refusals:
+            self.refusals -= 1
+            raise Refusal(ILLEGAL_ADDRESS)
+        self.counts.append(count)
+        return super().read(function, address, count)
+
+
+@pytest.mark.parametrize("refusals", [1, 2, 3])
+def test_a_refusal_of_the_past_does_not_make_requests_alike_for_ever(refusals):
+    meter = Starting(refusals)
+
+    async def scenario(device, server):
+        with suppress(MeterRefused):
+            await device.read()
+        await device.identify()
+        meter.counts.clear()
+        for _ in range(4):
+            await device.read()
+
+    run(scenario, units={1: meter})
+    assert min(meter.counts) >= 74
+    assert all(a != b for a, b in pairwise(meter.counts))
+
+
+def test_a_meter_that_refused_all_is_read_in_whole_blocks_once_it_answers():
+    meter = Starting(3)
+
+    async def scenario(device, server):
+        with pytest.raises(MeterRefused):
+            await device.read()
+        await device.read()
+
+    run(scenario, units={1: meter})
+    assert min(meter.counts) >= 74
 
 
 def test_a_meter_without_that_serial_register_has_none():
