@@ -127,9 +127,10 @@ Pilot = Literal["A", "B", "C", "D", "E", "F"]
 
 
 class EvseStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What the charge point reports. `limited` is True while load management, not the car, withholds power;
-    `welded` where it has seen its contactor stay closed against its command. Not `sure` where all but `welded` may be
-    from an earlier moment: the line may have brought a late reply.
+    """What the charge point reports. `limited` is True while the station, not the car, withholds power: load
+    management, or a car that waits in state B because nothing is permitted; `welded` where it has seen its contactor
+    stay closed against its command. Not `sure` where all but `welded` may be from an earlier moment: the line may have
+    brought a late reply.
     """
 
     at: Instant

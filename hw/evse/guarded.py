@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from edge.errors import ConfigError
-from edge.ports import EvseStatus, Lease
+from edge.ports import EvseStatus, Lease, Pilot
 from hw.bus.budget import Load, read_characters, write_characters
 from hw.bus.line import Baudrate, LineOptions, Parity, Port
 from hw.evse.contactor import Contactor, GuardOptions
@@ -75,12 +75,19 @@ class Controller(Protocol):
         ...
 
     async def status(self) -> EvseStatus:
-        """`limited` wherever it gives nothing of what is allowed: load management, another master, a switch."""
+        """`limited` by `withheld`."""
         ...
 
     async def allow(self, current_a: int) -> None:
         """Up to `current_a`; 0 is none."""
         ...
+
+
+def withheld(pilot: Pilot, *, allowed: bool, gives: bool) -> bool:
+    """Whether the station keeps a car from charging: by load management, another master or a switch where it is
+    `allowed` to; and where it is not, a car that waits for the pilot's signal in state B has not chosen to.
+    """
+    return not gives and (allowed or pilot == "B")
 
 
 class Guarded:

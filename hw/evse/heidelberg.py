@@ -36,7 +36,8 @@ CURRENT_MIN_A, CURRENT_MAX_A = 6, 16  # IEC 61851-1 lower limit; the wallbox is 
 #: Register 5: odd numbers are "allowed", even ones "not allowed"; 8 is derating, 9-11 faults.
 _PILOT: dict[int, Pilot] = {2: "A", 3: "A", 4: "B", 5: "B", 6: "C", 7: "C", 8: "C", 9: "E", 10: "F", 11: "F"}
 _CLOSED = {7, 8}
-_WITHHELD, _DERATING = {4, 6}, 8  # a vehicle is there, and the wallbox does not allow it to charge
+_LIMITED = {4, 8}  # a vehicle waits because it is not allowed to charge; derating
+_WITHHELD = {6}  # so it does where it is permitted to
 _CURRENTS_DA, _POWER_VA = slice(1, 4), 14 - STATES.address
 FLOW_VA, FLOW_DA = 300, 20  # below what a car draws at the least (6 A), above what the wallbox needs itself
 RAMP_S = 10  # a car that is told to stop draws on for some seconds
@@ -144,7 +145,7 @@ class Heidelberg:
             at=answer.at,
             pilot=pilot,
             contactor_closed=state in _CLOSED,
-            limited=state == _DERATING or (self._allowed and state in _WITHHELD),
+            limited=state in _LIMITED or (self._allowed and state in _WITHHELD),
             welded=measured and self._flows_on(answer.registers, answer.at, sure=answer.sure),
             sure=answer.sure,
         )

@@ -79,7 +79,7 @@ class Charx:
             at=answer.at,
             pilot=letter,
             contactor_closed=letter in {"C", "D"} and digit == "2",
-            limited=self._allowed and digit == "1",
+            limited=guarded.withheld(letter, allowed=self._allowed, gives=digit != "1"),
             sure=answer.sure,
         )
 
@@ -122,7 +122,7 @@ class EvCc:
             at=answer.at,
             pilot=letter,
             contactor_closed=released and letter in {"C", "D"},
-            limited=self._allowed and not released,
+            limited=guarded.withheld(letter, allowed=self._allowed, gives=released),
             sure=answer.sure,
         )
 

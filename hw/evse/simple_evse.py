@@ -66,7 +66,7 @@ class SimpleEvse:
             at=answer.at,
             pilot=pilot,
             contactor_closed=pilot in {"C", "D"} and gives,
-            limited=self._allowed and not gives,
+            limited=guarded.withheld(pilot, allowed=self._allowed, gives=gives),
             sure=answer.sure,
         )
 

@@ -42,7 +42,8 @@ def begun(state: EvseState, event: ev.BeginRead, terms: Terms) -> Step:
     )
     if holding.seconds_left(session, measured, "Charging", None, terms) == 0:
         return settling.give_back(state, session, event.at, outcome="no_energy", reason="limit")
-    session = replace(session, state=Charging(checkpoint=event.at), measured=measured)
+    charging = Charging(checkpoint=event.at, limited=state.limited)
+    session = replace(session, state=charging, measured=measured)
     fact = facts.EnergyBegan(
         session_id=session.session_id,
         register_wh=measured.begin_wh,

@@ -112,7 +112,7 @@ def _numbered(state: EvseState, event: ev.InvoiceNumbered) -> EvseState:
 
 
 def _pilot(state: EvseState, event: ev.PilotChanged, terms: Terms) -> Step:
-    before, state = state, replace(state, pilot=event.pilot)
+    before, state = state, replace(state, pilot=event.pilot, limited=event.limited)
     if before.pilot == "A" and event.pilot != "A" and state.last is not None:
         state = replace(state, last=replace(state.last, replugged=True))
     session = state.session

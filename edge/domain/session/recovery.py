@@ -109,7 +109,8 @@ def resume(state: EvseState, session: Session, at: Instant, terms: Terms) -> Ste
         return closing.stop(state, session, at, "power_cut", terms)
     measured = measuring.lump(measured, state.register_wh, terms)
     measured = measuring.advance(session, measured, at, "SuspendedEVSE", terms)
-    session = replace(session, measured=measured, state=Charging(checkpoint=at))
+    charging = Charging(checkpoint=at, limited=state.limited)
+    session = replace(session, measured=measured, state=charging)
     fact = facts.SessionResumed(session_id=session.session_id, register_wh=measured.last_wh)
     return Step(state=replace(state, session=session), records=(fact,), effects=(Energize(),))
 

@@ -231,6 +231,7 @@ class EvseState(msgspec.Struct, frozen=True, kw_only=True):
     finished: Finished | None = None
     last: LastSession | None = None
     pilot: Pilot | None = None
+    limited: bool = False
     identity: MeterIdentity | None = None
     register_wh: int | None = None
     power_w: int | None = None

@@ -307,6 +307,26 @@ def test_time_in_which_the_meter_was_silent_is_nobodys_charging_time(charger):
     assert accrual.run.state == "SuspendedEVSE"
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_car_that_waits_for_the_station_does_not_park(charger, resumed):
+    till = charger("by the hour")
+    till.tap()
+    till.deliver()
+    till.pilot_to("B", limited=True)
+    till.deliver()
+    if resumed:
+        till.crash(off_s=1)
+        till.sample()
+        till.pilot_to("B", limited=True)
+        till.deliver()
+    assert state_of(till) is Charging
+    till.wait(5)
+    assert till.state.session.measured.accrual.run.state == "SuspendedEVSE"
+    till.pilot_to("B")
+    till.wait(5)
+    assert till.state.session.measured.accrual.run.state == "SuspendedEV"
+
+
 @pytest.mark.parametrize("notices", ["polls", "the end"])
 def test_another_meter_in_mid_session_is_never_billed(charger, notices):
     till = charging(charger)

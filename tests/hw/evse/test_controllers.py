@@ -273,10 +273,14 @@ def test_power_that_is_permitted_and_not_given_is_withheld_by_the_station(
         await look()
         await evse.revoke()
         await look()
+        box.outlet.suspend(on=False)
+        await look()
         return seen
 
     seen = run(scenario, driver, more, controller, transport, tmp_path)
-    assert seen == [("C", False), ("C", False), ("B", False), ("B", True), ("B", False)]
+    assert seen == [
+        ("C", False), ("C", False), ("B", False), ("B", True), ("B", True), ("C", False)
+    ]  # fmt: skip
 
 
 def test_an_ev_cc_that_has_no_more_than_its_state_is_read_alone(tmp_path, monkeypatch):

@@ -239,9 +239,11 @@ def test_a_car_that_waits_because_another_master_took_its_current_does_not_park(
         parks = await driver.status()
         box._holdings[261] = 0
         waits = await driver.status()
-        return (parks.pilot, parks.limited), (waits.pilot, waits.limited)
+        await driver.revoke()
+        ends = await driver.status()
+        return [(status.pilot, status.limited) for status in (parks, waits, ends)]
 
-    assert run(scenario) == (("B", False), ("B", True))
+    assert run(scenario) == [("B", False), ("B", True), ("B", True)]
 
 
 def test_a_fault_and_an_unknown_state():
