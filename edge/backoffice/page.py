@@ -5,7 +5,6 @@ It listens on loopback only and knows no users: put a proxy with your own login 
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -15,8 +14,9 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from microdot import Microdot, Request, Response
+from microdot import Request, Response
 
+from edge import web
 from edge.backoffice.receipts import BookReceipts
 from edge.backoffice.schema import read_books
 from edge.backoffice.stats import collect
@@ -58,9 +58,9 @@ class PagePublic(CallError):
     hint = "listen on 127.0.0.1 and put a proxy with a login before it"
 
 
-def application(database: Path) -> Microdot:
+def application(database: Path) -> web.Web:
     """The page over one database, which is opened read-only for each request."""
-    app = Microdot()
+    app = web.Web()
     Request.max_content_length = 1024
     pages = _Pages(database)
     app.get("/")(pages.devices)
@@ -129,18 +129,15 @@ async def _failed(_request: Request, error: Exception) -> Response:
     return _page("Not available", f"<p>{escape(str(error))}</p>", status=503)
 
 
-async def serve(database: Path, listen: str) -> None:
+async def serve(database: Path, listen: str, *, bound: web.Bound | None = None) -> None:
     """Until cancelled. Raises PagePublic, PageUnavailable."""
     host, port = host_port(listen)
     if host != "localhost" and not _is_loopback(host):
         raise PagePublic(f"{host} can be reached by others")
-    server = asyncio.ensure_future(application(database).start_server(host=host, port=port))
     try:
-        await server
+        await web.serve(application(database), host, port, bound=bound)
     except OSError as e:
-        raise PageUnavailable(f"cannot listen on {listen}: {e.strerror}") from e
-    finally:
-        server.cancel()
+        raise PageUnavailable(f"cannot listen on {listen}: {e.strerror or e}") from e
 
 
 def _is_loopback(host: str) -> bool:

@@ -15,7 +15,7 @@ from edge.cli.backoffice_devices import access, device
 from edge.cli.backoffice_lists import member, plans, tariff
 from edge.cli.backoffice_orders import COMMANDS
 from edge.cli.backoffice_privacy import erase
-from edge.cli.books import config_option, database, db_option
+from edge.cli.books import config_option, database, db_option, listen_option, say_where
 from edge.cli.books import options as options_of
 from edge.cli.call import NO, Call, command, table
 from edge.errors import TillError
@@ -195,13 +195,7 @@ def export(
 
 
 @backoffice.command("web")
-@click.option(
-    "--listen",
-    default="127.0.0.1:8090",
-    show_default=True,
-    metavar="HOST:PORT",
-    help="the address to serve on",
-)
+@listen_option("127.0.0.1:8090")
 @db_option
 @config_option
 @command
@@ -210,23 +204,18 @@ def web(call: Call, listen: str, db_here: Path | None, config_here: Path | None)
     import asyncio
 
     from edge.backoffice.page import serve
+    from edge.backoffice.schema import read_books
 
     books = database(call, db_here, config_here)
-    click.echo(f"http://{listen}/")
+    read_books(books).close()  # what cannot be read is said now, not to who asks for a page
     try:
-        asyncio.run(serve(books, listen))
+        asyncio.run(serve(books, listen, bound=say_where("/")))
     except KeyboardInterrupt:
         return
 
 
 @backoffice.command("receipts")
-@click.option(
-    "--listen",
-    default="127.0.0.1:8091",
-    show_default=True,
-    metavar="HOST:PORT",
-    help="the address to serve on",
-)
+@listen_option("127.0.0.1:8091")
 @click.option(
     "--keep-days",
     type=click.IntRange(1, 3660),
@@ -250,16 +239,16 @@ def receipts(
     import asyncio
 
     from edge.backoffice.receipts import BookReceipts
+    from edge.backoffice.schema import read_books
     from edge.receipts.site import Site, SiteOptions, serve
     from edge.sync.options import host_port
 
-    site = Site(
-        BookReceipts(database(call, db_here, config_here)),
-        SiteOptions(keep_days=keep_days, proxied=behind_proxy),
-    )
+    books = database(call, db_here, config_here)
+    read_books(books).close()
+    site = Site(BookReceipts(books), SiteOptions(keep_days=keep_days, proxied=behind_proxy))
     host, port = host_port(listen)
     try:
-        asyncio.run(serve(site, host, port, bound=lambda at, on: click.echo(f"http://{at}:{on}/r/")))
+        asyncio.run(serve(site, host, port, bound=say_where("/r/")))
     except KeyboardInterrupt:
         return
 

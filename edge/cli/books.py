@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,12 +14,16 @@ import msgspec
 from edge.backoffice.options import BackofficeOptions
 from edge.cli.call import Call
 from edge.errors import CallError, ConfigError, InputError
+from edge.sync.options import Address, host_port
 
 if TYPE_CHECKING:
     from edge.backoffice.accounts import Billing
     from edge.backoffice.orders import Orders
 
 _T = TypeVar("_T", bound=msgspec.Struct)
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_PORT_MAX = 65_535
 
 CONFIG_DEFAULT = Path("/etc/chargetill/backoffice.toml")
 
@@ -35,6 +39,38 @@ db_option = click.option(
 config_option = click.option(
     "--config", "config_here", type=click.Path(path_type=Path), help=f"default {CONFIG_DEFAULT}"
 )
+
+
+def _checked_address(_ctx: click.Context, _option: click.Parameter, value: str) -> str:
+    """`host:port` of an address to serve on; an IPv6 address stands in brackets, port 0 is any that is free."""
+    try:
+        msgspec.convert(value, Address)
+    except msgspec.ValidationError:
+        raise click.BadParameter(f"{value[:80]!r} is not HOST:PORT") from None
+    if host_port(value)[1] > _PORT_MAX:
+        raise click.BadParameter(f"a port is at most {_PORT_MAX}")
+    return value
+
+
+def listen_option(default: str) -> Callable[[_Command], _Command]:
+    """`--listen HOST:PORT`"""
+    return click.option(
+        "--listen",
+        callback=_checked_address,
+        default=default,
+        show_default=True,
+        metavar="HOST:PORT",
+        help="the address to serve on",
+    )
+
+
+def say_where(path: str) -> Callable[[str, int], None]:
+    """Says the address once it is served, with the port that it became."""
+
+    def bound(host: str, port: int) -> None:
+        click.echo(f"http://{f'[{host}]' if ':' in host else host}:{port}{path}")
+
+    return bound
 
 
 def options(path: Path | None, given: dict[str, Any]) -> BackofficeOptions:

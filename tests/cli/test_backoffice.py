@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -184,3 +185,26 @@ def test_a_reader_that_goes_away_is_no_error(database) -> None:
     line = ["bash", "-c", f"{script}; exit ${{PIPESTATUS[0]}}"]
     done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("page", ["web", "receipts"])
+def test_an_address_that_is_none_and_books_that_are_not_there_are_said_at_once(
+    database, tmp_path: Path, page
+) -> None:
+    for listen in ("nonsense", "127.0.0.1:70000"):
+        done = call("backoffice", page, "--db", database, "--listen", listen)
+        assert (done.returncode, done.stdout, done.stderr[:11]) == (2, "", "call.usage:")
+    done = call("backoffice", page, "--db", tmp_path / "none.db", "--listen", "127.0.0.1:0")
+    assert (done.returncode, done.stdout, done.stderr[:17]) == (3, "", "store.unreadable:")
+
+
+def test_the_page_says_where_it_is(database) -> None:
+    command = [sys.executable, "-m", "edge", "backoffice", "web", "--db", str(database)]
+    with subprocess.Popen([*command, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True) as page:
+        try:
+            url = page.stdout.readline().strip()
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                assert b"quarantined" in answer.read()
+        finally:
+            page.send_signal(signal.SIGINT)
+        assert page.wait(60) == 0
