@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 COUNT_MAX = 1_000_000
 INTERVAL_MAX_S = 3600
 UNIT_MAX = 247  # MODBUS over Serial Line V1.02, 2.2
+UNITS = "1-33,42,126"  # what installers give, and what WM3M4, BSM-WS36A and PAC2200 come with
 BAUDRATES = (9600, 19200, 38400, 115200)
 PARITIES = ("N", "E")
 SUNSPEC = "sunspec"  # a meter that describes itself needs no profile
@@ -217,7 +218,7 @@ def _decimals(thousandths: tuple[int, ...] | None) -> list[msgspec.Raw] | None:
 
 @meter.command()
 @click.option("--port", required=True, help="/dev/.. or tcp://host:port")
-@click.option("--units", default="1-32", show_default=True, help="unit ids: 1-247, or 1,5,17")
+@click.option("--units", default=UNITS, show_default=True, help="unit ids: 1-247, or 1,5,17")
 @click.option("--baudrate", type=int, multiple=True, help="may be repeated; default: the customary ones")
 @click.option(
     "--parity",

@@ -10,11 +10,14 @@ import pytest
 import serial
 
 from edge.__main__ import main
-from hw.meters import profile
+from edge.cli.meter import meter as meter_commands
+from hw.meters import bsm, profile, wm3m4
 from hw.virtual.meter import Fault, VirtualMeter
 from hw.virtual.modbus_server import Refusal, Registers, RtuServer, TcpServer
 from hw.virtual.outlet import Outlet
 from hw.virtual.signed_meters import VirtualBsm, VirtualWm3m4
+
+PATIENT_S = "9"  # for a reply that comes at once, on a machine that has much to do
 
 
 class World:
@@ -52,7 +55,7 @@ def call(capsys, *args):
 
 
 def read(address, *more):
-    return ("meter", "read", "--profile", "eastron_sdm630", "--port", address, "--timeout", "0.2", *more)
+    return ("meter", "read", "--profile", "eastron_sdm630", "--port", address, "--timeout", PATIENT_S, *more)
 
 
 @pytest.mark.parametrize("transport", [RtuServer, TcpServer])
@@ -89,7 +92,7 @@ def test_a_failed_poll_is_an_error_in_its_line_and_exit_1(capsys):
     with World(TcpServer) as world:
         world.meter.fail(Fault.NAN)
         code, lines, err = call(capsys, *read(world.server.address, "--count", "2", "--interval", "0"))
-        absent = call(capsys, *read(world.server.address, "--unit", "9"))
+        absent = call(capsys, *read(world.server.address, "--unit", "9", "--timeout", "0.1"))
     assert code == 1
     assert err == ""
     assert [json.loads(line)["error"]["code"] for line in lines] == ["meter.invalid"] * 2
@@ -190,9 +193,11 @@ def test_list_names_every_profile(capsys):
 @pytest.mark.parametrize("transport", [RtuServer, TcpServer])
 def test_scan_finds_the_unit_and_names_its_profile_first(capsys, transport):
     with World(transport) as world:
-        where = ("meter", "scan", "--port", world.server.address, "--units", "1-2", "--json")
-        code, lines, _ = call(capsys, *where, "--baudrate", "9600", "--parity", "N", "--timeout", "0.1")
-        none = call(capsys, *where[:-2], "7", "--baudrate", "9600", "--parity", "E", "--timeout", "0.1")
+        where = ("meter", "scan", "--port", world.server.address, "--baudrate", "9600")
+        code, lines, _ = call(
+            capsys, *where, "--units", "1", "--parity", "N", "--timeout", PATIENT_S, "--json"
+        )
+        none = call(capsys, *where, "--units", "7-9", "--parity", "E", "--timeout", "0.1")
     assert code == 0
     (found,) = map(json.loads, lines)
     assert found["unit"] == 1
@@ -208,7 +213,17 @@ def test_scan_names_the_meters_that_sign(capsys):
         (sunspec_device(model=b"BSM-WS36A-H01-1311"), ["bsm", "sunspec"]),
     ]:
         with World(TcpServer, unit=unit) as world:
-            where = ("meter", "scan", "--port", world.server.address, "--units", "1", "--json")
+            where = (
+                "meter",
+                "scan",
+                "--port",
+                world.server.address,
+                "--units",
+                "1",
+                "--json",
+                "--timeout",
+                PATIENT_S,
+            )
             _, lines, _ = call(capsys, *where)
         assert json.loads(lines[0])["profiles"] == names
 
@@ -216,7 +231,17 @@ def test_scan_names_the_meters_that_sign(capsys):
 def test_scan_names_a_new_meter_that_has_counted_nothing(capsys):
     new = VirtualMeter(profile.load("abb_b23"), Outlet(time.monotonic_ns))
     with World(TcpServer, unit=new) as world:
-        where = ("meter", "scan", "--port", world.server.address, "--units", "1", "--json")
+        where = (
+            "meter",
+            "scan",
+            "--port",
+            world.server.address,
+            "--units",
+            "1",
+            "--json",
+            "--timeout",
+            PATIENT_S,
+        )
         _, lines, _ = call(capsys, *where)
     assert json.loads(lines[0])["profiles"] == ["abb_b23"]
 
@@ -249,6 +274,19 @@ def test_scan_says_when_what_answers_is_no_meter(capsys):
     assert "--timeout" in error["hint"]  # what comes too late is no reply to the unit that is asked by then
 
 
+@pytest.mark.parametrize(
+    "unit",
+    [wm3m4.Options(port="/dev/meter0").unit, bsm.Options(port="/dev/meter0").unit, 126],
+    ids=["wm3m4", "bsm", "pac2200"],
+)
+def test_scan_looks_where_a_new_meter_is(unit):
+    (default,) = (
+        option.default for option in meter_commands.commands["scan"].params if option.name == "units"
+    )
+    parts = [part.partition("-") for part in default.split(",")]
+    assert any(int(first) <= unit <= int(last or first) for first, _, last in parts)
+
+
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "x"])
 def test_scan_refuses_what_is_no_timeout(capsys, seconds):
     code, lines, err = call(capsys, "meter", "scan", "--port", "/dev/meter0", "--timeout", seconds)
@@ -277,7 +315,9 @@ def test_a_meter_that_describes_itself_is_read_and_found(capsys):
     with World(TcpServer, sunspec_device()) as world:
         address = world.server.address
         code, lines, _ = call(capsys, "meter", "read", "--profile", "sunspec", "--port", address)
-        _, found, _ = call(capsys, "meter", "scan", "--port", address, "--units", "1", "--json")
+        _, found, _ = call(
+            capsys, "meter", "scan", "--port", address, "--units", "1", "--json", "--timeout", PATIENT_S
+        )
     assert code == 0
     assert json.loads(lines[0])["energy_wh"] == 1234
     assert json.loads(lines[0])["voltage_v"] == [230, 231, 232]
