@@ -10,7 +10,7 @@ import pytest
 WITHOUT = {
     "fsync": 1_000_002,
     "intent": 1_000_004,
-    "lease": 1_000_181,
+    "lease": 1_000_197,
     "quarantine": 4_000_034,
     "ack": 5_000_080,
 }

@@ -216,7 +216,7 @@ class Trial(Scene):
             before_wh = [stand.outlet.energy_wns() for stand in self.site.stands]
             await asyncio.sleep(off_s - _LEASE_S)
             for stand, before in zip(self.site.stands, before_wh, strict=True):
-                if stand.outlet.energy_wns() != before and not stand.welded:
+                if stand.outlet.energy_wns() != before and not stand.ever_welded:
                     self.site.problems.append(f"I1: E{stand.number + 1} charges although the till is dead")
 
     async def _rest(self) -> bool:
