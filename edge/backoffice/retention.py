@@ -66,20 +66,26 @@ class RetentionStats(msgspec.Struct, frozen=True, kw_only=True):
     expired: Expired
 
 
-def certain(db: sqlite3.Connection, path: Path, now: datetime) -> datetime | None:
-    """The latest time that has certainly come, where our clock shows `now`: that, as far as devices whose clocks are
-    trusted bear it out. None where none has told the time, or where our clock stands before what was booked by it.
-    Raises StoreError.
+def certain(db: sqlite3.Connection, path: Path, now: datetime, *, waited: timedelta) -> datetime | None:
+    """The latest time that has certainly come, where our clock shows `now` and `waited` has passed since the last look:
+    our clock's, as far as that look and devices whose clocks are trusted bear it out. None where neither is there, or
+    where our clock stands before what was booked by it. Raises StoreError.
     """
     with translated("read", path):
         newest = db.execute("SELECT received_at FROM entry ORDER BY rowid DESC LIMIT 1").fetchone()
         told = [
             state.at for _, state in _states(db) if state.health is not None and state.health.clock_trusted
         ]
-    if not told or (newest is not None and now < datetime.fromisoformat(newest[0])):
+        looked = noted(db)
+    if newest is not None and now < datetime.fromisoformat(newest[0]):
         return None
-    latest = max(told)
-    return now if latest >= now - _BEYOND else latest + _BEYOND
+    latest = [(at, _BEYOND) for at in told]
+    if looked is not None:
+        latest.append((datetime.fromisoformat(looked.looked_at), waited))
+    if not latest:
+        return None
+    at, more = max(latest, key=lambda found: (found[0] - now) + found[1])
+    return now if at >= now - more else at + more
 
 
 def expire(db: sqlite3.Connection, path: Path, retention: Retention, now: datetime) -> Expired:
@@ -231,14 +237,16 @@ class Upkeep:
         self._path = path
         self._retention = retention
         self._due: float | None = None
+        self._since = 0.0
 
     def serve(self, now: float) -> None:
         if self._due is None:
-            self._due = now + _FIRST_S
+            self._due, self._since = now + _FIRST_S, now
         if now < self._due:
             return
         try:
-            utc = certain(self._db, self._path, datetime.now(UTC))
+            waited = timedelta(seconds=now - self._since)
+            utc = certain(self._db, self._path, datetime.now(UTC), waited=waited)
             if utc is None:
                 self._due = now + _AGAIN_S
                 return
@@ -247,7 +255,7 @@ class Upkeep:
             self._due = now + _AGAIN_S
             log.error("retention.not_kept", error=e)
             return
-        self._due = now + _DAY_S
+        self._due, self._since = now + _DAY_S, now
         if any(getattr(gone, name) for name in Expired.__struct_fields__):
             log.event(
                 "retention.expired",

@@ -138,23 +138,46 @@ def test_a_permission_waits_for_the_entries_of_a_till_that_was_away(books):
 def test_no_clock_is_believed_alone(books):
     path, db, _ = books
     now = datetime.now(UTC)
-    assert certain(db, path, now) is None, "no device has told the time"
+
+    def sure(shown):
+        return certain(db, path, shown, waited=timedelta(0))
+
+    assert sure(now) is None, "no device has told the time"
     heard(books, now - timedelta(hours=3))
-    assert certain(db, path, now) == now
+    assert sure(now) == now
     far = now + timedelta(days=4_000)
-    assert certain(db, path, far) == now + timedelta(hours=21), "our clock leapt by years"
-    assert certain(db, path, now - timedelta(hours=1)) == now - timedelta(hours=1)
+    assert sure(far) == now + timedelta(hours=21), "our clock leapt by years"
+    assert sure(now - timedelta(hours=1)) == now - timedelta(hours=1)
     db.execute(
         "INSERT INTO entry (line_id, seq, hash, received_at, raw) VALUES (1, 1, '', ?, x'')",
         (now.isoformat(),),
     )
-    assert certain(db, path, now - timedelta(hours=1)) is None, "we have booked something later than that"
+    assert sure(now - timedelta(hours=1)) is None, "we have booked something later than that"
     heard(books, far, trusted=False)
-    assert certain(db, path, far) is None
+    assert sure(far) is None
     heard(books, datetime.max.replace(tzinfo=UTC), device=Peer("s1", "d2"))
-    assert certain(db, path, now) == now
+    assert sure(now) == now
     heard(books, datetime.max, device=Peer("s1", "d2"))
-    assert certain(db, path, far) is None, "no time without a zone"
+    assert sure(far) is None, "no time without a zone"
+
+
+def test_where_every_till_is_gone_time_goes_on_as_long_as_somebody_counts_it(books):
+    path, db, _ = books
+    heard(books, datetime.now(UTC) - timedelta(days=200))
+    upkeep = Upkeep(db, path, KEEP)
+    upkeep.serve(0.0)
+    upkeep.serve(61.0)
+    first = datetime.fromisoformat(noted(db).looked_at)
+    assert first < later(-198)
+    for day in range(1, 4):
+        upkeep.serve(61.0 + 86_400 * day)
+    assert datetime.fromisoformat(noted(db).looked_at) - first == timedelta(days=3)
+    again = Upkeep(db, path, KEEP)
+    again.serve(0.0)
+    again.serve(3_600.0)
+    assert datetime.fromisoformat(noted(db).looked_at) - first == timedelta(days=3, hours=1), (
+        "a restart adds nothing"
+    )
 
 
 def test_a_clock_that_leapt_deletes_nothing(books):
