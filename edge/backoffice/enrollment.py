@@ -30,7 +30,9 @@ def enrolled(
     """
     try:
         asked = msgspec.json.decode(request.read_bytes()[:_BYTES_MAX], type=EnrollmentRequest)
-    except (OSError, msgspec.DecodeError) as e:
+    except OSError as e:
+        raise InputError(f"{request}: {e.strerror}", hint="the file that `chargetill provision` wrote") from e
+    except msgspec.DecodeError as e:
         raise InputError(f"{request}: {e}", hint="take the file that `chargetill provision` wrote") from e
     for meant, said in zip(expected, (asked.site, asked.device), strict=True):
         if meant not in {None, said}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 import click
 import msgspec
 
-from edge.cli.books import checked, config_option, db_option, open_orders
+from edge.cli.books import checked, config_option, currency_option, db_option, open_orders
 from edge.cli.call import Call, command, table
 from edge.errors import CallError, InputError
 
@@ -31,7 +32,7 @@ def member() -> None:
 @click.option("--token", required=True, help="64 hex digits: the card's HMAC under the operator's key")
 @click.option("--account", required=True, help="whose account")
 @click.option("--limit-minor", type=click.IntRange(1, 100_000_000), required=True, help="for one session")
-@click.option("--currency", default="EUR", show_default=True, help="ISO 4217")
+@currency_option
 @click.option("--group", default="", help="as plans name it under `groups`")
 @click.option(
     "--invoice",
@@ -137,8 +138,11 @@ def import_members(call: Call, site: str, file: Path, db_here: Path | None, conf
     try:
         with file.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
+                told = line.removeprefix(BOM_UTF8).strip()
+                if not told:
+                    continue
                 try:
-                    listed.append(decoder.decode(line))
+                    listed.append(decoder.decode(told))
                 except msgspec.DecodeError as e:
                     raise InputError(f"{file}, line {number}: {e}") from e
     except OSError as e:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from edge.cli.books import checked, config_option, database, db_option, open_orders
+from edge.cli.books import checked, config_option, currency_option, database, db_option, open_orders
 from edge.cli.call import NO, Call, command, table
 from edge.errors import InputError, SyncError
 
@@ -102,7 +102,7 @@ def _answer(orders: Orders, device: Peer, version: int, wait_s: int) -> Reply:
     required=True,
     help="what it may cost at most, in minor units (cents)",
 )
-@click.option("--currency", default="EUR", show_default=True, help="ISO 4217")
+@currency_option
 @_good_for
 @_wait
 @db_option

@@ -13,6 +13,7 @@ import msgspec
 
 from edge.backoffice.options import BackofficeOptions
 from edge.cli.call import Call
+from edge.domain.tariffs.currencies import CURRENCIES
 from edge.errors import CallError, ConfigError, InputError
 from edge.sync.options import Address, host_port
 
@@ -62,6 +63,17 @@ def listen_option(default: str) -> Callable[[_Command], _Command]:
         metavar="HOST:PORT",
         help="the address to serve on",
     )
+
+
+def _checked_currency(_ctx: click.Context, _option: click.Parameter, value: str) -> str:
+    if value not in CURRENCIES:
+        raise click.BadParameter(f"{value[:10]!r} is not a currency of ISO 4217")
+    return value
+
+
+currency_option = click.option(
+    "--currency", callback=_checked_currency, default="EUR", show_default=True, help="of ISO 4217"
+)
 
 
 def say_where(path: str) -> Callable[[str, int], None]:
@@ -138,4 +150,5 @@ def checked(order: _T) -> _T:
     try:
         return msgspec.convert(msgspec.to_builtins(order), type(order))
     except msgspec.ValidationError as e:
-        raise InputError(str(e)) from e
+        said = str(e).replace("`str` matching regex '^[0-9a-f]{64}$'", "64 hex digits (0-9, a-f)")
+        raise InputError(said.replace("`$.", "`")) from e

@@ -165,11 +165,16 @@ def test_members_are_added_blocked_and_listed(database, tmp_path: Path) -> None:
     many = tmp_path / "many.ndjson"
     many.write_text("\n".join(json.dumps({"token": f"{n:064x}", "account": f"A-{n}"}) for n in range(5)))
     assert json.loads(call("backoffice", "member", "import", many, *where).stdout)["members"] == 5
+    many.write_bytes(b'\xef\xbb\xbf{"token": "%s", "account": "A-1"}\r\n\r\n' % (b"0" * 64))
+    assert json.loads(call("backoffice", "member", "import", many, *where).stdout)["members"] == 1
     many.write_text('{"token": "short"}\n')
     refused = call("backoffice", "member", "import", many, *where)
     assert refused.returncode == 2
     assert "line 1" in json.loads(refused.stderr)["error"]["message"]
     assert call("backoffice", "member", "remove", "--token", "cd" * 32, *where).returncode == 2
+    assert call(*add, "--currency", "XXX", *where).returncode == 2
+    short = call(*add, "--token", "short", *where)
+    assert "64 hex digits" in json.loads(short.stderr)["error"]["message"]
 
 
 def test_only_a_tariff_that_can_be_read_is_published(database, tmp_path: Path) -> None:
