@@ -28,9 +28,9 @@ class MeterValue(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def surely_wh(self) -> int:
         """What has surely flowed since a register that this one is compared with: a coarse step may have begun
-        just before that one and ended just before this one.
+        just before that one and ended just before this one, and what the meter signs of it is cut to a step again.
         """
-        return self.energy_wh - (self.resolution_wh - 1)
+        return self.energy_wh if self.resolution_wh == 1 else self.energy_wh - self.resolution_wh
 
 
 class MeterIdentity(msgspec.Struct, frozen=True, kw_only=True):

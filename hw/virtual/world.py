@@ -189,7 +189,8 @@ class World:
             case "em580":
                 profile = profiles.load(_SIGNED_PROFILE)
                 plain = VirtualMeter(profile, self.outlet, offset_wh=_REGISTER_WH)
-                return VirtualEm580(energy_wh=energy_wh, now=now, plain=plain)
+                serial = str(plain.serial_number)
+                return VirtualEm580(energy_wh=energy_wh, now=now, serial=serial, plain=plain)
             case "wm3m4":
                 return VirtualWm3m4(energy_wh=energy_wh, now=now, power_w=self.outlet.power_w)
             case "bsm":
