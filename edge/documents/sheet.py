@@ -322,9 +322,15 @@ def _remarks(sale: Sale, words: Words, told: Numbers) -> tuple[str, ...]:
         if hold is not None and hold > draft.paid.captured_minor
         else "",
         words.signed if draft.meter.signed else words.unsigned,
+        f"{words.signing_key}: {_signing_key(sale)}" if draft.meter.signed and sale.signed else "",
         "" if draft.dated else words.undated,
     ]
     return tuple(sentence for sentence in said if sentence)
+
+
+def _signing_key(sale: Sale) -> str:
+    """The meter's key as the transparency software takes it, in groups that can be compared and broken into lines."""
+    return sale.signed[-1].public_key.hex(" ", _KEY_GROUP_BYTES).upper()
 
 
 def zero_tax_remarks(figures: Figures, zero: ZeroTax | None, words: Words) -> tuple[str, ...]:
@@ -362,5 +368,6 @@ def _small_amount(sale: Sale) -> bool:
     )
 
 
+_KEY_GROUP_BYTES = 4
 #: Section 33 UStDV: an invoice of at most 250 EUR.
 _SMALL_MAX_CENT = 25_000

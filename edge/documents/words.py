@@ -30,6 +30,7 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     meter: str
     signed: str
     unsigned: str
+    signing_key: str
     unknown: str
     tariff: str
     fallback: str
@@ -112,6 +113,7 @@ _ENGLISH = Words(
     meter="Meter",
     signed="Meter values are signed by the meter",
     unsigned="Meter values are not signed by the meter (no Eichrecht record)",
+    signing_key="The meter's public key, for the S.A.F.E. transparency software",
     unknown="without serial number",
     tariff="Price shown before the start",
     fallback="The station's clock was not set: the price for this case applied",
@@ -197,6 +199,7 @@ _GERMAN = Words(
     meter="Zähler",
     signed="Die Messwerte sind vom Zähler signiert",
     unsigned="Die Messwerte sind nicht vom Zähler signiert (kein Eichrecht-Datensatz)",
+    signing_key="Öffentlicher Schlüssel des Zählers für die Transparenzsoftware (S.A.F.E.)",
     unknown="ohne Seriennummer",
     tariff="Preis, der vor dem Start angezeigt wurde",
     fallback="Die Uhr der Ladestation war nicht gestellt: Es galt der Preis für diesen Fall",

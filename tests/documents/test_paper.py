@@ -22,6 +22,7 @@ from edge.documents.pdf_page import page
 from edge.documents.pdf_roll import roll_58, roll_80
 from edge.documents.sale import PartMissing, Sale
 from edge.documents.sheet import sheet
+from edge.domain.energy import SignedValue
 from edge.domain.tariffs import TaxRate
 
 PAPERS = pytest.mark.parametrize("paper", [html, page, roll_58, roll_80], ids=["html", "pdf", "58", "80"])
@@ -77,6 +78,17 @@ def test_every_paper_says_what_was_sold_in_its_language(ordinary, paper, languag
         "3e07" * 16,
     ):
         assert expected in words
+
+
+@PAPERS
+def test_a_receipt_of_signed_values_shows_the_key_that_verifies_them(ordinary, paper):
+    draft = ordinary.invoice.draft
+    signed = replace(draft, meter=replace(draft.meter, signed=True))
+    value = SignedValue(ocmf=b"OCMF|{}|{}", public_key=bytes(range(124)), verified=True)
+    sale = replace(ordinary, invoice=replace(ordinary.invoice, draft=signed), signed=(value,))
+    words = words_of(paper(sale, "en"))
+    assert "Metervaluesaresignedbythemeter" in words
+    assert bytes(range(124)).hex().upper() in words
 
 
 @PAPERS
