@@ -37,6 +37,7 @@ class Web(Microdot):
             request = await Request.create(self, head, writer, writer.get_extra_info("peername"))
         except (ValueError, IndexError, EOFError):
             request = None
+        cast("_Line", writer).asked()
         response = await self.dispatch_request(request)  # type: ignore[arg-type]  # None is its own word for it
         if response != Response.already_handled:
             await response.write(writer)
@@ -109,15 +110,19 @@ class _Head:
 
 
 class _Line:
-    """A connection as microdot writes to it, which gives up a client that stalls.
-
-    `answering` is True from the first byte of the answer on.
+    """A connection as microdot writes to it, which gives up a client that stalls. What the answer takes to make is no
+    stalling of the client's.
     """
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         self.answering = False
         self._cut_off = asyncio.get_running_loop().call_later(PATIENCE_S, writer.transport.abort)
+
+    def asked(self) -> None:
+        """The request is here."""
+        self.answering = True
+        self._cut_off.cancel()
 
     def get_extra_info(self, name: str) -> object:
         return self._writer.get_extra_info(name)
@@ -127,8 +132,6 @@ class _Line:
         self._writer.transport.abort()
 
     async def awrite(self, data: bytes) -> None:
-        self.answering = True
-        self._cut_off.cancel()
         self._writer.write(data)
         try:
             async with asyncio.timeout(PATIENCE_S):
@@ -137,7 +140,6 @@ class _Line:
             raise ConnectionResetError(errno.ECONNRESET, "the client takes nothing") from e
 
     async def aclose(self) -> None:
-        self._cut_off.cancel()
         self._writer.close()
         async with asyncio.timeout(PATIENCE_S):
             await self._writer.wait_closed()

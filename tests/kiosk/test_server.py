@@ -1,3 +1,4 @@
+import asyncio
 import http.client
 import json
 import re
@@ -184,6 +185,20 @@ def test_a_client_that_never_asks_is_cut_off(start_till: Any, monkeypatch: pytes
     with socket.create_connection(("127.0.0.1", till.port), timeout=PATIENCE_S) as line:
         line.sendall(b"GET / HT")
         assert ended(line)
+
+
+def test_an_answer_may_take_longer_to_make_than_a_client_may_take_to_ask(
+    start_till: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = pages.Pages._state
+    monkeypatch.setattr(web, "PATIENCE_S", 2.0)
+
+    async def slowly(self: Any, *given: Any) -> Any:
+        await asyncio.sleep(2.5)
+        return await made(self, *given)
+
+    monkeypatch.setattr(pages.Pages, "_state", slowly)
+    assert ask(start_till(), "/state")[0] == 200
 
 
 def test_those_who_keep_their_request_back_give_way_to_those_who_ask(start_till: Any) -> None:
