@@ -46,6 +46,13 @@ class Controls:
         except EvseError:
             return other, await self.read(other, attempts=1)
 
+    async def holds(self, span: Span, value: int) -> bool:
+        """Whether the register is what it was set to; False only by a sure answer: what a late reply says of another
+        register must not end a charge.
+        """
+        answer = await self.read(span)
+        return answer.registers[0] == value or not answer.sure
+
     async def set(self, register: int, value: int, *, spare: int = 0, many: bool = False) -> None:
         """Write a holding register with function 6, or 16 where `many`. `spare` registers follow it."""
         with translated():

@@ -121,7 +121,10 @@ class Heidelberg:
     async def intact(self) -> bool:
         """Watchdog and failsafe current are as they were set. Raises EvseError."""
         await self._lapse()
-        return await self._holds(FAILSAFE_DA, 0) and await self._holds(WATCHDOG_MS, self._watchdog_ms)
+        for register, value in ((FAILSAFE_DA, 0), (WATCHDOG_MS, self._watchdog_ms)):
+            if not await self._controls.holds(Span(3, register, spare=_BEHIND[register]), value):
+                return False
+        return True
 
     async def status(self) -> EvseStatus:
         """The state of register 5. A permission that nobody renewed is taken back here, and so is one that nobody gave
@@ -208,10 +211,6 @@ class Heidelberg:
     @property
     def _watchdog_ms(self) -> int:
         return round(self._options.lease_s * 1000)
-
-    async def _holds(self, register: int, value: int) -> bool:
-        found = await self._controls.read(Span(3, register, spare=_BEHIND[register]))
-        return found.registers[0] == value
 
     async def _set(self, register: int, value: int) -> None:
         await self._controls.set(register, value, spare=_BEHIND[register])

@@ -51,9 +51,9 @@ class SimpleEvse:
 
     async def intact(self) -> bool:
         """It starts with the boot current, and keeps that over a restart."""
-        boot_a = (await self._controls.read(Span(3, BOOT_CURRENT_A, spare=2))).registers[0]
-        limit_a = (await self._controls.read(STATE)).registers[0]
-        return boot_a == 0 and (self._allowed or limit_a == 0)
+        if not await self._controls.holds(Span(3, BOOT_CURRENT_A, spare=2), 0):
+            return False
+        return self._allowed or (await self._controls.read(STATE)).registers[0] == 0
 
     async def status(self) -> EvseStatus:
         answer = await self._controls.read(STATE)

@@ -319,6 +319,23 @@ def test_a_lost_reply_interrupts_nothing_and_a_restart_is_found():
     assert run(scenario, timeout_s=SHORT_S) == [True, 11_040, False]
 
 
+@pytest.mark.parametrize("sure", [True, False])
+def test_a_late_reply_is_no_restart(sure):
+    async def scenario(driver, box, clock):
+        await driver.prepare()
+        await driver.permit(current_a=16)
+        bus = driver._controls._bus
+
+        async def late(*_args, **_more):
+            return Answer(b"\x00\xa0", clock.now(), sure=sure)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bus, "read", late)
+            return await driver.intact()
+
+    assert run(scenario) is not sure
+
+
 def test_a_current_that_nobody_permitted_is_taken_back():
     async def scenario(driver, box, clock):
         await driver.prepare()
