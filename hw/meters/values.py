@@ -1,7 +1,7 @@
 """Register bytes as numbers: exact, and None where the meter says that it does not know.
 
 Pure. Integers stay exact; a float is read as the shortest decimal that it stands for (the float32 of 0.7
-kWh is 700 Wh, not 699.99), because that decimal is what the meter's firmware meant to say.
+kWh is 700 Wh, not 699.99), because that decimal is what the meter's firmware meant to say, as long as it can.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ POWER_MAX_W = 10**9  # a profile's largest rating in the wrong unit must still b
 CURRENT_MAX_MA = 10**7  # 10 kA: nothing that a meter in a charger is wired with
 VOLTAGE_MAX_MV = 10**6  # 1 kV: low voltage ends there (IEC 60038)
 _FLOAT32_DIGITS_MAX = 9  # IEEE 754: nine significant digits tell any two float32 values apart
+
+#: Meters of large values show hundredths. Where a float32 steps more coarsely, no decimal is what the firmware meant,
+#: and the shortest ones of two neighbors may lie almost two steps apart.
+_MEANT_STEP = Fraction(1, 100)
 
 
 class Number(msgspec.Struct, frozen=True):
@@ -95,7 +99,8 @@ def _float(raw: bytes, kind: Literal["f32", "f64"]) -> Number | None:
     if kind == "f64":
         return Number(Fraction(Decimal(repr(value))), Fraction(math.ulp(value)))
     exponent = max(math.frexp(value)[1], -125)
-    return Number(_shortest_float32(value), Fraction(2) ** (exponent - 24))
+    step = Fraction(2) ** (exponent - 24)
+    return Number(_shortest_float32(value) if step <= _MEANT_STEP else Fraction(value), step)
 
 
 def _shortest_float32(value: float) -> Fraction:

@@ -20,6 +20,14 @@ def test_the_step_of_a_float32_kwh_register_grows_with_its_value():
     assert values.number(struct.pack(">f", 140_000.0), "f32", "big").step * 1000 == Fraction(125, 8)
 
 
+@given(st.integers(0x4800_0000, 0x4900_0000))
+def test_neighbors_of_a_float32_kwh_register_beyond_131_mwh_lie_one_step_apart(raw):
+    """A register that trembles by one step goes back by no more than it says of itself."""
+    lower, upper = (values.number((raw + i).to_bytes(4, "big"), "f32", "big") for i in (0, 1))
+    apart_wh = math.floor(upper.value * 1000) - math.floor(lower.value * 1000)
+    assert 0 < apart_wh <= math.ceil(lower.step * 1000)
+
+
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_a_float32_is_never_off_by_more_than_half_its_step(value):
     found = values.number(struct.pack(">f", value), "f32", "big")
