@@ -18,8 +18,8 @@ _BUSY_TIMEOUT_S = 5.0
 
 #: Pages in memory, in KB (SQLite's default is 2000 a connection): what one commit touches; and for readers, which
 #: stream, the inner pages of the indexes. The kernel's cache has the rest, and gives it back when it is needed.
-_WRITER_CACHE_KB = 500
-_READER_CACHE_KB = 250
+_WRITER_CACHE_KB = 200
+_READER_CACHE_KB = 150
 
 
 class StoreFull(StoreError):
