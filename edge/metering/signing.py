@@ -172,11 +172,6 @@ def marked_text(session: SignedSession, text: str, *, max_bytes: int) -> str:
     return f"{plain} {mark}".strip()
 
 
-def unmarked_text(text: str) -> str:
-    """A marked text without its mark: marked again, it is the same."""
-    return _MARK.sub("", text).strip()
-
-
 def marked_session(text: str | None) -> str | None:
     """The session that a signed text is marked with; None when it is not one of ours."""
     found = _MARK.findall(text or "")

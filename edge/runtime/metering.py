@@ -232,7 +232,7 @@ class MeterWatch:
                 try:
                     signed_wh = None
                     if self._signing is not None:
-                        ending = self._signing.end(wanted.session_id)
+                        ending = self._signing.end(wanted.session_id, wanted.tariff_text)
                         signed_wh = await self.calls.within(LONG_CALL_MAX_S, ending)
                 except HardwareError as e:
                     await self._failed(e)

@@ -13,8 +13,7 @@ from msgspec.structs import replace
 from edge import log
 from edge.domain.energy import SignedValue
 from edge.domain.ledger import facts
-from edge.metering.ocmf.errors import RecordMalformed
-from edge.metering.ocmf.record import SignedRecord, parse
+from edge.metering.ocmf.record import SignedRecord
 from edge.metering.signing import (
     UNNAMED,
     Acknowledge,
@@ -31,7 +30,6 @@ from edge.metering.signing import (
     SignedSession,
     Step,
     next_step,
-    unmarked_text,
 )
 from edge.ports import Clock, SignedMeter
 from edge.store.store import Store
@@ -55,9 +53,12 @@ class Signing:
         session = SignedSession(session_id=session_id, evse_id=self._evse_id, tariff_text=tariff_text)
         await self._settle(session, closing=False)
 
-    async def end(self, session_id: str) -> int | None:
-        """End it; the contactor is open. The energy in Wh that the kept records prove, or None."""
-        session = SignedSession(session_id=session_id, evse_id=self._evse_id)
+    async def end(self, session_id: str, tariff_text: str) -> int | None:
+        """End it; the contactor is open. The energy in Wh that the kept records prove, or None.
+
+        A meter that forgot the texts in a power cut is given them again, so that its end names what its begin did.
+        """
+        session = SignedSession(session_id=session_id, evse_id=self._evse_id, tariff_text=tariff_text)
         kept = await self._settle(session, closing=True)
         records = [
             SignedRecord(
@@ -97,7 +98,7 @@ class Signing:
             step = next_step(held, await self._knowing(held, journal))
             if isinstance(step, Settled):
                 return kept
-            await self._take(step, _as_begun(session, kept.get("begin")))
+            await self._take(step, session)
         log.warning("meter.signing_circles", evse_id=self._evse_id)
         return await self._kept(session)
 
@@ -170,17 +171,6 @@ class Signing:
     async def _commit(self, fact: facts.SignedFact) -> None:
         at = self._clock.now()
         await self._store.tx(lambda tx: tx.append(fact, at))
-
-
-def _as_begun(session: SignedSession | None, begin: SignedValue | None) -> SignedSession | None:
-    """The session with the text that its begin was signed with: a meter that forgot it in a power cut signs it anew."""
-    if session is None or begin is None:
-        return session
-    try:
-        text = parse(begin.ocmf).identification
-    except RecordMalformed:
-        text = None
-    return session if text is None else replace(session, evse_id="", tariff_text=unmarked_text(text))
 
 
 def _value(record: SignedRecord) -> SignedValue:

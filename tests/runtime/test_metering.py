@@ -148,7 +148,7 @@ def test_a_session_ends_where_the_meter_stands_whatever_it_shows_for_a_moment(pl
     async def story(bench):
         await bench.lives(10)
         bench.meter.register_wh += 2
-        bench.watch.want(ReadEnd(session_id="s"))
+        bench.watch.want(ReadEnd(session_id="s", tariff_text=""))
         bench.meter.wrong_wh = [wrong_wh] * count
         await bench.lives(20)
 

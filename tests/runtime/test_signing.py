@@ -20,7 +20,7 @@ from hw.virtual.modbus_server import TcpServer
 from hw.virtual.signed_meters import VirtualBsm, VirtualEm580, VirtualWm3m4
 
 METERS = {"em580": VirtualEm580, "wm3m4": VirtualWm3m4, "bsm": VirtualBsm}
-SESSION = "5e550000"
+SESSION, PRICE = "5e550000", "0.49 EUR/kWh"
 
 
 class PowerCut(Exception):
@@ -97,11 +97,11 @@ class World:
 
 
 async def begin(signing, _meter):
-    await signing.begin(SESSION, "0.49 EUR/kWh")
+    await signing.begin(SESSION, PRICE)
 
 
 async def end(signing, meter):
-    proven = await signing.end(SESSION)
+    proven = await signing.end(SESSION, PRICE)
     held = await meter.held()
     assert isinstance(held, Idle) or (isinstance(held, Ready) and not held.blocking)
     return proven
@@ -186,3 +186,6 @@ def test_a_session_is_proven_also_when_the_meter_lost_power_in_it(world):
         return await world.boot(end)
 
     assert asyncio.run(story()) == 11_110
+    kept = world.store.submit(lambda tx: tx.signed(SESSION)).result()
+    for value in kept.values():
+        assert value is None or PRICE in value.ocmf.decode()

@@ -38,7 +38,10 @@ def stop(state: EvseState, session: Session, at: Instant, reason: StopReason, te
     return Step(
         state=replace(state, session=session),
         records=(facts.SessionStopping(session_id=session.session_id, reason=reason),),
-        effects=(OpenContactor(), ReadEnd(session_id=session.session_id)),
+        effects=(
+            OpenContactor(),
+            ReadEnd(session_id=session.session_id, tariff_text=session.tariff_text),
+        ),
     )
 
 

@@ -51,9 +51,13 @@ class ReadBegin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReadEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """Confirm an end reading once the contactor is open; a meter that signs gives its record."""
+    """Confirm an end reading once the contactor is open; a meter that signs gives its record.
+
+    After a power cut some meters want the price in words again.
+    """
 
     session_id: str
+    tariff_text: str
 
 
 class Energize(msgspec.Struct, frozen=True, kw_only=True):

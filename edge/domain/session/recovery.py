@@ -55,7 +55,7 @@ def booted(state: EvseState, event: ev.Booted, terms: Terms) -> Step:
         case Stopping() as stopping:
             assert session.measured is not None
             session = replace(session, state=replace(stopping, since=event.at))
-            more = (ReadEnd(session_id=session.session_id),)
+            more = (ReadEnd(session_id=session.session_id, tariff_text=session.tariff_text),)
         case Settling():
             more = (settling.request(session),)
         case AwaitingClock():
