@@ -113,7 +113,8 @@ class Bus(Generic[T]):
             requests = [frames.request(unit, span.function, span.address, count) for count in counts]
             if len(self._plans) >= PLANS_MAX:
                 self._plans.clear()
-            plan = self._plans[unit, span] = self._plan(requests)
+            first = int(monotonic()) % len(requests)  # not where the process before began, whose replies may be late
+            plan = self._plans[unit, span] = self._plan(requests[first:] + requests[:first])
         reply, at, sure = await self._attempt(plan, timeout_s, attempts)
         width = 2 * span.count if span.function >= frames.READ_HOLDING else (span.count + 7) // 8
         return Answer(reply.data[:width], at, sure)
@@ -194,6 +195,8 @@ class Bus(Generic[T]):
         cause: BusError | None = None
         for left in range(attempts - 1, -1, -1):
             try:
+                if not plan.unit.known:
+                    await self._forerun(plan, timeout_s)
                 return await self._one(plan, timeout_s)
             except (Refused, BackingOff):
                 raise
@@ -208,6 +211,16 @@ class Bus(Generic[T]):
                 if not left:
                     raise
         raise AssertionError
+
+    async def _forerun(self, plan: Plan, timeout_s: float) -> None:
+        """A unit's first answer may be the late one to a request of the process before, of which this one knows
+        nothing. It is dropped, and then its own comes while another count is asked for.
+        """
+        if self._is_tcp:
+            plan.unit.known = True
+        elif len(plan.variants) > 1:
+            plan.unit.known = True
+            await self._one(plan, timeout_s)
 
     async def _one(self, plan: Plan, timeout_s: float) -> tuple[Reply, T, bool]:
         if self._waiting >= WAITING_MAX:

@@ -28,13 +28,14 @@ class Mark:
 
 
 class Unit:
-    """What the bus remembers of one unit: how many requests it had, and how many of the last went
-    unanswered.
+    """What the bus remembers of one unit: how many requests it had, how many of the last went unanswered, and whether
+    its first answer, which may be one to the process before, has been laid aside.
     """
 
-    __slots__ = ("asked", "resume_at", "silent")
+    __slots__ = ("asked", "known", "resume_at", "silent")
 
     def __init__(self) -> None:
+        self.known = False
         self.asked = self.silent = 0
         self.resume_at = 0.0
 

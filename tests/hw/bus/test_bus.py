@@ -79,6 +79,76 @@ def test_consecutive_reads_of_a_unit_ask_for_different_counts(transport):
         assert len(set(unit.counts[i : i + 4])) == 4
 
 
+def numbered():
+    """Every register holds how many reads there were, and the counts that were asked for stand in `counts`."""
+
+    class Numbered(Registers):
+        counts: list[int] = []  # noqa: RUF012
+
+        def read(self, function, address, count):
+            self.counts.append(count)
+            return [len(self.counts)] * count
+
+    unit = Numbered()
+    unit.counts = []
+    return unit
+
+
+def test_what_the_process_before_was_not_told_is_no_reading_of_this_one():
+    """Each reply comes only once the next request is there, as behind a unit that is slower than the time-out."""
+
+    class Late(RtuServer):
+        held = b""
+        heals = False
+
+        def send(self, data):
+            if not self.heals:
+                data, self.held = self.held, data
+            if data:
+                super().send(data)
+
+    async def play():
+        unit = numbered()
+        server = Late({1: unit})
+        await server.start()
+        before = bus_to(server.address)
+        with pytest.raises(NoAnswer):
+            await before.read(1, INPUTS, timeout_s=0.1, attempts=1)
+        await before.close()
+        bus, answer = bus_to(server.address), None
+        for tried in range(60):
+            server.heals = tried > 3
+            with contextlib.suppress(BusError):
+                answer = await bus.read(1, INPUTS, timeout_s=0.2, attempts=1)
+                break
+            await asyncio.sleep(0.05)
+        await bus.close()
+        await server.stop()
+        return answer.registers[0], len(unit.counts)
+
+    told, asked = asyncio.run(play())
+    assert told == asked
+
+
+def test_a_process_does_not_begin_where_the_one_before_began():
+    async def play():
+        unit = numbered()
+        server = RtuServer({1: unit})
+        await server.start()
+        began = []
+        for pause_s in (1.1, 0):
+            began.append(len(unit.counts))
+            bus = bus_to(server.address)
+            await bus.read(1, Span(4, 0, 10, spare=90))
+            await bus.close()
+            await asyncio.sleep(pause_s)
+        await server.stop()
+        return [unit.counts[n] for n in began]
+
+    first, later = asyncio.run(play())
+    assert first != later
+
+
 @SERVERS
 def test_an_exception_reply_is_an_error_and_costs_no_quarantine(transport):
     async def scenario(bus, server):
