@@ -86,7 +86,11 @@ class _BrokerProcess(ABC):
     def restart(self) -> None:
         """Start it again after `kill` or `stop`, with nothing remembered."""
         self._process = subprocess.Popen(  # noqa: S603  (our own arguments)
-            self._command(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            self._command(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C is for who started it
         )
         deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from typing import get_args
 import pytest
 
 from edge.cli.demo import story
+from edge.cli.demo.programs import Program
 from hw.virtual.world import MeterKind
 
 
@@ -313,3 +316,18 @@ def test_in_the_laboratory_bank_cards_pay_at_the_plain_reader(tmp_path):
 def _luhn(number):
     digits = [int(chr(d)) for d in reversed(number)]
     return sum(d if i % 2 == 0 else sum(divmod(2 * d, 10)) for i, d in enumerate(digits)) % 10 == 0
+
+
+def test_a_key_at_the_terminal_is_for_the_demo_which_stops_the_others_in_their_order(tmp_path):
+    """Ctrl-C goes to a whole group of processes: a back office that it ended would not have what the till sends."""
+
+    async def group():
+        arguments = ["backoffice", "run", "--db", str(tmp_path / "books.db"), "--broker", "127.0.0.1:1"]
+        program = Program("the back office", arguments, tmp_path / "log")
+        await program.start(until="backoffice.disconnected")
+        try:
+            return os.getpgid(program._process.pid)
+        finally:
+            await program.stop()
+
+    assert asyncio.run(group()) != os.getpgid(0)

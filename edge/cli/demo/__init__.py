@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edge.cli.call import NO, Call, command, encode
+from edge.cli.call import NO, Call, command
 
 
 @click.command("demo")
@@ -28,15 +29,24 @@ def demo(call: Call, story: Path | None, folder: Path, *, once: bool, mosquitto:
     folder = folder.absolute()
     parts = Parts(mosquitto=mosquitto, pcsc=pcsc)
     chosen = BUILT_IN if story is None else load(story)
-    if not (once or story is not None):
-        from edge.cli.demo.person import play
+    by_hand = not (once or story is not None)
+    try:
+        found = asyncio.run((_by_hand if by_hand else _unattended)(folder, chosen, parts=parts))
+    except asyncio.CancelledError:
+        raise click.Abort from None
+    from edge.cli.demo.books import told
 
-        asyncio.run(play(folder, chosen, parts=parts))
-        return
-    found = asyncio.run(_unattended(folder, chosen, parts=parts))
-    click.echo(encode(found) if call.json else _text(found, folder))
+    call.say(found, told(found, folder / "till.db"))
+    if by_hand and not call.json:
+        click.echo(f"the ledger stays in {folder}/till.db; `chargetill --db {folder}/till.db invoice list`")
     if not found["agree"]:
         raise click.exceptions.Exit(NO)
+
+
+async def _by_hand(folder: Path, story: Any, *, parts: Any) -> dict[str, Any]:
+    from edge.cli.demo.person import play
+
+    return await play(folder, story, parts=parts)
 
 
 async def _unattended(folder: Path, story: Any, *, parts: Any) -> dict[str, Any]:
@@ -44,33 +54,13 @@ async def _unattended(folder: Path, story: Any, *, parts: Any) -> dict[str, Any]
     from edge.cli.demo.player import Player
     from edge.cli.demo.stage import Stage
 
+    playing = asyncio.current_task()
+    assert playing is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):  # what was started is stopped in any case
+        asyncio.get_running_loop().add_signal_handler(number, playing.cancel)
     stage = await Stage.build(folder, story, parts=parts)
     try:
         await Player(stage).play()
         return await asyncio.to_thread(books.collect, stage)
     finally:
         await stage.close()
-
-
-def _text(found: dict[str, Any], folder: Path) -> str:
-    from edge.documents.invoice_text import invoice_text
-    from edge.store.reading import Reading
-
-    with Reading(folder / "till.db") as db:
-        receipts = [invoice_text(invoice) for invoice in db.invoices()]
-    ledger = found["till"]["ledger"]
-    summary = (
-        f"ledger verify: {ledger.entries} entries, {ledger.sessions} sessions, "
-        f"{ledger.invoices} invoices, {len(ledger.problems)} problems"
-    )
-    checks = [f"  {'yes' if c.ok else 'NO '}  {c.name}: {c.found}" for c in found["checks"]]
-    return "\n".join(
-        [
-            found["story"],
-            "",
-            *(receipt + "\n" for receipt in receipts),
-            summary,
-            *checks,
-            "all books agree" if found["agree"] else "the books do not agree",
-        ]
-    )

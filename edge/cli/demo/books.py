@@ -10,6 +10,7 @@ import msgspec
 
 from edge.cli.demo.stage import Stage
 from edge.documents.invoice_json import invoice_json
+from edge.documents.invoice_text import invoice_text
 from edge.domain.invoice import Invoice
 from edge.domain.ledger.checks import Checker
 from edge.errors import StoreError
@@ -25,6 +26,28 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     ok: bool
     found: str
+
+
+def told(found: dict[str, Any], database: Path) -> str:
+    """What `collect` found, for people: every invoice, `ledger verify`, and what agrees."""
+    with Reading(database) as db:
+        receipts = [invoice_text(invoice) for invoice in db.invoices()]
+    ledger = found["till"]["ledger"]
+    summary = (
+        f"ledger verify: {ledger.entries} entries, {ledger.sessions} sessions, "
+        f"{ledger.invoices} invoices, {len(ledger.problems)} problems"
+    )
+    checks = [f"  {'yes' if c.ok else 'NO '}  {c.name}: {c.found}" for c in found["checks"]]
+    return "\n".join(
+        [
+            found["story"],
+            "",
+            *(receipt + "\n" for receipt in receipts),
+            summary,
+            *checks,
+            "all books agree" if found["agree"] else "the books do not agree",
+        ]
+    )
 
 
 def at_rest(database: Path) -> bool:

@@ -13,6 +13,7 @@ import webbrowser
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -59,8 +60,8 @@ ACTIONS: dict[str, tuple[str, str, Scene]] = {
 }
 
 
-async def play(folder: Path, story: Story, *, parts: Parts) -> None:
-    """Until `q`, Ctrl-C or SIGTERM; then every invoice and whether the books agree."""
+async def play(folder: Path, story: Story, *, parts: Parts) -> dict[str, Any]:
+    """Until `q`, Ctrl-C, SIGTERM or SIGHUP; what each side holds then."""
     watched = msgspec.structs.replace(story, speed=SPEED, when=(), then=Then(), name="a demo by hand")
     parts = msgspec.structs.replace(parts, lab=True)
     stage = await Stage.build(folder, watched, parts=parts, screen_port=free_port(preferred=SCREEN_PORT))
@@ -72,10 +73,7 @@ async def play(folder: Path, story: Story, *, parts: Parts) -> None:
             await _live(player)
         with contextlib.suppress(TillError):
             await player.settled()
-        found = await asyncio.to_thread(books.collect, stage)
-        for check in found["checks"]:
-            click.echo(f"  {'yes' if check.ok else 'NO '}  {check.name}: {check.found}")
-        click.echo(f"the ledger stays in {stage.database}; `chargetill --db {stage.database} invoice list`")
+        return await asyncio.to_thread(books.collect, stage)
     finally:
         await stage.close()
 
@@ -114,7 +112,7 @@ def _browse(*pages: str) -> None:
 async def _live(player: Player) -> None:
     loop = asyncio.get_running_loop()
     end = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, end.set)
     async with _keys() as pressed:
         while not end.is_set():

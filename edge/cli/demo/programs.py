@@ -93,6 +93,7 @@ class Program:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            process_group=0,  # Ctrl-C is for the demo, which stops the others in their order
             env={**os.environ, **(environment or {})},
         )
         self._reading = asyncio.create_task(self._read(self._process))
