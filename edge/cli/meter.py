@@ -175,7 +175,7 @@ async def _poll(driver: str, options: msgspec.Struct, count: int, interval_s: fl
                 due = max(due + interval_s, time.monotonic())
                 await asyncio.sleep(due - time.monotonic())
             try:
-                value = await device.read()
+                value = await _reading(device)
                 if identity is None and asked < IDENTITY_ATTEMPTS:
                     asked += 1
                     identity = await _identify(device)
@@ -188,6 +188,22 @@ async def _poll(driver: str, options: msgspec.Struct, count: int, interval_s: fl
     finally:
         await buses.close()
     return failed
+
+
+async def _reading(device: Meter) -> MeterValue:
+    """What the meter says now. A reading that may be a late reply to an earlier poll counts only where the next one
+    goes on from it: on a line that loses replies nobody is shown old energy under a new time. Raises MeterUnsure.
+    """
+    value = await device.read()
+    if value.sure:
+        return value
+    later = await device.read()
+    if later.sure or later.energy_wh >= value.energy_wh:
+        return later
+    from edge.runtime.metering import MeterUnsure
+
+    shown = f"{value.energy_wh} Wh, then {later.energy_wh} Wh"
+    raise MeterUnsure(f"{shown}: one of both is a late reply to an earlier request")
 
 
 async def _identify(device: Meter) -> MeterIdentity | None:

@@ -11,6 +11,8 @@ import serial
 
 from edge.__main__ import main
 from edge.cli.meter import meter as meter_commands
+from edge.domain.energy import MeterIdentity, MeterValue
+from edge.domain.instant import Instant
 from hw.meters import bsm, profile, wm3m4
 from hw.virtual.meter import Fault, VirtualMeter
 from hw.virtual.modbus_server import Refusal, Registers, RtuServer, TcpServer
@@ -158,6 +160,38 @@ def test_bytes_that_are_no_reply_name_the_baud_rate(capsys):
     with World(lambda _: Garbling()) as world:
         _, lines, _ = call(capsys, *read(world.server.address))
     assert "baud rate" in json.loads(lines[0])["error"]["hint"]
+
+
+class Scripted:
+    """A meter on a line that loses replies: what it said, and whether that is sure to be new."""
+
+    def __init__(self, *readings):
+        self._readings = iter(readings)
+
+    async def read(self):
+        energy_wh, sure = next(self._readings)
+        at = Instant(utc=datetime.now(UTC), boot_id="test", monotonic_ns=time.monotonic_ns())
+        return MeterValue(at=at, energy_wh=energy_wh, sure=sure)
+
+    async def identify(self):
+        return MeterIdentity(model="scripted")
+
+
+@pytest.mark.parametrize(
+    ("readings", "shown"),
+    [
+        ([(100, True)], 100),
+        ([(90, False), (100, True)], 100),
+        ([(90, False), (100, False)], 100),
+        ([(100, False), (100, False)], 100),
+        ([(100, False), (90, False)], "meter.unsure"),
+    ],
+)
+def test_no_old_energy_is_shown_under_a_new_time(capsys, monkeypatch, readings, shown):
+    monkeypatch.setattr("hw.registry.create_meter", lambda *_, **__: Scripted(*readings))
+    code, lines, _ = call(capsys, *read("/dev/meter0"))
+    line = json.loads(lines[0])
+    assert (code, line.get("energy_wh") or line["error"]["code"]) == (int(shown == "meter.unsure"), shown)
 
 
 @pytest.mark.parametrize(

@@ -89,14 +89,15 @@ def lengths(span):
 
 
 @pytest.mark.parametrize("name", profile.names())
-def test_a_late_reply_to_something_else_never_fits_a_request_for_the_energy(name):
+def test_a_late_reply_to_something_else_never_fits_a_request_for_the_energy_or_the_identity(name):
     model = profile.load(name)
     of_energy = model.block_of(model.energy_import)
     energy = lengths(of_energy.span)
     others = [block.span for block in model.blocks if block != of_energy]
-    others += [field.span for field in (model.serial_number, model.firmware) if field is not None]
-    shared = energy & set().union(*map(lengths, others))
+    identity = [field.span for field in (model.serial_number, model.firmware) if field is not None]
+    shared = energy & set().union(*map(lengths, others + identity))
     assert bool(shared) == (name in SHARES_A_LENGTH)
+    assert not set().union(*map(lengths, identity)) & set().union(*map(lengths, others))
     assert len(energy) >= 2
     assert energy - shared
 
