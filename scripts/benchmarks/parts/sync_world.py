@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from edge.backoffice.access import BACKOFFICE_NAME, Authority
 from edge.domain.instant import Instant
 from edge.domain.ledger import facts
 from edge.store.keys import load_or_make
@@ -54,12 +55,21 @@ def write(store: Store, count: int) -> None:
     store.submit(append).result()
 
 
+def identity(access: Authority, name: str) -> str:
+    """The line of a configuration that says who somebody is at the broker."""
+    ca, cert, key = (access.folder / file for file in ("ca.pem", f"{name}.pem", f"{name}.key"))
+    return f'tls = {{ ca = "{ca}", cert = "{cert}", key = "{key}" }}\n'
+
+
 @contextlib.contextmanager
-def receiver(folder: Path, *brokers: str) -> Iterator[None]:
+def receiver(folder: Path, *brokers: str, tls: Authority | None = None) -> Iterator[None]:
     """The reference back office in a process of its own, subscribed at the first broker that takes it."""
-    options = [part for broker in brokers for part in ("--broker", broker)]
+    config = folder / "backoffice.toml"
+    names = ", ".join(f'"{broker}"' for broker in brokers)
+    text = f'db = "{folder / "books.db"}"\nbrokers = [{names}]\n'
+    config.write_text(text + ("" if tls is None else identity(tls, BACKOFFICE_NAME)))
     process = subprocess.Popen(
-        [sys.executable, "-m", "edge", "backoffice", "run", "--db", folder / "books.db", *options],
+        [sys.executable, "-m", "edge", "backoffice", "run", "--config", config],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
