@@ -27,6 +27,7 @@ def invoice_text(invoice: Invoice, buyer: Buyer | None = None) -> str:
     """A receipt of WIDTH columns."""
     view = invoice_json(invoice)
     draft, corrects = invoice.draft, invoice.corrects
+    part = corrects is not None and not corrects.whole
     currency = view["currency"]
     lines = [
         draft.seller.name,
@@ -48,7 +49,12 @@ def invoice_text(invoice: Invoice, buyer: Buyer | None = None) -> str:
         "-" * WIDTH,
     ]
     lines += [
-        _row(_line(line, tax_included=draft.tax_included), f"{line['before_taxes']} {currency}")
+        _row(
+            "Part of the invoice that is taken back, net"
+            if part
+            else _line(line, tax_included=draft.tax_included),
+            f"{line['before_taxes']} {currency}",
+        )
         for line in view["lines"]
     ]
     lines += [_row(f"Allowance: {a['reason']}", f"-{a['amount']} {currency}") for a in view["allowances"]]

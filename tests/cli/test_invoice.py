@@ -70,6 +70,8 @@ def test_an_invoice_is_taken_back_in_parts_and_then_no_more(run, say):
     text = say("invoice", "show", rest["credit_note"])
     assert "Credit note CT-CN-" in text
     assert "Reason: The rest" in text
+    assert "Part of the invoice" in text
+    assert "Session fee" not in text.partition("Price:")[0]
     every = say("invoice", "export", "--all", "--format", "csv")
     assert every.count("credit_note") > 0
 
