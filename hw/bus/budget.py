@@ -75,8 +75,8 @@ def _budget(port: str, loads: list[Load]) -> Budget:
             "rate or poll_s, lower gap_ms, or use another line"
         )
     first = min(loads, key=lambda load: load.stale_s - load.poll_s)
-    beside = len(loads) > 1  # whoever waits for another unit was asked a poll ago
-    old_s = dead_unit_s + (first.poll_s if beside else 0.0)
+    beside = len(loads) > 1  # whoever waits for another unit was read a poll or a round ago
+    old_s = dead_unit_s + (max(first.poll_s - round_s, 0.0) if beside else 0.0)
     if old_s > first.stale_s:
         cause = "beside a dead unit" if beside else "after a lost reply"
         problems.append(

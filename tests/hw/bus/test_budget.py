@@ -40,13 +40,20 @@ def test_a_line_that_is_asked_less_often_carries_more():
     assert "is due every 5 s" in budgets([replace(load, poll_s=5.0) for load in meters(32)])[0].problems[0]
 
 
-def test_how_old_what_a_unit_says_may_get_is_its_own_limit():
-    """A poll a second, a round of 0.3 s for each, a time-out and the silence after it."""
-    (budget,) = budgets(meters(2))
-    assert budget.dead_unit_s == pytest.approx(0.66 + 1.5, abs=0.05)
-    assert budgets([replace(load, stale_s=3.0) for load in meters(1)])[0].problems == ()
-    impatient = [replace(load, stale_s=3.0) for load in meters(2)]
-    assert "gets 3.2 s old, and 3 s open the contactor" in budgets(impatient)[0].problems[0]
+@pytest.mark.parametrize(("count", "old_s"), [(2, 2.5), (4, 2.8)])
+def test_how_old_what_a_unit_says_may_get_is_its_own_limit(count, old_s):
+    """A poll or a round, whichever is longer, a time-out of 1 s and 0.5 s of silence after it."""
+
+    def problems(stale_s):
+        loads = [replace(load, stale_s=stale_s) for load in meters(count)]
+        return [p for p in budgets(loads)[0].problems if "dead unit" in p]
+
+    assert problems(old_s + 0.1) == []
+    assert f"gets {old_s:.1f} s old, and {old_s - 0.1:.1f} s open the contactor" in problems(old_s - 0.1)[0]
+
+
+def test_a_meter_alone_on_its_line_waits_for_nobody():
+    assert budgets([replace(load, stale_s=2.0) for load in meters(1)])[0].problems == ()
 
 
 def test_each_line_has_its_own_budget_and_tcp_costs_nothing():
