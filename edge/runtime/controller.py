@@ -22,7 +22,7 @@ from edge.domain.payment import Method
 from edge.domain.session import effects as fx
 from edge.domain.session import events as ev
 from edge.domain.session.machine import step
-from edge.domain.session.recovery import awaited_wh
+from edge.domain.session.recovery import awaited
 from edge.domain.session.screen import view
 from edge.domain.session.settling import is_due
 from edge.domain.session.state import AwaitingClock, Charging, EvseState, Settling, find
@@ -102,7 +102,7 @@ class EvseController:
             world.meter,
             signing=signing,
             open_session=self._open_session,
-            reached_wh=lambda: awaited_wh(self.state),
+            awaited=lambda: awaited(self.state),
             clock=clock,
             poll_s=options.poll_s,
             post=self.post,

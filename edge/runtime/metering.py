@@ -11,6 +11,7 @@ from edge.domain.energy import MeterIdentity, MeterValue
 from edge.domain.instant import Instant
 from edge.domain.session import events as ev
 from edge.domain.session.effects import ReadBegin, ReadEnd
+from edge.domain.session.state import Measured
 from edge.errors import HardwareError
 from edge.metering import reading
 from edge.metering.reading import Sample
@@ -51,11 +52,18 @@ class MeterUnsure(HardwareError):
     hint = "the line loses too many replies: check wires, termination and what else talks on it"
 
 
+class MeterNameless(HardwareError):
+    """It may be another one: nothing is sold until it says who it is."""
+
+    code = "meter.nameless"
+    hint = "wait until the meter has started; after it was replaced, restart the till"
+
+
 class MeterWatch:
     """Runs until cancelled. `want` asks for a confirmed reading; it comes as an event.
 
     `signing` is there for a meter that signs; `open_session` tells the session that it may be signing, or None;
-    `reached_wh` the register of a session that waits to go on after a restart, or None.
+    `awaited` what a session that waits to go on after a restart has measured, or None.
     """
 
     def __init__(
@@ -64,7 +72,7 @@ class MeterWatch:
         *,
         signing: Signing | None,
         open_session: Callable[[], str | None],
-        reached_wh: Callable[[], int | None] = lambda: None,
+        awaited: Callable[[], Measured | None],
         clock: Clock,
         poll_s: float,
         post: Post,
@@ -74,7 +82,7 @@ class MeterWatch:
         self._meter = meter
         self._signing = signing
         self._open_session = open_session
-        self._reached_wh = reached_wh
+        self._awaited = awaited
         self._clock = clock
         self._poll_s = poll_s
         self._post = post
@@ -137,8 +145,8 @@ class MeterWatch:
         if not value.sure:
             await self._clock.sleep(_REST_S)
             return None
-        reached_wh = self._reached_wh()
-        if reached_wh is not None and value.energy_wh < reached_wh:
+        awaited = self._awaited()
+        if awaited is not None and value.energy_wh < awaited.last_wh:
             return None
         for _ in range(_FIRST_READINGS - 1):
             await self._clock.sleep(_FIRST_GAP_S)
@@ -271,7 +279,13 @@ class MeterWatch:
         return await self.calls.within(CALL_MAX_S, self._meter.read())
 
     async def _who(self) -> MeterIdentity:
-        return await self.calls.within(CALL_MAX_S, self._meter.identify())
+        """Who answers. A meter that starts itself may not know its serial number yet: that is no other meter."""
+        identity = await self.calls.within(CALL_MAX_S, self._meter.identify())
+        awaited = self._awaited()
+        known = self._whose if awaited is None else awaited.identity
+        if identity.serial is None and known is not None and known.serial is not None:
+            raise MeterNameless(f"{self._name}: the meter does not tell its serial number, as it did before")
+        return identity
 
     async def _failed(self, error: HardwareError) -> None:
         self._identity = None  # whoever answers next has to say who it is

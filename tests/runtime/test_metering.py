@@ -10,6 +10,8 @@ from edge.domain.energy import MeterIdentity, MeterValue
 from edge.domain.instant import Instant
 from edge.domain.session import events as ev
 from edge.domain.session.effects import ReadBegin, ReadEnd
+from edge.domain.session.state import Measured
+from edge.errors import HardwareError
 from edge.metering.reading import Limits
 from edge.runtime.metering import MeterWatch
 from hw.virtual.loop import VirtualLoop
@@ -37,9 +39,12 @@ class Meter:
         self.wrong_wh = []
         self.register_wh = REGISTER_WH
         self.serial = "1"
+        self.silent = False
 
     async def read(self):
         await asyncio.sleep(0.05)
+        if self.silent:
+            raise HardwareError("no meter")
         wrong_wh = self.wrong_wh.pop(0) if self.wrong_wh else 0
         energy_wh = (self.register_wh + wrong_wh) % self.limits.rollover_wh
         return MeterValue(at=LoopClock().now(), energy_wh=energy_wh, power_w=0)
@@ -53,13 +58,17 @@ class Meter:
 
 class Bench:
     def __init__(self, *, reached_wh=None):
+        identity, now = MeterIdentity(model="M", serial="1"), LoopClock().now()
+        waiting = reached_wh and Measured(
+            identity=identity, begin_wh=0, last_wh=reached_wh, began=now, accrual=None
+        )
         self.meter = Meter()
         self.events = []
         self.watch = MeterWatch(
             self.meter,
             signing=None,
             open_session=lambda: None,
-            reached_wh=lambda: reached_wh,
+            awaited=lambda: waiting,
             clock=LoopClock(),
             poll_s=1.0,
             post=self._post,
@@ -154,3 +163,36 @@ def test_a_session_ends_where_the_meter_stands_whatever_it_shows_for_a_moment(pl
 
     found = play(story)
     assert found.values(ev.EndRead) == [REGISTER_WH + 2]
+
+
+def identities(bench):
+    return [e.identity.serial for e in bench.events if isinstance(e, ev.MeterIdentified)]
+
+
+@pytest.mark.parametrize("reached_wh", [None, REGISTER_WH - 50])
+def test_a_meter_that_starts_itself_and_does_not_know_its_name_yet_is_no_other_meter(play, reached_wh):
+    async def story(bench):
+        if reached_wh is None:
+            await bench.lives(10)
+            bench.meter.silent = True
+            await bench.lives(5)
+            bench.meter.silent = False
+        bench.meter.serial = None
+        await bench.lives(20)
+        assert None not in identities(bench)
+        bench.meter.serial = "1"
+        await bench.lives(10)
+
+    found = play(story, reached_wh=reached_wh)
+    assert set(identities(found)) == {"1"}
+    assert found.events[-1].value.energy_wh == REGISTER_WH
+
+
+def test_a_meter_that_never_had_a_serial_number_is_read_all_the_same(play):
+    async def story(bench):
+        bench.meter.serial = None
+        await bench.lives(20)
+
+    found = play(story)
+    assert identities(found) == [None]
+    assert set(found.values(ev.MeterAccepted)) == {REGISTER_WH}

@@ -15,6 +15,7 @@ from edge.domain.session.state import (
     AwaitingPlug,
     Charging,
     EvseState,
+    Measured,
     Preparing,
     Resuming,
     Session,
@@ -115,12 +116,10 @@ def resume(state: EvseState, session: Session, at: Instant, terms: Terms) -> Ste
     return Step(state=replace(state, session=session), records=(fact,), effects=(Energize(),))
 
 
-def awaited_wh(state: EvseState) -> int | None:
-    """The register that a session had reached, while it waits to go on after a restart; else None."""
+def awaited(state: EvseState) -> Measured | None:
+    """Which meter at which register a session waits for, to go on after a restart; None where none does."""
     session = state.session
-    if session is None or session.measured is None or not isinstance(session.state, Resuming):
-        return None
-    return session.measured.last_wh
+    return session.measured if session is not None and isinstance(session.state, Resuming) else None
 
 
 def clock_trusted(state: EvseState, event: ev.ClockBecameTrusted, terms: Terms) -> Step:
