@@ -113,7 +113,8 @@ class Bus(Generic[T]):
             requests = [frames.request(unit, span.function, span.address, count) for count in counts]
             if len(self._plans) >= PLANS_MAX:
                 self._plans.clear()
-            first = int(monotonic()) % len(requests)  # not where the process before began, whose replies may be late
+            # not where the process before began, whose replies may be late
+            first = int(monotonic()) % len(requests)
             plan = self._plans[unit, span] = self._plan(requests[first:] + requests[:first])
         reply, at, sure = await self._attempt(plan, timeout_s, attempts)
         width = 2 * span.count if span.function >= frames.READ_HOLDING else (span.count + 7) // 8
