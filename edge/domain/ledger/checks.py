@@ -229,6 +229,8 @@ class Checker:
     def _fact(self, where: str, envelope: Envelope, fact: facts.Fact) -> None:
         match fact:
             case facts.LedgerOpened():
+                if int(envelope.seq) != 1:
+                    self._say(f"{where}: opens epoch {envelope.epoch}, which is open")
                 self._keys.opened(where, fact)
             case facts.LedgerKeySucceeded():
                 self._keys.succeeded(where, envelope, fact)

@@ -237,6 +237,7 @@ def swapped(first, second):
         (without("ledger.checkpoint"), "is not signed"),
         (without("ledger.opened"), "does not begin with its opening"),
         (changed("ledger.opened", public_key="zz"), "not the one that its id names"),
+        (doubled("ledger.opened"), "which is open"),
     ],
 )  # fmt: skip
 def test_a_device_that_lies_in_its_own_hand_is_found_out(good, change, says):
