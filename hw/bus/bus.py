@@ -56,8 +56,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, Generic[T], frozen=True):
-    """What a read brought: the bytes of the registers in the order of the wire, and when the reply was
-    complete. Not `sure` where it may be a late reply to an earlier read of the same registers.
+    """What a read brought: the bytes of the registers in the order of the wire, and when the reply was complete. Not
+    `sure` where it may be a late reply to an earlier read of this unit with the same function and count. The profiles
+    ask for energy and serial number in counts that nothing else has, so there it is an older one of the same registers.
     """
 
     data: bytes

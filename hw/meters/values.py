@@ -24,7 +24,7 @@ REGISTERS: dict[NumberType, int] = {
 ENERGY_MAX_WH = 10**12  # 1 MW for more than a century
 POWER_MAX_W = 10**9  # a profile's largest rating in the wrong unit must still be seen, and halts a session
 CURRENT_MAX_MA = 10**7  # 10 kA: nothing that a meter in a charger is wired with
-VOLTAGE_MAX_MV = 10**6  # 1 kV: low voltage ends there (IEC 60038)
+VOLTAGE_MAX_MV = 1_500_000  # low voltage ends there, for direct current (IEC 60038)
 _FLOAT32_DIGITS_MAX = 9  # IEEE 754: nine significant digits tell any two float32 values apart
 
 #: Meters of large values show hundredths. Where a float32 steps more coarsely, no decimal is what the firmware meant,
