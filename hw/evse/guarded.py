@@ -87,7 +87,7 @@ def withheld(pilot: Pilot, *, allowed: bool, gives: bool) -> bool:
     """Whether the station keeps a car from charging: by load management, another master or a switch where it is
     `allowed` to; and where it is not, a car that waits for the pilot's signal in state B has not chosen to.
     """
-    return not gives and (allowed or pilot == "B")
+    return not gives and pilot != "A" and (allowed or pilot == "B")
 
 
 class Guarded:

@@ -16,9 +16,11 @@ from hw.evse.errors import EvseNotSafe
 from hw.evse.guarded import Guarded, GuardedOptions
 
 CURRENT_A, BOOT_CURRENT_A = 1000, 2000
-STATE = Span(3, 1000, 5, spare=2)  # current set, current given, vehicle, cable, switches (firmware, state)
+STATE = Span(3, 1000, 3, spare=4)  # current set, current given, vehicle, cable, switches, firmware, state
+SETTING = Span(3, 1000, 5, spare=2)  # as far as the switches
 GAP_MS = 200  # it loses requests that follow sooner
-_SWITCHES, _OFF = 1004 - STATE.address, 1  # bit 0: charging is turned off
+_BEHIND = 4  # registers that follow the current, as far as the switches
+_SWITCHES, _OFF = 1004 - SETTING.address, 1  # bit 0: charging is turned off
 _PILOT: dict[int, Pilot] = {1: "A", 2: "B", 3: "C", 4: "D", 5: "E"}
 
 
@@ -44,6 +46,10 @@ class SimpleEvse:
     def __init__(self, controls: Controls) -> None:
         self._controls = controls
         self._allowed = False
+        self._given_a: int | None = None
+        """What was confirmed and is to be found again."""
+        self._off = False
+        """A switch turns charging off, as of the last renewal."""
 
     async def prepare(self) -> None:
         await self._controls.set(BOOT_CURRENT_A, 0, spare=2)
@@ -61,7 +67,7 @@ class SimpleEvse:
         pilot = _PILOT.get(state)
         if pilot is None:
             raise EvseNotSafe(f"the controller reports vehicle state {state}, which it does not have")
-        gives = limit_a > 0 and given_a > 0 and not answer.registers[_SWITCHES] & _OFF
+        gives = limit_a > 0 and given_a > 0 and not self._off
         return EvseStatus(
             at=answer.at,
             pilot=pilot,
@@ -71,5 +77,15 @@ class SimpleEvse:
         )
 
     async def allow(self, current_a: int) -> None:
+        """It has no watchdog to feed: what it holds is not written once more, on a line that has little time."""
         self._allowed = current_a > 0
-        await self._controls.set(CURRENT_A, current_a, spare=4, many=True)
+        if self._allowed and self._given_a == current_a and await self._holds(current_a):
+            return
+        self._given_a, self._off = None, False
+        await self._controls.set(CURRENT_A, current_a, spare=_BEHIND, many=True)
+        self._given_a = current_a
+
+    async def _holds(self, current_a: int) -> bool:
+        registers = (await self._controls.read(SETTING)).registers
+        self._off = bool(registers[_SWITCHES] & _OFF)
+        return registers[0] == current_a

@@ -89,7 +89,7 @@ class VirtualSimpleEvse(_Controller):
 
     def tick(self) -> None:
         super().tick()
-        self.holdings[1001] = self.limit_a()
+        self.holdings[1001] = self.holdings[1000]
 
     def read(self, function: int, address: int, count: int) -> list[int] | None:
         self.holdings[1002] = {"A": 1, "B": 2, "C": 3}[self.pilot()]
