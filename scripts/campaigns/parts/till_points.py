@@ -82,6 +82,12 @@ _OFTEN: Final = {
     "mqtt entries": 20, "mqtt acknowledged": 20,
 }  # fmt: skip
 
+#: What few lives come by at all.
+EVENTS: Final = (
+    "commit credit_note.sealed", "commit refund.requested", "commit refund.done", "iso8583 0200",
+    "commit evse.contactor_welded", "commit evse.contactor_released",
+)  # fmt: skip
+
 
 class Fuse:
     """When a life ends: at the first of some points that is come by as often as it says, or at step `steps`."""

@@ -18,7 +18,7 @@ from parts.till_audit import audit
 from parts.till_life import CampaignLoop, Life
 from parts.till_operator import look_after, refunds_open, takes_back
 from parts.till_place import build, draw, learn_tariffs
-from parts.till_points import Fuse, Kind
+from parts.till_points import EVENTS, Fuse, Kind
 from parts.till_protections import Protection, without
 from parts.till_scene import Scene
 from parts.till_site import Layout, Site
@@ -171,6 +171,9 @@ class Trial(Scene):
         fuse = Fuse()
         if self._deaths_left > 0 and not self.resting:
             fuse = Fuse.drawn(self.rng, _STEPS_MAX, self._kinds(), eventful=self.eventful)
+            events = random.Random(f"event {self.seed} {self.lives}")  # noqa: S311  (a campaign must be repeatable)
+            if self.eventful and events.random() < 0.5:
+                fuse = Fuse(points=dict.fromkeys(events.sample(EVENTS, 3), 1))
         self.life = life = Life(self.site, config, fuse=fuse)
         life.volume.fault = None if self.resting else self.disk_fault
         life.volume.remembers = not self.forgetful
