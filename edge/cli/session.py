@@ -37,7 +37,7 @@ def show(call: Call, session_id: str) -> None:
     with Reading(database(call)) as db:
         found = db.session(session_id)
     lines = [
-        f"{name.replace('_', ' '):16} {value}"
+        f"{name.replace('_', ' '):16} {('no', 'yes')[value] if isinstance(value, bool) else value}"
         for name, value in found.items()
         if name != "events" and value is not None
     ]

@@ -55,6 +55,7 @@ def test_sessions_are_listed_and_shown(run):
     text = run("session", "list")
     assert text.code == 0
     assert len(text.out.splitlines()) == 5
+    assert "estimated        no\n" in run("session", "show", sessions[0]["session_id"]).out
     assert run("session", "show", sessions[0]["session_id"][:31]).code == 1
 
 
