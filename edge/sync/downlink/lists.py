@@ -18,9 +18,21 @@ from edge import log
 from edge.domain.identity import IdToken, Member
 from edge.store.connection import StoreCorrupt, check_whole, one_commit, open_reader, open_writer, translated
 from edge.sync.contract.orders import MemberChanges, MemberPart, Reply
-from edge.sync.downlink import members
 from edge.sync.downlink.aside import lay_aside, remove_laid_aside
 from edge.sync.downlink.gate import OrderOld, Seen
+from edge.sync.downlink.members import (
+    LISTED,
+    MEMBER_TABLES,
+    VERSION,
+    activate,
+    erase_members,
+    find_member,
+    load_part,
+    replace_changes,
+    sweep_members,
+    sweep_rest,
+    version_of,
+)
 from edge.sync.downlink.memory import Memory, NoMemory, Remembered
 
 _TABLES = """
@@ -77,14 +89,14 @@ class Lists:
             # lists are replaced seldom: whoever left one stays in no page of the file
             self._db.execute("PRAGMA secure_delete = ON").fetchone()
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version != members.VERSION:
-                for table in ("active", *members.LISTED):
+            if version != VERSION:
+                for table in ("active", *LISTED):
                     self._db.execute(f"DROP TABLE IF EXISTS {table}")
-            for statement in (_TABLES + members.TABLES).split(";\n"):
+            for statement in (_TABLES + MEMBER_TABLES).split(";\n"):
                 self._db.execute(statement)
-            if version != members.VERSION:
+            if version != VERSION:
                 self._db.execute("DELETE FROM seen WHERE slot LIKE 'members%'")
-                self._db.execute(f"PRAGMA user_version = {members.VERSION}")
+                self._db.execute(f"PRAGMA user_version = {VERSION}")
 
     def _remember(self) -> None:
         """What only this file knows: an older version wrote it, or an older ledger was restored beside it."""
@@ -117,7 +129,7 @@ class Lists:
         if anew:
             log.event("order.other_office", key_ids=" ".join(sorted(key_ids)))
             with self._transaction():
-                for table in ("seen", "command", *members.LISTED):
+                for table in ("seen", "command", *LISTED):
                     self._db.execute(f"DELETE FROM {table}")  # noqa: S608  (names are ours)
                 self._db.execute("DELETE FROM active WHERE name IN ('members', 'changes')")
         self._memory.obey(key_ids, anew=anew)
@@ -182,7 +194,7 @@ class Lists:
                 "ON CONFLICT (stream) DO UPDATE SET document = excluded.document",
                 (stream, document),
             )
-            members.activate(self._db, f"turn:{stream}", turn, None)
+            activate(self._db, f"turn:{stream}", turn, None)
 
     def document(self, stream: str) -> str | None:
         """The document in force; None when none was ever sent."""
@@ -203,9 +215,9 @@ class Lists:
         if version < newest:
             raise OrderOld(f"members {version}: there is {newest}")
         with self._transaction():
-            complete = members.load(self._db, version, part) and version > active
+            complete = load_part(self._db, version, part) and version > active
             if complete:
-                members.activate(self._db, "members", version, None)
+                activate(self._db, "members", version, None)
         if complete:
             self._sweep(version)
             self._behind = self._is_behind()
@@ -215,7 +227,7 @@ class Lists:
         """Replace the changes; they count while the list that they are based on is in force."""
         self._memory.changed(version, changes.base)
         with self._transaction():
-            members.change(self._db, version, changes)
+            replace_changes(self._db, version, changes)
         self._behind = self._is_behind()
 
     def _is_behind(self) -> bool:
@@ -229,7 +241,7 @@ class Lists:
         What is still on its way in a list of today does not bring them back; a list that is made later may.
         """
         with self._transaction():
-            count = members.erase(self._db, tokens, account)
+            count = erase_members(self._db, tokens, account)
         # on a connection of its own: the other thread's may be in the middle of something
         with self._writing, self._guarded("fold"), closing(open_writer(self._path)) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -241,7 +253,7 @@ class Lists:
         if self._behind:
             return None
         with self._guarded("read"):
-            return members.find(self._reader, token)
+            return find_member(self._reader, token)
 
     def in_force(self) -> int:
         """The version of the full list that lookups use; 0 when there is none."""
@@ -249,16 +261,16 @@ class Lists:
 
     def _active(self, name: str) -> tuple[int, int | None]:
         with self._guarded("read"):
-            return members.active(self._db, name)
+            return version_of(self._db, name)
 
     def _sweep(self, version: int) -> None:
         """Drop what is older than the list in force, a little at a time."""
         swept = False
         while not swept:
             with self._transaction():
-                swept = members.sweep(self._db, version)
+                swept = sweep_members(self._db, version)
         with self._transaction():
-            members.sweep_rest(self._db, version)
+            sweep_rest(self._db, version)
 
     @contextmanager
     def _guarded(self, operation: str) -> Iterator[None]:

@@ -17,7 +17,7 @@ from edge.domain.buyer import Invoicing
 from edge.domain.identity import IdToken, Member
 from edge.sync.contract.orders import ListedMember, MemberChanges, MemberPart
 
-TABLES: Final = """
+MEMBER_TABLES: Final = """
 CREATE TABLE IF NOT EXISTS active (
     name TEXT PRIMARY KEY, version INTEGER NOT NULL, base INTEGER
 ) STRICT;
@@ -50,7 +50,7 @@ SWEEP_ROWS: Final = 5000
 _COLUMNS: Final = "account, limit_minor, currency, member_group, blocked, invoicing, valid_until"
 
 
-def active(db: sqlite3.Connection, name: str) -> tuple[int, int | None]:
+def version_of(db: sqlite3.Connection, name: str) -> tuple[int, int | None]:
     """The version in force of what has this name, and the list that it is based on; 0 and None when there is none."""
     row = db.execute("SELECT version, base FROM active WHERE name = ?", (name,)).fetchone()
     return (0, None) if row is None else (row[0], row[1])
@@ -65,7 +65,7 @@ def activate(db: sqlite3.Connection, name: str, version: int, base: int | None) 
     )
 
 
-def load(db: sqlite3.Connection, version: int, part: MemberPart) -> bool:
+def load_part(db: sqlite3.Connection, version: int, part: MemberPart) -> bool:
     """Store one part of a full list; True when all its parts are there."""
     db.executemany(
         f"INSERT OR REPLACE INTO member (version, token, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  (names are ours)
@@ -78,7 +78,7 @@ def load(db: sqlite3.Connection, version: int, part: MemberPart) -> bool:
     return int(count) == part.parts
 
 
-def change(db: sqlite3.Connection, version: int, changes: MemberChanges) -> None:
+def replace_changes(db: sqlite3.Connection, version: int, changes: MemberChanges) -> None:
     """Replace the changes."""
     db.execute("DELETE FROM change")
     db.executemany(
@@ -92,7 +92,7 @@ def change(db: sqlite3.Connection, version: int, changes: MemberChanges) -> None
     activate(db, "changes", version, changes.base)
 
 
-def find(db: sqlite3.Connection, token: IdToken) -> Member | None:
+def find_member(db: sqlite3.Connection, token: IdToken) -> Member | None:
     """By the changes of the list in force, then by the list. A blocked card without an account is one of nobody."""
     row = db.execute(
         f"SELECT removed, {_COLUMNS} FROM change, active c, active m WHERE token = ? "  # noqa: S608  (names are ours)
@@ -120,7 +120,7 @@ def find(db: sqlite3.Connection, token: IdToken) -> Member | None:
     )
 
 
-def erase(db: sqlite3.Connection, tokens: Collection[str], account: str | None) -> int:
+def erase_members(db: sqlite3.Connection, tokens: Collection[str], account: str | None) -> int:
     """Forget these cards, and everybody of an account; how many there were. Lists of today do not bring them back."""
     found = {
         token
@@ -147,7 +147,7 @@ def erase(db: sqlite3.Connection, tokens: Collection[str], account: str | None) 
     return len(found)
 
 
-def sweep(db: sqlite3.Connection, version: int) -> bool:
+def sweep_members(db: sqlite3.Connection, version: int) -> bool:
     """Drop some members of lists that are older than this version; True when no more are left."""
     removed = db.execute(
         "DELETE FROM member WHERE (version, token) IN "
