@@ -197,7 +197,7 @@ class Bus(Generic[T]):
         cause: BusError | None = None
         for left in range(attempts - 1, -1, -1):
             try:
-                if not plan.unit.known:
+                if not (self._is_tcp or plan.unit.known):
                     await self._forerun(plan, timeout_s)
                 return await self._one(plan, timeout_s)
             except (Refused, BackingOff):
@@ -218,11 +218,9 @@ class Bus(Generic[T]):
         """A unit's first answer may be the late one to a request of the process before, of which this one knows
         nothing. It is dropped, and then its own comes while another count is asked for.
         """
-        if self._is_tcp:
-            plan.unit.known = True
-        elif len(plan.variants) > 1:
-            plan.unit.known = True
+        if len(plan.variants) > 1:
             await self._one(plan, timeout_s)
+            plan.unit.known = True
 
     async def _one(self, plan: Plan, timeout_s: float) -> tuple[Reply, T, bool]:
         if self._waiting >= WAITING_MAX:
