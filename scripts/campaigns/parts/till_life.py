@@ -21,7 +21,7 @@ from parts.till_site import Site, SiteLine
 from edge import app
 from edge.config import Config
 from edge.domain.ledger.facts import Fact, InvoiceSealed, SessionOpened
-from edge.domain.session.state import Charging, EvseState
+from edge.domain.session.state import Charging, EvseState, Stopping
 from edge.errors import TillError
 from edge.payments.acquirer.errors import AcquirerUnreachable
 from edge.payments.acquirer.link import AcquirerLink
@@ -78,6 +78,7 @@ class Life:
         self._cable: Cable | None = None
         self._work: set[asyncio.Task[Any]] = set()
         self._known: dict[int, tuple[str, int, str] | None] = {}
+        self._committed_s = -1.0
         self.powered_off = False
         self.prices = Prices(site, now=site.clock.now)
 
@@ -110,6 +111,7 @@ class Life:
 
     def committed(self, store: Store) -> None:
         """A commit is durable."""
+        self._committed_s = asyncio.get_running_loop().time()
         head = store.head
         self.heads.append((head.epoch, head.seq, head.hash))
         for fact in self.written:
@@ -133,6 +135,11 @@ class Life:
         if found is not None and found.welded is not None:
             self.site.problems.append(f"I1: E{number + 1} is permitted, its contactor is known to be welded")
         session = found.session if found is not None else None
+        now_s = asyncio.get_running_loop().time()
+        if session is not None and isinstance(session.state, Stopping) and now_s == self._committed_s:
+            # renewed in the moment between the commit of its end and the effect that opens the contactor
+            self._known[number] = None
+            return
         if session is None or not isinstance(session.state, Charging):
             state = "no session" if session is None else type(session.state).__name__
             self.site.problems.append(f"I1: E{number + 1} is permitted, the journal has {state}")
