@@ -39,7 +39,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """How patient a bus is. Only tests have a reason to change it."""
 
     quiet_s: float = 0.5
-    """Silence that ends a quarantine: longer than a frame at 9600 Bd and than any pause inside one."""
+    """Silence that ends a quarantine: longer than a frame at 9600 Bd and than any pause inside one. A reply that comes
+    twice does so within this.
+    """
     settle_max_s: float = 2.0
     """A line that does not fall silent within this carries somebody else's traffic."""
     ghost_s: float = 30.0
@@ -156,37 +158,38 @@ class Bus(Generic[T]):
             self._watchdog = None
 
     def _plan(self, requests: list[Request]) -> Plan:
-        first = requests[0]
         variants = tuple((r, self._mark(r.unit, r.function, r.count)) for r in requests)
-        unit = self._units.setdefault(first.unit, Unit())
-        return Plan(unit, variants)
+        return Plan(self._units.setdefault(requests[0].unit, Unit()), variants)
 
     def _mark(self, unit: int, function: int, count: int) -> Mark:
         return self._marks.setdefault((unit, function, count), Mark())
 
-    def _choose(self, plan: Plan, now: float) -> tuple[Request, Mark]:
-        """The variant that a stray reply is least likely to fit. Raises LineUnsettled when there is none.
+    def _choose(self, plan: Plan, now: float) -> tuple[Request, Mark, bool]:
+        """The variant that a stray reply is least likely to fit, and whether none can. Raises LineUnsettled when
+        there is none.
 
         A signature that went unanswered must rest. Of the others the one is taken that was used longest ago, and
-        never the last one, as far as there are two others: a reply may come twice. Of those that a late reply may
-        still fit the ones are taken that failed longest ago: they are the least likely to meet it, and the others
-        come to rest, which two that take turns never would.
+        never the last one, as far as there are two others: a reply may come twice. Where most are in doubt, one that
+        was used a moment ago is, too. Of those that a stray reply may still fit the ones are taken that failed longest
+        ago: they are the least likely to meet it, and the others come to rest, which two that take turns never would.
+        Over TCP replies say what they answer: there nothing has to rest.
         """
-        first = plan.variants[0][0]
+        first, count, timing = plan.variants[0][0], len(plan.variants), self._timing
         if first.function > frames.READ_INPUT:
-            return plan.variants[0]  # the reply to a write repeats it; and what matters is read back
-        asked = plan.unit.asked if len(plan.variants) > 2 else -2
-        best, best_rank, rest_s = None, 0.0, self._timing.ghost_rest_s
-        for variant in plan.variants:
-            mark = variant[1]
-            if mark.turn == asked:
+            return *plan.variants[0], True  # the reply to a write repeats it; and what matters is read back
+        asked = plan.unit.asked
+        best, best_rank, rest_s = None, 0.0, timing.ghost_rest_s
+        for request, mark in plan.variants:
+            if mark.turn == asked and count > 2:
                 continue
-            if not mark.answered and now - mark.at < self._timing.ghost_rest_s:
-                rest_s = min(rest_s, self._timing.ghost_rest_s - (now - mark.at))
+            if not (mark.answered or self._is_tcp) and now - mark.at < timing.ghost_rest_s:
+                rest_s = min(rest_s, timing.ghost_rest_s - (now - mark.at))
                 continue
-            rank: float = mark.turn if now >= mark.ghost_until else _DOUBTFUL + mark.lost_at
+            again = asked - mark.turn < count - 1 and now - mark.at < timing.quiet_s
+            doubtful = again or now < mark.ghost_until
+            rank = _DOUBTFUL + (mark.at if again else mark.lost_at) if doubtful else mark.turn
             if best is None or rank < best_rank:
-                best, best_rank = variant, rank
+                best, best_rank = (request, mark, self._is_tcp or not doubtful), rank
         if best is None:
             where = f"{self.options.port} unit {first.unit}"
             raise LineUnsettled(f"{where}: a late reply may still come", rest_s=rest_s)
@@ -237,8 +240,7 @@ class Bus(Generic[T]):
                     self._look(line)
                 if line is None or self._unsettled or now < self._last_frame + self.gap_s:
                     line, now = await self._ready(), monotonic()
-                request, mark = self._choose(plan, now)
-                sure = self._is_tcp or now >= mark.ghost_until
+                request, mark, sure = self._choose(plan, now)
                 outcome, at = await self._exchange(line, unit, request, mark, timeout_s)
         finally:
             self._waiting -= 1

@@ -76,7 +76,7 @@ def _quarantine() -> list[tuple[Any, str, Any]]:
             done.exception()
 
     def first(_bus: Any, plan: Any, _now: float) -> Any:
-        return plan.variants[0]
+        return *plan.variants[0], True
 
     received = Bus._on_bytes  # noqa: SLF001
 
