@@ -25,9 +25,8 @@ LATE_MAX_S = 31  # every reply that a line kept back has come by then (hw/bus/bu
 STANDSTILL_WH = 50  # power was measured for so long, and no energy counted
 RATIO_WINDOW_WH = 500
 RATIO_WINDOW_STEPS = 40  # one more or less, as the register happens to step, no longer tells there
-RATIO_MAX_TENTHS = (
-    19  # a wrong unit or transformer is off by a factor of two at the least, sums of polls by less
-)
+#: A wrong unit or transformer is off by a factor of two at the least, sums of polls by less.
+RATIO_MAX_TENTHS = 19
 
 #: Below this part of its rated power a meter need not count at all: its starting current is at most 0.04 of the
 #: transitional one, and that at most a fiftieth of the highest (2014/32/EU, annex V, table 1, class B and C).

@@ -41,10 +41,8 @@ _WITHHELD = {6}  # so it does where it is permitted to
 _CURRENTS_DA, _POWER_VA = slice(1, 4), 14 - STATES.address
 FLOW_VA, FLOW_DA = 300, 20  # below what a car draws at the least (6 A), above what the wallbox needs itself
 RAMP_S = 10  # a car that is told to stop draws on for some seconds
-SHOWN_S, SHOWN_READINGS = (
-    10,
-    5,
-)  # as of a meter (edge/domain/session/flow.py): no flow of a moment, no wrong reading
+#: As of a meter (edge/domain/session/flow.py): no flow of a moment, and no wrong reading.
+SHOWN_S, SHOWN_READINGS = 10, 5
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -26,6 +26,7 @@ from hw.bus.line import Baudrate, Parity
 from hw.bus.pool import BusPool
 from hw.meters import signed, values
 from hw.meters.errors import MeterInvalid
+from hw.meters.register import billable
 from hw.meters.signed import Line, Registers, SigningFailed
 
 MODEL = "Bauer BSM-WS36A"
@@ -211,7 +212,7 @@ def decode(answer: Answer[Instant]) -> MeterValue:
     step_wh = Fraction(10) ** int.from_bytes(answer.data[2 * (40144 - LIVE) :][:2], "big", signed=True)
     return MeterValue(
         at=answer.at,
-        energy_wh=math.floor(energy_wh),
+        energy_wh=billable(energy_wh, MODEL),
         resolution_wh=max(1, math.ceil(step_wh)),
         power_w=None if power_w is None else round(power_w),
         current_ma=_thousandths([number(a, "s16", 40096) for a in (40093, 40094, 40095)]),

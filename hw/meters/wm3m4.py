@@ -27,6 +27,7 @@ from hw.bus.line import Baudrate
 from hw.bus.pool import BusPool
 from hw.meters import signed, values
 from hw.meters.errors import MeterInvalid
+from hw.meters.register import billable
 from hw.meters.signed import Line, Registers, SigningFailed
 
 MODEL = "Iskra WM3M4"
@@ -84,7 +85,7 @@ class Wm3m4:
             raise MeterInvalid(f"{MODEL}: the energy register has the exponent {exponent}")
         scale = Fraction(10) ** exponent
         value = values.number(energy.data[8:12], "s32", "big")
-        if value is None or value.value < 0:
+        if value is None:
             raise MeterInvalid(f"{MODEL}: the energy register holds no number")
 
         def at(register: int) -> bytes:
@@ -93,7 +94,7 @@ class Wm3m4:
 
         return MeterValue(
             at=energy.at,
-            energy_wh=math.floor(value.value * scale),
+            energy_wh=billable(value.value * scale, MODEL),
             resolution_wh=max(1, math.ceil(scale)),
             power_w=round(decimal_float(at(140), signed=True)),
             current_ma=tuple(round(1000 * decimal_float(at(r), signed=True)) for r in (126, 128, 130)),

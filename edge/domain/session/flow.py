@@ -26,9 +26,8 @@ FLOW_W: Final = 300
 FLOW_MA: Final = 2000  # of all phases together, for a meter that does not say its power
 _VOLTS: Final = 230
 RAMP_S: Final = 10
-LEASE_MAX_S: Final = (
-    60  # no charge point keeps its contactor closed longer by itself (edge/runtime/permission.py)
-)
+#: No charge point keeps its contactor closed longer by itself (edge/runtime/permission.py).
+LEASE_MAX_S: Final = 60
 
 #: A flow that is seen for so long, in so many readings, is none of a moment.
 SHOWN_S: Final = 10

@@ -48,12 +48,12 @@ class Terms:
     """What is on sale now, to the member who taps; for a session, the tariff and plan frozen at its tap (I3).
 
     `price` is what the screen says now, by language; the first one is the invoice's. `balance` is what the account
-    has left of the plan. `rated_power_w` is the most that the meter can measure, `own_power_w` what the station itself
-    draws. `refusal` is a code that says why
-    nothing new is sold, or None. `methods` are the ways to pay that are offered; a hold by one of `extending` may
-    grow up to `hold_max_minor`. `receipt_url` is what a receipt's token is appended to; `zero_tax` why prices without
-    tax have none. `fallback`: this tariff is sold because the time that another one needs is not known.
-    `known_at`: while the clock is not trusted, the latest time that has certainly come.
+    has left of the plan. `rated_power_w` is the most that the meter can measure, `own_power_w` what the station
+    itself draws. `refusal` is a code that says why nothing new is sold, or None. `methods` are the ways to pay that
+    are offered; a hold by one of `extending` may grow up to `hold_max_minor`. `receipt_url` is what a receipt's token
+    is appended to; `zero_tax` why prices without tax have none. `fallback`: this tariff is sold because the time that
+    another one needs is not known. `known_at`: while the clock is not trusted, the latest time that has certainly
+    come.
     """
 
     tariff_hash: str

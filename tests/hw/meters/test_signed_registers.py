@@ -13,7 +13,10 @@ from edge.metering.signing import SignedSession
 from edge.ports import SignedMeter
 from hw import registry
 from hw.bus.budget import budgets
+from hw.bus.bus import Answer
 from hw.bus.pool import BusPool
+from hw.meters import bsm
+from hw.meters.errors import MeterInvalid
 from hw.virtual.modbus_server import RtuServer, TcpServer
 from hw.virtual.signed_meters import VirtualBsm, VirtualEm580, VirtualWm3m4
 
@@ -176,3 +179,11 @@ def test_a_time_zone_that_does_not_exist_is_refused(kind):
     )
     with pytest.raises(CallError, match="Nowhere"):
         registry.create_meter(kind, given, clock=None, buses=BusPool(StillClock()))
+
+
+def test_a_bsm_that_says_more_than_any_meter_can_have_counted_gives_no_reading():
+    registers = dict.fromkeys(range(40092, 40145), 0) | {40136: 0x7FFF, 40137: 0xFFFF, 40144: 4}
+    data = b"".join(registers[address].to_bytes(2, "big") for address in sorted(registers))
+    at = Instant(utc=NOW, boot_id="test", monotonic_ns=0)
+    with pytest.raises(MeterInvalid):
+        bsm.decode(Answer(data, at))
