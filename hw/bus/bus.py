@@ -29,6 +29,7 @@ SILENT_BEFORE_BACKOFF = 3  # single losses happen; three in a row mean a dead un
 WAITING_MAX = 256  # 64 EVSEs with two requests each on one line, and as many again
 RECEIVED_MAX = 2048  # several frames with their echoes; more without a reply is noise
 ATTEMPTS = 2
+LOOK_AFTER_S = 0.002  # so short a time after the last reply nothing but its own rest can have come
 _DOUBTFUL = 1e12  # ranks after every turn
 PLANS_MAX = 4096  # spans times units of a full line, and room
 
@@ -166,31 +167,37 @@ class Bus(Generic[T]):
 
     def _choose(self, plan: Plan, now: float) -> tuple[Request, Mark, bool]:
         """The variant that a stray reply is least likely to fit, and whether none can. Raises LineUnsettled when
-        there is none.
+        there is none, or soon is one.
 
-        A signature that went unanswered must rest. Of the others the one is taken that was used longest ago, and
-        never the last one, as far as there are two others: a reply may come twice. Where most are in doubt, one that
-        was used a moment ago is, too. Of those that a stray reply may still fit the ones are taken that failed longest
-        ago: they are the least likely to meet it, and the others come to rest, which two that take turns never would.
-        Over TCP replies say what they answer: there nothing has to rest.
+        A signature that went unanswered must rest, and for a moment so must one that others were not asked after: a
+        reply may come twice. Of the rest the one is taken that was used longest ago, and never the last one, as far as
+        there are two others. Of those that a late reply may still fit the ones are taken that failed longest ago: they
+        are the least likely to meet it, and the others come to rest, which two that take turns never would. Over TCP
+        replies say what they answer.
         """
-        first, count, timing = plan.variants[0][0], len(plan.variants), self._timing
+        count, asked, timing = len(plan.variants), plan.unit.asked, self._timing
+        first, mark = plan.variants[plan.turn]
+        plan.turn = (plan.turn + 1) % count
         if first.function > frames.READ_INPUT:
-            return *plan.variants[0], True  # the reply to a write repeats it; and what matters is read back
-        asked = plan.unit.asked
-        best, best_rank, rest_s = None, 0.0, timing.ghost_rest_s
+            return first, mark, True  # the reply to a write repeats it; and what matters is read back
+        if now >= mark.ghost_until and 1 <= count - 1 <= asked - mark.turn:
+            return first, mark, True  # as nearly always: all others have been asked since
+        best, best_rank, rest_s, soon = None, 0.0, timing.ghost_rest_s, False
         for request, mark in plan.variants:
             if mark.turn == asked and count > 2:
                 continue
-            if not (mark.answered or self._is_tcp) and now - mark.at < timing.ghost_rest_s:
-                rest_s = min(rest_s, timing.ghost_rest_s - (now - mark.at))
+            doubtful, pause_s = now < mark.ghost_until and not self._is_tcp, 0.0
+            if not (mark.answered or self._is_tcp):
+                pause_s = timing.ghost_rest_s
+            elif asked - mark.turn < count - 1 and not self._is_tcp:
+                pause_s = timing.quiet_s
+            if now < mark.at + pause_s:
+                rest_s, soon = min(rest_s, mark.at + pause_s - now), soon or not doubtful
                 continue
-            again = asked - mark.turn < count - 1 and now - mark.at < timing.quiet_s
-            doubtful = again or now < mark.ghost_until
-            rank = _DOUBTFUL + (mark.at if again else mark.lost_at) if doubtful else mark.turn
+            rank: float = _DOUBTFUL + mark.lost_at if doubtful else mark.turn
             if best is None or rank < best_rank:
-                best, best_rank = (request, mark, self._is_tcp or not doubtful), rank
-        if best is None:
+                best, best_rank = (request, mark, not doubtful), rank
+        if best is None or (soon and not best[2]):
             where = f"{self.options.port} unit {first.unit}"
             raise LineUnsettled(f"{where}: a late reply may still come", rest_s=rest_s)
         return best
@@ -236,12 +243,12 @@ class Bus(Generic[T]):
                 if unit.silent and now < unit.resume_at:
                     where = f"{self.options.port} unit {plan.variants[0][0].unit}"
                     raise BackingOff(f"{where}: silent {unit.silent} times in a row")
-                if line is not None:
+                if line is not None and now > self._last_byte + LOOK_AFTER_S:
                     self._look(line)
                 if line is None or self._unsettled or now < self._last_frame + self.gap_s:
                     line, now = await self._ready(), monotonic()
                 request, mark, sure = self._choose(plan, now)
-                outcome, at = await self._exchange(line, unit, request, mark, timeout_s)
+                outcome, at = await self._exchange(line, unit, request, mark, now, timeout_s)
         finally:
             self._waiting -= 1
         if isinstance(outcome, Reply):
@@ -292,7 +299,7 @@ class Bus(Generic[T]):
         return line
 
     async def _exchange(
-        self, line: Line, unit: Unit, request: Request, mark: Mark, timeout_s: float
+        self, line: Line, unit: Unit, request: Request, mark: Mark, now: float, timeout_s: float
     ) -> tuple[Reply | ExceptionReply | Misfit, T]:
         """Send and wait. Whatever ends the wait without a reply leaves the line unsettled."""
         if self._is_tcp:
@@ -303,7 +310,7 @@ class Bus(Generic[T]):
             timeout_s += self._character_s * (2 * len(sent) + request.length + 3)
         self._request = request
         self._done = done = asyncio.get_running_loop().create_future()
-        self._expect(monotonic() + timeout_s)
+        self._expect(now + timeout_s)
         answered, stray = False, 0
         try:
             line.write(sent)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from hw.bus.frames import Request
 
 
@@ -40,8 +38,11 @@ class Unit:
         self.resume_at = 0.0
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """One thing to ask, in every count that it may be asked in."""
+class Plan:
+    """One thing to ask, in every count that it may be asked in; `turn` is whose turn it is where all is well."""
 
-    unit: Unit
-    variants: tuple[tuple[Request, Mark], ...]
+    __slots__ = ("turn", "unit", "variants")
+
+    def __init__(self, unit: Unit, variants: tuple[tuple[Request, Mark], ...]) -> None:
+        self.unit, self.variants = unit, variants
+        self.turn = 0
