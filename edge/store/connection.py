@@ -74,14 +74,18 @@ def translated(operation: str, path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as e:
-        primary = getattr(e, "sqlite_errorcode", 0) & 0xFF
-        raise _BY_CODE.get(primary, StoreError)(f"{operation} {path}: {e}") from e
+        raise _ours(e, operation, path) from e
+
+
+def _ours(error: sqlite3.Error, operation: str, path: Path) -> StoreError:
+    primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return _BY_CODE.get(primary, StoreError)(f"{operation} {path}: {error}")
 
 
 @contextmanager
 def one_commit(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
     """All of what is written meanwhile becomes durable together, or nothing of it. Raises StoreError."""
-    with translated("write", path):
+    try:
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -90,6 +94,8 @@ def one_commit(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+    except sqlite3.Error as e:
+        raise _ours(e, "write", path) from e
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
