@@ -114,7 +114,10 @@ class Bus(Generic[T]):
         plan = self._plans.get((unit, span))
         if plan is None:
             counts = range(span.count, span.count + span.spare + 1, span.step)
-            requests = [frames.request(unit, span.function, span.address, count) for count in counts]
+            asked = (frames.request(unit, span.function, span.address, count) for count in reversed(counts))
+            requests = list(
+                {request.length: request for request in asked}.values()
+            )  # bits come in whole bytes
             if len(self._plans) >= PLANS_MAX:
                 self._plans.clear()
             # not where the process before began, whose replies may be late

@@ -84,13 +84,13 @@ class Controls:
         self._missing.add(span)
         return None
 
-    async def switch(self, coil: int, *, on: bool, spare: int = 0) -> None:
-        """Write a coil with function 5. `spare` coils follow it."""
+    async def switch(self, coil: Span, *, on: bool) -> None:
+        """Write the coil that `coil` reads, with function 5."""
         with translated():
-            await self._bus.write_coil(self._unit, coil, on=on, timeout_s=self._timeout_s)
-        held = (await self.read(Span(1, coil, spare=spare))).data[0] & 1
+            await self._bus.write_coil(self._unit, coil.address, on=on, timeout_s=self._timeout_s)
+        held = (await self.read(coil)).data[0] & 1
         if held != on:
-            raise EvseNotSafe(f"coil {coil} is {held} after {int(on)} was written to it")
+            raise EvseNotSafe(f"coil {coil.address} is {held} after {int(on)} was written to it")
 
 
 def _is_missing(error: EvseError) -> bool:

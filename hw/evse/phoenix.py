@@ -23,7 +23,7 @@ from hw.evse.guarded import CURRENT_MIN_A, Guarded, GuardedOptions
 STATE, RELEASE, CURRENT_A = 299, 300, 301
 EVCC_STATE = Span(4, 24000, spare=3)  # behind it what the cable and the pilot allow
 EVCC_RELEASE, EVCC_CURRENT_A = 20000, 22000
-_EVCC_RELEASED = Span(1, EVCC_RELEASE, spare=3)  # behind it availability, lock and a test
+_EVCC_RELEASED = Span(1, EVCC_RELEASE, spare=16, step=8)  # a byte more each, where there are so many coils
 GAP_MS = 50
 _PILOTS = frozenset("ABCDEF")
 
@@ -133,7 +133,7 @@ class EvCc:
         self._given_a = None
         if self._allowed:
             await self._controls.set(EVCC_CURRENT_A, current_a)
-        await self._controls.switch(EVCC_RELEASE, on=self._allowed, spare=_EVCC_RELEASED.spare)
+        await self._controls.switch(_EVCC_RELEASED, on=self._allowed)
         self._given_a = current_a if self._allowed else None
 
     async def _gives(self, current_a: int) -> bool:

@@ -444,3 +444,19 @@ def test_a_line_that_takes_no_more_bytes_holds_up_nobody():
         assert loop.time() - began < 20
 
     asyncio.run(play())
+
+
+def test_coils_whose_replies_look_alike_are_asked_in_one_way():
+    asked = []
+
+    class Coils(Registers):
+        def read(self, function, address, count):
+            asked.append(count)
+            return [0] * count
+
+    async def scenario(bus, server):
+        for _ in range(6):
+            await bus.read(1, Span(1, 0, 1, spare=11))
+
+    run(scenario, {1: Coils()}, TcpServer)
+    assert len({(count + 7) // 8 for count in asked}) == len(set(asked)) == 2
