@@ -112,6 +112,8 @@ class _Head:
 class _Line:
     """A connection as microdot writes to it, which gives up a client that stalls. What the answer takes to make is no
     stalling of the client's.
+
+    `answering` is True from the first byte of the answer on: until then others may come first.
     """
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
@@ -121,7 +123,6 @@ class _Line:
 
     def asked(self) -> None:
         """The request is here."""
-        self.answering = True
         self._cut_off.cancel()
 
     def get_extra_info(self, name: str) -> object:
@@ -132,6 +133,7 @@ class _Line:
         self._writer.transport.abort()
 
     async def awrite(self, data: bytes) -> None:
+        self.answering = True
         self._writer.write(data)
         try:
             async with asyncio.timeout(PATIENCE_S):
