@@ -115,9 +115,7 @@ class Bus(Generic[T]):
         if plan is None:
             counts = range(span.count, span.count + span.spare + 1, span.step)
             asked = (frames.request(unit, span.function, span.address, count) for count in reversed(counts))
-            requests = list(
-                {request.length: request for request in asked}.values()
-            )  # bits come in whole bytes
+            requests = list({request.length: request for request in asked}.values())  # 8 bits look like 1
             if len(self._plans) >= PLANS_MAX:
                 self._plans.clear()
             # not where the process before began, whose replies may be late
