@@ -15,13 +15,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 
 from hw.bus import frames
 from hw.bus.errors import BackingOff, BadReply, BusError, LineDown, LineUnsettled, NoAnswer, Refused, refusal
 from hw.bus.frames import ExceptionReply, Misfit, Reply, Request, Span
+from hw.bus.handover import Handover
 from hw.bus.line import Line, LineOptions, open_line
 from hw.bus.marks import Mark, Plan, Unit
 
@@ -34,6 +35,7 @@ _DOUBTFUL = 1e12  # ranks after every turn
 PLANS_MAX = 4096  # spans times units of a full line, and room
 
 T = TypeVar("T")
+Outcome: TypeAlias = tuple[Reply | ExceptionReply | Misfit, T]
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +102,7 @@ class Bus(Generic[T]):
         self._deadline = 0.0
         self._watchdog: asyncio.TimerHandle | None = None
         self._tid = 0
-        self._done: asyncio.Future[tuple[Reply | ExceptionReply | Misfit, T]] | None = None
+        self._done: Handover[Outcome[T]] | None = None
         self._echo = False
         self._unsettled = False
         self._last_byte = self._last_frame = -1e9
@@ -301,7 +303,7 @@ class Bus(Generic[T]):
 
     async def _exchange(
         self, line: Line, unit: Unit, request: Request, mark: Mark, now: float, timeout_s: float
-    ) -> tuple[Reply | ExceptionReply | Misfit, T]:
+    ) -> Outcome[T]:
         """Send and wait. Whatever ends the wait without a reply leaves the line unsettled."""
         if self._is_tcp:
             self._tid = self._tid % 0xFFFF + 1
@@ -310,7 +312,8 @@ class Bus(Generic[T]):
             sent = request.rtu
             timeout_s += self._character_s * (2 * len(sent) + request.length + 3)
         self._request = request
-        self._done = done = asyncio.get_running_loop().create_future()
+        done: Handover[Outcome[T]] = Handover(asyncio.get_running_loop())
+        self._done = done
         self._expect(now + timeout_s)
         answered, stray = False, 0
         try:
@@ -332,14 +335,12 @@ class Bus(Generic[T]):
             unit.asked += 1
             mark.used(self._last_frame, unit.asked, self._timing.ghost_s, answered=answered)
             if not answered:
-                self._fault(unit, request, stray, done)
+                self._fault(unit, request, stray)
 
-    def _fault(self, unit: Unit, request: Request, stray: int, done: asyncio.Future[Any]) -> None:
+    def _fault(self, unit: Unit, request: Request, stray: int) -> None:
         """The line is unsettled, over TCP broken off. A frame of another count (`stray`) may come again,
         too.
         """
-        if done.done() and not done.cancelled():
-            done.exception()  # seen, also where the request was cancelled meanwhile
         if stray:
             mark = self._mark(request.unit, request.function, stray)
             mark.used(self._last_frame, unit.asked, self._timing.ghost_s, answered=False)
@@ -361,7 +362,7 @@ class Bus(Generic[T]):
         if self._done is None or self._done.done():
             return
         if monotonic() >= self._deadline:
-            self._done.set_exception(TimeoutError())
+            self._done.fail(TimeoutError())
         else:
             self._expect(self._deadline)
 
@@ -393,13 +394,13 @@ class Bus(Generic[T]):
         if judgment is None:
             self._received[:] = data
         else:
-            done.set_result((judgment, self._now()))
+            done.set((judgment, self._now()))
 
     def _on_lost(self, reason: str) -> None:
         self._line = None
         self._down = reason
         if self._done is not None and not self._done.done():
-            self._done.set_exception(LineDown(f"{self.options.port}: {reason}"))
+            self._done.fail(LineDown(f"{self.options.port}: {reason}"))
 
     def _drop_line(self) -> None:
         line, self._line = self._line, None

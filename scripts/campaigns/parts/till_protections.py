@@ -70,10 +70,8 @@ def _ack() -> list[tuple[Any, str, Any]]:
 def _quarantine() -> list[tuple[Any, str, Any]]:
     """A bus that goes on at once after a fault, and asks in the same way each time."""
 
-    def forgetful(bus: Any, unit: Any, request: Any, stray: int, done: Any) -> None:
+    def forgetful(bus: Any, unit: Any, request: Any, stray: int) -> None:
         del bus, unit, request, stray
-        if done.done() and not done.cancelled():
-            done.exception()
 
     def first(_bus: Any, plan: Any, _now: float) -> Any:
         return *plan.variants[0], True
