@@ -24,6 +24,13 @@ from edge.sync.contract.topics import Peer, peer
 #: After its last word a device says little more: so many entries at the end of a line are looked through for it.
 _LAST_ENTRIES = 100
 
+#: That the device `d` has said its last word.
+_DECOMMISSIONED = (
+    "EXISTS (SELECT 1 FROM line l JOIN entry e USING (line_id) "
+    "WHERE l.line_id = (SELECT max(line_id) FROM line WHERE device_id = d.device_id) "
+    "AND e.seq > l.upto - ? AND e.type = ?)"
+)
+
 #: What is left of an order whose content has gone.
 _BLANK = '{"do":"erase"}'
 
@@ -120,6 +127,16 @@ def order_again(db: sqlite3.Connection, orders: Orders) -> tuple[Asked, ...]:
     return tuple(found)
 
 
+def decommissioned(db: sqlite3.Connection) -> set[Peer]:
+    """Devices that have said their last word, and of which nothing waits behind a gap: they have told everything."""
+    rows = db.execute(
+        f"SELECT site, device FROM device d WHERE {_DECOMMISSIONED} "  # noqa: S608  (ours)
+        "AND NOT EXISTS (SELECT 1 FROM line WHERE device_id = d.device_id AND top > upto)",
+        (_LAST_ENTRIES, DeviceDecommissioned.TYPE),
+    ).fetchall()
+    return {Peer(site, device) for site, device in rows}
+
+
 def waiting(db: sqlite3.Connection) -> int:
     """Erasures that their devices have not confirmed."""
     (count,) = db.execute(
@@ -148,9 +165,7 @@ def _order(db: sqlite3.Connection, orders: Orders, body: Erase) -> tuple[Asked, 
 def _devices(db: sqlite3.Connection) -> list[tuple[str, str]]:
     """All but those that have said their last word."""
     return db.execute(
-        "SELECT site, device FROM device d WHERE NOT EXISTS (SELECT 1 FROM line l JOIN entry e USING (line_id) "
-        "WHERE l.line_id = (SELECT max(line_id) FROM line WHERE device_id = d.device_id) "
-        "AND e.seq > l.upto - ? AND e.type = ?) ORDER BY site, device",
+        f"SELECT site, device FROM device d WHERE NOT {_DECOMMISSIONED} ORDER BY site, device",  # noqa: S608  (ours)
         (_LAST_ENTRIES, DeviceDecommissioned.TYPE),
     ).fetchall()
 

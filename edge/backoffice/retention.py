@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from edge import log
 from edge.backoffice.orders import Orders, orders_key
-from edge.backoffice.privacy import order_again
+from edge.backoffice.privacy import decommissioned, order_again
 from edge.errors import TillError
 from edge.store.connection import translated
 from edge.sync.contract.messages import State
@@ -27,6 +27,8 @@ from edge.sync.contract.topics import Peer
 #: Retention is counted in days; a start has other things to do, and a look that failed is repeated sooner.
 _FIRST_S: Final = 60.0
 _DAY_S: Final = 86_400.0
+#: What a restart may lose of the time that was counted.
+_HOUR_S: Final = 3_600.0
 _AGAIN_S: Final = 600.0
 
 #: So much later than any device told may it be: devices say their state each minute, and some nights nobody hears them.
@@ -58,7 +60,7 @@ class Expired(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetentionStats(msgspec.Struct, frozen=True, kw_only=True):
-    """What the receiver last enforced, when, and how much went in all."""
+    """What the receiver last enforced, the time that it has certainly reached, and how much went in all."""
 
     personal_days: int
     documents_days: int
@@ -86,6 +88,31 @@ def certain(db: sqlite3.Connection, path: Path, now: datetime, *, waited: timede
         return None
     at, more = max(latest, key=lambda found: (found[0] - now) + found[1])
     return now if at >= now - more else at + more
+
+
+def begin(
+    db: sqlite3.Connection, path: Path, retention: Retention, now: datetime, *, waited: timedelta
+) -> bool:
+    """Where nobody bears our clock out: note what to count from, and let nothing go. Raises StoreError.
+
+    That is when the newest entry was booked, and what has passed since; without entries what our clock shows. False
+    where there is such a note already, or our clock stands before what was booked by it.
+    """
+    with translated("note", path):
+        newest = db.execute("SELECT received_at FROM entry ORDER BY rowid DESC LIMIT 1").fetchone()
+        booked = None if newest is None else datetime.fromisoformat(newest[0])
+        if noted(db) is not None or (booked is not None and now < booked):
+            return False
+        _note(db, retention, Expired(), now if booked is None else min(now, booked + waited))
+    return True
+
+
+def reach(db: sqlite3.Connection, path: Path, at: datetime) -> None:
+    """Note that it is `at` by now, where that is later than what was noted. Raises StoreError."""
+    with translated("note", path):
+        found = noted(db)
+        if found is not None and datetime.fromisoformat(found.looked_at) < at:
+            db.execute("UPDATE retention SET stats = json_set(stats, '$.looked_at', ?)", (at.isoformat(),))
 
 
 def expire(db: sqlite3.Connection, path: Path, retention: Retention, now: datetime) -> Expired:
@@ -130,9 +157,9 @@ def _refusals(db: sqlite3.Connection, before: str) -> int:
 
 def _permissions(db: sqlite3.Connection, before: str, anyway_before: str, kept: timedelta) -> int:
     """Those that no session and no payment names, once their device has told everything that it wrote until their time
-    was over: what it did with them while it was away may still arrive.
+    was over: what it did with them while it was away may still arrive. One that said its last word has nothing to add.
     """
-    heard = _heard(db)
+    heard, last_words = _heard(db), decommissioned(db)
     unused = db.execute(
         "SELECT authorization_id, site, device, at FROM authorization a WHERE refused IS NULL AND at < ? "
         "AND NOT EXISTS (SELECT 1 FROM session s JOIN device d USING (device_id) WHERE d.site = a.site "
@@ -145,6 +172,7 @@ def _permissions(db: sqlite3.Connection, before: str, anyway_before: str, kept: 
         (authorization_id,)
         for authorization_id, site, device, at in unused
         if at < anyway_before
+        or Peer(site, device) in last_words
         or ((told := heard.get(Peer(site, device))) is not None and told >= datetime.fromisoformat(at) + kept)
     ]
     db.executemany("DELETE FROM authorization WHERE authorization_id = ?", gone)
@@ -230,32 +258,31 @@ def _note(db: sqlite3.Connection, retention: Retention, gone: Expired, now: date
 
 
 class Upkeep:
-    """On the receiver's thread: `serve` does it when a day has passed. Times are monotonic seconds."""
+    """On the receiver's thread: `serve` does it when a day has passed, and notes each hour how far time has come.
+
+    Times are monotonic seconds.
+    """
 
     def __init__(self, db: sqlite3.Connection, path: Path, retention: Retention) -> None:
         self._db = db
         self._path = path
         self._retention = retention
-        self._due: float | None = None
+        self._next: float | None = None
+        self._due = 0.0
         self._since = 0.0
 
     def serve(self, now: float) -> None:
-        if self._due is None:
-            self._due, self._since = now + _FIRST_S, now
-        if now < self._due:
+        if self._next is None:
+            self._next = self._due = now + _FIRST_S
+            self._since = now
+        if now < self._next:
             return
+        self._next = now + _AGAIN_S  # unless it succeeds
         try:
-            waited = timedelta(seconds=now - self._since)
-            utc = certain(self._db, self._path, datetime.now(UTC), waited=waited)
-            if utc is None:
-                self._due = now + _AGAIN_S
-                return
-            gone = expire(self._db, self._path, self._retention, utc)
+            gone = self._look(now)
         except TillError as e:  # a list that cannot be made anew is no reason to book nothing
-            self._due = now + _AGAIN_S
             log.error("retention.not_kept", error=e)
             return
-        self._due, self._since = now + _DAY_S, now
         if any(getattr(gone, name) for name in Expired.__struct_fields__):
             log.event(
                 "retention.expired",
@@ -264,3 +291,20 @@ class Upkeep:
                 buyers=gone.buyers,
                 lists=gone.lists,
             )
+
+    def _look(self, now: float) -> Expired:
+        gone, utc = Expired(), datetime.now(UTC)
+        waited = timedelta(seconds=now - self._since)
+        reached = certain(self._db, self._path, utc, waited=waited)
+        if reached is None:
+            if not begin(self._db, self._path, self._retention, utc, waited=waited):
+                return gone
+            self._due = now + _DAY_S
+        elif now >= self._due:
+            gone = expire(self._db, self._path, self._retention, reached)
+            self._due = now + _DAY_S
+        else:
+            reach(self._db, self._path, reached)
+        self._since = now
+        self._next = min(self._due, now + _HOUR_S)
+        return gone

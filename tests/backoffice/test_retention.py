@@ -14,6 +14,7 @@ from edge.backoffice.outgoing import Outgoing
 from edge.backoffice.retention import Expired, Retention, Upkeep, certain, expire, noted
 from edge.backoffice.schema import open_books
 from edge.backoffice.stats import collect
+from edge.domain.ledger.facts import DeviceDecommissioned
 from edge.sync.contract.messages import Position, State, StateFields
 from edge.sync.contract.orders import Erase, ListedMember, RemoteStart, Reply, SendLogs
 from edge.sync.contract.topics import Peer
@@ -135,6 +136,26 @@ def test_a_permission_waits_for_the_entries_of_a_till_that_was_away(books):
     assert expire(db, path, KEEP, later(0)).permissions == 1, "for ever is too long"
 
 
+def test_a_permission_does_not_wait_for_a_device_that_said_its_last_word(books):
+    path, db, _ = books
+    permission(db, "P", at=datetime.now(UTC))
+    heard(books, later(1), seq=7, told_upto=7)
+    db.execute(
+        "INSERT INTO entry (line_id, seq, type, hash, received_at, raw) SELECT line_id, 6, ?, '', '', x'' FROM line",
+        (DeviceDecommissioned.TYPE,),
+    )
+    db.execute("UPDATE line SET top = 9")
+    assert expire(db, path, KEEP, later(31)).permissions == 0, "something of it waits behind a gap"
+    db.execute("UPDATE line SET top = upto")
+    assert expire(db, path, KEEP, later(29)).permissions == 0
+    assert expire(db, path, KEEP, later(31)).permissions == 1
+    permission(db, "Q", at=datetime.now(UTC))
+    db.execute(
+        "INSERT INTO line (device_id, epoch, upto, head, top) SELECT device_id, 'F', 1, '', 1 FROM device"
+    )
+    assert expire(db, path, KEEP, later(31)).permissions == 0, "it is in use again"
+
+
 def test_no_clock_is_believed_alone(books):
     path, db, _ = books
     now = datetime.now(UTC)
@@ -178,6 +199,60 @@ def test_where_every_till_is_gone_time_goes_on_as_long_as_somebody_counts_it(boo
     assert datetime.fromisoformat(noted(db).looked_at) - first == timedelta(days=3, hours=1), (
         "a restart adds nothing"
     )
+
+
+def test_where_no_till_ever_knew_the_time_it_counts_from_what_was_booked_last(books):
+    path, db, orders = books
+    heard(books, datetime.now(UTC), trusted=False)
+    booked = datetime.now(UTC) - timedelta(days=200)
+    db.execute(
+        "INSERT INTO entry (line_id, seq, hash, received_at, raw) VALUES (1, 1, '', ?, x'')",
+        (booked.isoformat(),),
+    )
+    orders.command(D1, SendLogs(lines=1), good_for_s=60)
+    ordered = (booked - timedelta(days=29)).isoformat()
+    db.execute("UPDATE orders SET issued_at = ?1, expires_at = ?1", (ordered,))
+    upkeep = Upkeep(db, path, KEEP)
+    upkeep.serve(0.0)
+    upkeep.serve(61.0)
+    assert datetime.fromisoformat(noted(db).looked_at) == booked + timedelta(seconds=61)
+    upkeep.serve(61.0 + 86_400 / 2)
+    assert [kept for _, kept, _ in bodies(db)] == [True]
+    for day in (1, 2):
+        upkeep.serve(61.0 + 86_400 * day)
+    assert datetime.fromisoformat(noted(db).looked_at) == booked + timedelta(days=2, seconds=61)
+    assert [kept for _, kept, _ in bodies(db)] == [False]
+
+
+def test_the_first_look_deletes_nothing_where_nobody_bears_the_clock_out(books):
+    path, db, orders = books
+    orders.command(D1, SendLogs(lines=1), good_for_s=60)
+    db.execute("UPDATE orders SET issued_at = ?1, expires_at = ?1", (later(-100).isoformat(),))
+    upkeep = Upkeep(db, path, KEEP)
+    upkeep.serve(0.0)
+    upkeep.serve(61.0)
+    upkeep.serve(4_000.0)
+    assert later(-1) < datetime.fromisoformat(noted(db).looked_at) <= later(0)
+    assert [kept for _, kept, _ in bodies(db)] == [True]
+
+
+def test_a_restart_loses_an_hour_at_most_of_the_time_that_was_counted(books):
+    path, db, orders = books
+    heard(books, datetime.now(UTC) - timedelta(days=200))
+    upkeep = Upkeep(db, path, KEEP)
+    upkeep.serve(0.0)
+    upkeep.serve(61.0)
+    first = datetime.fromisoformat(noted(db).looked_at)
+    orders.command(D1, SendLogs(lines=1), good_for_s=60)
+    db.execute("UPDATE orders SET issued_at = ?1, expires_at = ?1", (later(-400).isoformat(),))
+    for hour in range(1, 24):
+        upkeep.serve(61.0 + 3_600 * hour)
+    again = Upkeep(db, path, KEEP)
+    again.serve(0.0)
+    assert datetime.fromisoformat(noted(db).looked_at) - first == timedelta(hours=23)
+    assert [kept for _, kept, _ in bodies(db)] == [True], "it looks daily"
+    again.serve(61.0)
+    assert [kept for _, kept, _ in bodies(db)] == [False]
 
 
 def test_a_clock_that_leapt_deletes_nothing(books):
@@ -232,16 +307,14 @@ def test_the_receiver_looks_daily_and_the_figures_say_so(books):
     for now in (0.0, 59.0):
         upkeep.serve(now)
     assert noted(db) is None, "a start has other things to do"
-    upkeep.serve(61.0)
-    assert noted(db) is None, "no device has told the time"
     heard(books, datetime.now(UTC))
     upkeep.serve(662.0)
     first = collect(path).retention
     assert (first.personal_days, first.documents_days, first.expired) == (30, 365, Expired())
     orders.command(D1, Erase(token="ab" * 32))
     assert collect(path).erasures_waiting == 1
-    upkeep.serve(86_000.0)
-    assert noted(db) == first
+    upkeep.serve(4_200.0)
+    assert noted(db).expired == first.expired
     upkeep.serve(87_100.0)
     assert noted(db).looked_at > first.looked_at
 
