@@ -281,11 +281,8 @@ class _Intake:
         problem = entry.problem
         if entry.fact is not None:
             problem = self._project(line, entry)
-        elif entry.problem is not None:
-            self._db.execute(
-                "UPDATE entry SET problem = ? WHERE line_id = ? AND seq = ?",
-                (entry.problem, line.line_id, entry.seq),
-            )
+        elif problem is not None:
+            self._misunderstood(line, entry, problem)
         if problem is not None:
             line.bad.append(entry.seq)
             self._quarantine(entry.raw, entry.hash, problem, entry)
@@ -295,6 +292,8 @@ class _Intake:
         fact = entry.fact
         assert fact is not None
         assert entry.time is not None
+        if isinstance(fact, LedgerOpened) and entry.seq != 1:
+            return self._misunderstood(line, entry, "opens a ledger that is open")
         if isinstance(fact, LedgerOpened | LedgerKeySucceeded):
             self._db.execute(
                 "UPDATE line SET key_id = ?, public_key = ? WHERE line_id = ?",
@@ -310,14 +309,15 @@ class _Intake:
         except (sqlite3.IntegrityError, OverflowError) as e:
             self._db.execute("ROLLBACK TO fact")
             self._db.execute("RELEASE fact")
-            problem = f"contradicts the books: {e}"
-            self._db.execute(
-                "UPDATE entry SET problem = ? WHERE line_id = ? AND seq = ?",
-                (problem, line.line_id, entry.seq),
-            )
-            return problem
+            return self._misunderstood(line, entry, f"contradicts the books: {e}")
         self._db.execute("RELEASE fact")
         return None
+
+    def _misunderstood(self, line: Line, entry: Placed, problem: str) -> str:
+        self._db.execute(
+            "UPDATE entry SET problem = ? WHERE line_id = ? AND seq = ?", (problem, line.line_id, entry.seq)
+        )
+        return problem
 
     def _carried(self, fact: LedgerCarried) -> tuple[Fact, str] | None:
         """What an entry said that its own epoch had no place for; None where it was booked there after all."""

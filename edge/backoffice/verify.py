@@ -104,6 +104,8 @@ def _line(db: sqlite3.Connection, line: tuple[str, str, int, str, int, str], cou
         if envelope.prevhash != previous:
             yield f"{where}: entry {seq} does not follow entry {seq - 1}"
         match fact:
+            case LedgerOpened() if seq != 1:
+                yield f"{where}: entry {seq} opens it again; its key counts for nothing"
             case LedgerOpened():
                 key = fact.public_key
                 yield from _opening(where, fact, site, device)

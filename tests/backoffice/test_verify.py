@@ -62,6 +62,31 @@ def test_a_checkpoint_that_somebody_else_signed_shows(
     assert "signature of checkpoint 2 is not the device's" in problem
 
 
+def test_a_ledger_that_is_opened_again_keeps_its_key(books, journal, database, tmp_path) -> None:
+    """Who may publish as the device and lacks its ledger key cannot bring a key of his own."""
+    from edge.domain.ledger.facts import LedgerOpened
+    from edge.store.keys import load_or_make
+
+    journal.sign()
+    forger = load_or_make(tmp_path / "other.key")
+    journal.add(
+        LedgerOpened(
+            site="s1", device="d1", reason="provisioned", key_id=forger.key_id, public_key=forger.public_hex
+        )
+    )
+    owner, journal.key = journal.key, forger
+    journal.sign()
+    ((_, ack),) = books.book([Message(peer=Peer("s1", "d1"), payload=b"\n".join(journal.raws))], NOW)
+    assert (ack.upto, ack.quarantined) == (4, (3,))
+    for _ in range(2):
+        found = verify(database).problems
+        assert any("entry 3 opens it again" in problem for problem in found)
+        assert any("signature of checkpoint 4 is not the device's" in problem for problem in found)
+        assert any("quarantined EPOCH1-3: opens a ledger that is open" in problem for problem in found)
+        assert books.db.execute("SELECT public_key FROM line").fetchall() == [(owner.public_hex,)]
+        assert books.rebuild(NOW).problems == 1
+
+
 def test_quarantined_entries_are_problems(booked, books) -> None:
     books.book([Message(peer=Peer("s1", "d1"), payload=b"garbage")], NOW)
     (problem,) = verify(booked).problems
