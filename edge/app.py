@@ -82,7 +82,7 @@ class Till:
         self._board = Board()
         self._office: Office | None = None
         self._controllers: list[EvseController] = []
-        self._crashes = Crashes(config.database, version())
+        self._crashes = Crashes(config.database, version(), now=lambda: self._clock.now().utc)
         self._entrances: Entrances | None = None
         self._books: Bookkeeping | None = None
         self._credits: CreditDesk | None = None
@@ -172,6 +172,8 @@ class Till:
                 )
                 for evse, charge_point in zip(config.evses, self._evses, strict=True)
             ]
+            for desk in self._entrances.desks.values():
+                desk.set_aside(self._stranded)
             self._credits = self._make_credits(store, self._entrances)
             self._books.open(
                 self._controllers,
@@ -254,7 +256,7 @@ class Till:
             work += self._books.work()
         if self._refunds is not None:
             work.append(("refunds", self._refunds.run()))
-        work.append(("watchdog", watch(self._controllers, store)))
+        work.append(("watchdog", watch(selling, store)))
         work.append(("database", watch_file(store)))
         work.append(("threads", watch_threads(hung_threads)))
         return work
@@ -272,6 +274,11 @@ class Till:
         """Hashes of the tariffs and plans that open sessions began with."""
         sessions = [s for c in self._controllers for s in open_sessions(c.state)]
         return {h for s in sessions for h in (s.tariff_hash, s.plan_hash) if h is not None}
+
+    def _stranded(self) -> frozenset[str]:
+        """Payments of EVSEs that stand aside, by reference: what of them is not settled now may never be."""
+        aside = [c for c in self._controllers if isinstance(c, StandingAside)]
+        return frozenset(s.payment.ref for c in aside for s in open_sessions(c.state))
 
     def _make_entrances(self, store: Store, shelf: Shelf, office: Office) -> Entrances:
         back_office = None

@@ -99,6 +99,8 @@ class TerminalDesk:
         self._failing: HardwareError | None = None
         self._refusals = 0
         self._closing = False
+        self._stranded: Callable[[], frozenset[str]] = frozenset
+        self._waiting: frozenset[str] = frozenset()
         self._out_of_order = False
         self._away_s = _AWAY_S
         self._next_try_s = self._next_status_s = self._next_day_s = 0.0
@@ -142,9 +144,17 @@ class TerminalDesk:
 
     @property
     def draining(self) -> bool:
-        """True while no new hold is taken, so that the day can be handed in."""
+        """True while no new hold is taken, so that the day can be handed in. It waits for none that may never end."""
+        return self._overdue and not self._holds.open_of(self._stranded())
+
+    @property
+    def _overdue(self) -> bool:
         began = self._day_began or self._started_at
         return self.end_of_day_due and self._hours_since(began) >= self._options.drain_h
+
+    def set_aside(self, refs: Callable[[], frozenset[str]]) -> None:
+        """Payments whose holds may never end, by reference: beside them new ones are taken, however old the day is."""
+        self._stranded = refs
 
     def presented(self) -> AsyncIterator[Presented]:
         """Cards as they come, while somebody may buy and the consumer waits for the next one."""
@@ -325,6 +335,7 @@ class TerminalDesk:
         self._closing = True
         try:
             if not await self._holds.settled():
+                self._say_waiting()
                 return
             answer = await self._holds.end_of_day()
         finally:
@@ -338,6 +349,13 @@ class TerminalDesk:
         else:
             self._next_day_s = now_s + _DAY_RETRY_S
             log.warning("terminal.day_not_ended", answer=answer)
+
+    def _say_waiting(self) -> None:
+        """Once for each set of holds that keeps an overdue day open."""
+        waiting = self._holds.open_of(self._stranded()) if self._overdue else frozenset()
+        if waiting - self._waiting:
+            log.error("terminal.day_overdue", refs=sorted(waiting))
+        self._waiting = waiting
 
     def _met(self) -> None:
         """The terminal is there."""

@@ -83,6 +83,11 @@ class Holds:
         """True while anything is in doubt."""
         return self._folios.any(Reserving, Ending)
 
+    def open_of(self, refs: frozenset[str]) -> frozenset[str]:
+        """Those of `refs` whose hold has not ended for certain."""
+        kinds = Reserving | Held | Ending
+        return frozenset(ref for ref in refs if isinstance(self._folios.known(ref), kinds))
+
     async def load(self) -> None:
         """Take over what the journal has of an earlier run."""
         await self._folios.load()

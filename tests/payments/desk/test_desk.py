@@ -563,6 +563,25 @@ def test_the_day_is_handed_in_only_when_nothing_is_held(lists_all):
     ]
 
 
+def test_a_hold_that_may_never_end_keeps_the_day_open_and_the_next_drivers_are_served():
+    async def scenario(shop):
+        await shop.hold("a")
+        await shop.hold("b")
+        shop.desk.set_aside(lambda: frozenset({"b", "unknown"}))
+        await asyncio.sleep(3 * 3600)
+        assert (shop.desk.end_of_day_due, shop.desk.draining, shop.desk.ready) == (True, False, True)
+        days = len(shop.days)
+        assert isinstance(await shop.hold("c"), Authorized)
+        await shop.reverse("b")
+        assert shop.desk.draining
+        for ref in "ac":
+            await shop.reverse(ref)
+        await asyncio.sleep(600)
+        assert (len(shop.days), shop.desk.draining) == (days + 1, False)
+
+    play(scenario, options=Options(end_of_day_h=12, drain_h=13))
+
+
 def test_a_hold_that_is_nobodys_keeps_the_day_open_until_an_operator_decides():
     async def scenario(shop):
         await shop.close()
