@@ -6,8 +6,10 @@ import asyncio
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import get_args
 
@@ -331,3 +333,113 @@ def test_a_key_at_the_terminal_is_for_the_demo_which_stops_the_others_in_their_o
             await program.stop()
 
     assert asyncio.run(group()) != os.getpgid(0)
+
+
+def everything_of(folder):
+    """Processes that were told of this folder."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if str(folder).encode() in file.read_bytes():
+                found.append(int(file.parent.name))
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+def eventually(is_so, timeout_s=60):
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def logged(file, text):
+    return file.exists() and text in file.read_text()
+
+
+@pytest.fixture
+def started(tmp_path):
+    """`started(*args)` is a demo in a folder of its own; whatever is left of it afterwards is killed."""
+    made = []
+
+    def start(*args):
+        words = [sys.executable, "-m", "edge", "demo", "--folder", str(tmp_path / "demo"), *args]
+        pipe = subprocess.PIPE
+        made.append(subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True))
+        return made[-1], tmp_path / "demo"
+
+    yield start
+    for pid in everything_of(tmp_path / "demo"):
+        os.kill(pid, signal.SIGKILL)
+    for process in made:
+        process.communicate(timeout=60)
+
+
+def test_who_presses_twice_leaves_nothing_behind(started):
+    process, folder = started("--once")
+    eventually(lambda: logged(folder / "till.log", "evse.in_order"))
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)  # the second one is heard as another one, while the till stops
+    process.send_signal(signal.SIGTERM)
+    said, complaint = process.communicate(timeout=60)
+
+    assert process.returncode != 0, said
+    assert "stopped before it was done" in complaint
+    assert "Traceback" not in complaint
+    assert everything_of(folder) == []
+
+
+def test_a_terminal_that_closes_while_the_demo_by_hand_starts_leaves_nothing_behind(started):
+    process, folder = started()
+    eventually(lambda: logged(folder / "backoffice.log", "backoffice."))
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+
+    assert process.returncode > 0, "it ended itself"
+    assert everything_of(folder) == []
+
+
+def test_a_demo_that_is_killed_takes_with_it_what_it_started(tmp_path):
+    """And where nobody is left to read what they say, they stop all the same."""
+    books = tmp_path / "books.db"
+    code = f"""
+import asyncio, pathlib
+from edge.cli.demo.programs import Program
+async def play():
+    words = ["backoffice", "run", "--db", {str(books)!r}, "--broker", "127.0.0.1:1"]
+    await Program("it", words, pathlib.Path({str(tmp_path / "log")!r})).start(until="backoffice.disconnected")
+    print("ready", flush=True)
+    await asyncio.sleep(600)
+asyncio.run(play())
+"""
+    demo = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert demo.stdout.readline() == b"ready\n"
+    assert len(everything_of(books)) == 2
+    demo.kill()
+    demo.communicate()
+    eventually(lambda: everything_of(books) == [])
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_logout_ends_no_demo_that_nohup_started(ignored):
+    code = """
+import asyncio, os, signal
+from edge.cli.demo.signals import EndSignals
+async def play():
+    EndSignals()
+    os.kill(os.getpid(), signal.SIGHUP)
+    await asyncio.sleep(0.2)
+try:
+    asyncio.run(play())
+except asyncio.CancelledError:
+    print("ended")
+"""
+    done = subprocess.run(
+        ["nohup", sys.executable, "-c", code] if ignored else [sys.executable, "-c", code],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == (b"" if ignored else b"ended\n")

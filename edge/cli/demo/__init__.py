@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +51,14 @@ async def _by_hand(folder: Path, story: Any, *, parts: Any) -> dict[str, Any]:
 async def _unattended(folder: Path, story: Any, *, parts: Any) -> dict[str, Any]:
     from edge.cli.demo import books
     from edge.cli.demo.player import Player
+    from edge.cli.demo.signals import EndSignals
     from edge.cli.demo.stage import Stage
 
-    playing = asyncio.current_task()
-    assert playing is not None
-    for number in (signal.SIGTERM, signal.SIGHUP):  # what was started is stopped in any case
-        asyncio.get_running_loop().add_signal_handler(number, playing.cancel)
+    signals = EndSignals()
     stage = await Stage.build(folder, story, parts=parts)
     try:
         await Player(stage).play()
         return await asyncio.to_thread(books.collect, stage)
     finally:
+        signals.ignore()
         await stage.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 import termios
 import tty
@@ -21,6 +20,7 @@ import msgspec
 from edge.cli.demo import books
 from edge.cli.demo.control import serve_control
 from edge.cli.demo.player import Player
+from edge.cli.demo.signals import EndSignals
 from edge.cli.demo.stage import SCREEN_PORT, Parts, Stage, free_port
 from edge.cli.demo.story import Scene, Story, Then
 from edge.errors import TillError
@@ -64,17 +64,19 @@ async def play(folder: Path, story: Story, *, parts: Parts) -> dict[str, Any]:
     """Until `q`, Ctrl-C, SIGTERM or SIGHUP; what each side holds then."""
     watched = msgspec.structs.replace(story, speed=SPEED, when=(), then=Then(), name="a demo by hand")
     parts = msgspec.structs.replace(parts, lab=True)
+    signals = EndSignals()
     stage = await Stage.build(folder, watched, parts=parts, screen_port=free_port(preferred=SCREEN_PORT))
     player = Player(stage)
     try:
         async with serve_control(stage, act=lambda name: _act(player, name), actions=_buttons()) as control:
             _welcome(stage, control)
             _browse(stage.screen, control)
-            await _live(player)
+            await _live(player, signals)
         with contextlib.suppress(TillError):
             await player.settled()
         return await asyncio.to_thread(books.collect, stage)
     finally:
+        signals.ignore()
         await stage.close()
 
 
@@ -109,11 +111,9 @@ def _browse(*pages: str) -> None:
             webbrowser.open(page)
 
 
-async def _live(player: Player) -> None:
-    loop = asyncio.get_running_loop()
+async def _live(player: Player, signals: EndSignals) -> None:
     end = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, end.set)
+    signals.call(end.set)
     async with _keys() as pressed:
         while not end.is_set():
             key = asyncio.create_task(pressed.get())

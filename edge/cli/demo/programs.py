@@ -17,6 +17,16 @@ _START_MAX_S = 60
 _LOG_LINES_MAX = 2000
 
 
+#: The daemon asked to stop when the demo is gone, however that went (prctl(2), PR_SET_PDEATHSIG is 1). What it asks
+#: for outlives exec; a demo that was gone before is seen at once.
+_LEASHED = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.executable, [sys.executable, "-m", "edge", *sys.argv[2:]])
+"""
+
+
 class DemoFailed(TillError):
     code = "demo.failed"
     hint = "the logs lie beside the demo's ledger"
@@ -71,7 +81,10 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 class Program:
-    """One process of ours, with its log in a file and its last lines at hand."""
+    """One process of ours, with its log in a file and its last lines at hand. It ends when we do, whatever happens.
+
+    Start it on the thread that lives longest: the process ends with that one.
+    """
 
     def __init__(self, name: str, arguments: list[str], log: Path) -> None:
         self.name = name
@@ -87,8 +100,9 @@ class Program:
         self._lines.clear()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-m",
-            "edge",
+            "-c",
+            _LEASHED,
+            str(os.getpid()),
             *self._arguments,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

@@ -59,8 +59,7 @@ class Stage:
         self.database = folder / "till.db"
         self.backoffice_database = folder / "backoffice.db"
         self.backoffice: Program | None = None
-        self._broker: EmbeddedBroker | Mosquitto | None = None
-        self._pcscd: Pcscd | None = None
+        self._started = contextlib.AsyncExitStack()
         self._boots = 0
 
     @classmethod
@@ -72,31 +71,33 @@ class Stage:
         _fresh(folder)
         base_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         clock = VirtualClock(speed=story.pace, base_ns=base_ns)
-        pcscd = Pcscd().__enter__() if parts.pcsc else None
-        broker = (Mosquitto if parts.mosquitto else EmbeddedBroker).start()
-        world = await World.start(
-            clock,
-            meter_link=folder / "meter0",
-            meter=story.meter,
-            pcscd=pcscd,
-            lab=parts.lab or story.lab,
-        )
-        proxy = Proxy(broker.port)
-        await proxy.open()
-        stage = cls(folder, story, clock, world, proxy, screen_port)
-        stage._broker, stage._pcscd = broker, pcscd
-        try:
+        async with contextlib.AsyncExitStack() as started:
+            pcscd = started.enter_context(Pcscd()) if parts.pcsc else None
+            broker = (Mosquitto if parts.mosquitto else EmbeddedBroker).start()
+            started.callback(broker.stop)
+            world = await World.start(
+                clock,
+                meter_link=folder / "meter0",
+                meter=story.meter,
+                pcscd=pcscd,
+                lab=parts.lab or story.lab,
+            )
+            started.push_async_callback(world.close)
+            proxy = Proxy(broker.port)
+            await proxy.open()
+            started.push_async_callback(proxy.cut)
+            stage = cls(folder, story, clock, world, proxy, screen_port)
             stage._configure(base_ns)
             stage.backoffice = Program(
                 "back office",
                 ["backoffice", "run", "--db", str(stage.backoffice_database), "--broker", broker.address],
                 folder / "backoffice.log",
             )
+            started.push_async_callback(stage.backoffice.stop)
             await stage.backoffice.start(until="ready")
+            started.push_async_callback(stage.till.stop)
             await stage.boot()
-        except BaseException:
-            await stage.close()
-            raise
+            stage._started = started.pop_all()
         return stage
 
     @property
@@ -124,16 +125,8 @@ class Stage:
         await self.boot()
 
     async def close(self) -> None:
-        """End what was started, in order."""
-        await self.till.stop()
-        if self.backoffice is not None:
-            await self.backoffice.stop()
-        await self.proxy.cut()
-        if self._broker is not None:
-            self._broker.stop()
-        await self.world.close()
-        if self._pcscd is not None:
-            self._pcscd.__exit__(None, None, None)
+        """End what was started, the last one first, each of them in any case."""
+        await self._started.aclose()
 
     def _configure(self, base_ns: int) -> None:
         folder = self.folder
