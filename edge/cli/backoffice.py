@@ -188,6 +188,7 @@ def export(
     try:
         with nullcontext(sys.stdout.buffer) if out is None else out.open("wb") as file:
             file.writelines(found)
+            file.flush()
     except BrokenPipeError:
         raise
     except OSError as e:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 import msgspec
@@ -32,10 +32,20 @@ class Call:
 
     def say(self, value: Any, text: str | None = None) -> None:
         """One answer: `value` as a line of JSON with --json (or where there is no text), else the text."""
+        self.line(text if text is not None and not self.json else encode(value))
+
+    def line(self, text: str | bytes, *, nl: bool = True) -> bool:
+        """One line of an answer, or bytes of it; False where the reader went away.
+
+        What the exit code says is true whether or not anybody reads why: a command with a verdict goes on to it,
+        and its further lines are nobody's. Only a stream, which may have no end, ends there.
+        """
         try:
-            click.echo(text if text is not None and not self.json else encode(value))
+            click.echo(text, nl=nl)
         except BrokenPipeError:
-            write_to_nobody()  # what the exit code says is true whether or not anybody reads why
+            write_to_nobody()
+            return False
+        return True
 
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
@@ -60,9 +70,19 @@ def command(run: Callable[..., None]) -> Callable[..., None]:
     return with_call
 
 
-def write_to_nobody() -> None:
-    """Nobody reads on: what is still buffered must not raise again at the end of the process."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def write_to_nobody(stream: TextIO | None = None) -> None:
+    """Nobody reads on (default: standard output): what is still buffered must not raise again at the process's end."""
+    nobody = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nobody, (stream or sys.stdout).fileno())
+    os.close(nobody)
+
+
+def note(text: str) -> None:
+    """A line on stderr, beside the answer; whether it can be read changes neither what is done nor the exit code."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        write_to_nobody(sys.stderr)
 
 
 def fail(error: TillError, *, as_json: bool) -> NoReturn:
@@ -71,7 +91,11 @@ def fail(error: TillError, *, as_json: bool) -> NoReturn:
         text = encode({"error": {name: _readable(value) for name, value in error.as_json().items()}})
     else:
         text = _readable(str(error))
-    click.echo(scrub(text), err=True)
+    note(scrub(text))
+    try:
+        sys.stdout.flush()
+    except OSError:
+        write_to_nobody()
     sys.exit(error.exit_code)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge import __version__
-from edge.cli.call import NO, Call, command
+from edge.cli.call import NO, Call, command, note
 from edge.cli.place import config_file
 from edge.errors import CallError, TillError
 
@@ -101,13 +101,13 @@ def _tested(
     from edge.store.keys import load_or_make
 
     def tell(text: str) -> None:
-        click.echo(f"... {text}", err=True)
+        note(f"... {text}")
 
     def told(finding: Finding) -> None:
         if not call.json:
-            click.echo(f"{finding.result:5} {finding.what}: {finding.found}")
+            call.line(f"{finding.result:5} {finding.what}: {finding.found}")
             if finding.todo:
-                click.echo(f"      -> {finding.todo}")
+                call.line(f"      -> {finding.todo}")
 
     clock = make_clock(config)
     general = list(without_devices(config))

@@ -22,9 +22,9 @@ def doctor(call: Call) -> None:
     for finding in examine(config_file(call), database=call.db):
         found.append(finding)
         if not call.json:
-            click.echo(f"{finding.result:5} {finding.what}: {finding.found}")
+            call.line(f"{finding.result:5} {finding.what}: {finding.found}")
             if finding.todo:
-                click.echo(f"      -> {finding.todo}")
+                call.line(f"      -> {finding.todo}")
     failed = sum(f.result == "fail" for f in found)
     warned = sum(f.result == "warn" for f in found)
     summary = f"{len(found)} checks: {failed} failed, {warned} to look at"

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import click
 
-from edge.cli.call import NO, Call, command, encode
+from edge.cli.call import NO, Call, command, encode, note
 from edge.cli.place import database
 from edge.documents.formats import FORMATS, Format, above, file_name, format_named, render
 from edge.documents.sale import NotExpressible, Sale
@@ -77,7 +77,7 @@ def export(
         days = first.date() if first else None, last.date() if last else None
         one = out if wanted.stream and out is not None and not folder and _is_one(out, wanted) else None
         with nullcontext(None) if one is None else _whole(one) as together:
-            failed = _export_all(db, wanted, days, lang, together or out, as_json=call.json)
+            failed = _export_all(call, db, wanted, days, lang, together or out)
     if failed:
         sys.exit(NO)
 
@@ -99,23 +99,23 @@ def _check_out(wanted: Format, out: Path | None, *, everything: bool) -> None:
 
 
 def _export_all(
+    call: Call,
     db: Reading,
     wanted: Format,
     days: tuple[date | None, date | None],
     language: str,
     out: Path | BinaryIO | None,
-    *,
-    as_json: bool,
 ) -> int:
     """Every document of these days, one at a time; how many could not be expressed, each with its reason.
 
+    It ends where nobody reads on.
     `out`: a folder, one open file for all of them, or None for standard output.
     """
     failed, alone = 0, isinstance(out, Path)
     if isinstance(out, Path):
         _make(out)
-    else:
-        _put(above(wanted), out)
+    elif not _put(call, above(wanted), out):
+        return 0
     shown = out is not None and sys.stderr.isatty()
     stats = db.stats() if shown else {"invoices": 0, "credit_notes": 0}
     total = stats["invoices"] + stats["credit_notes"]
@@ -131,28 +131,30 @@ def _export_all(
                 document = render(wanted, sale, language=language, heading=alone)
             except NotExpressible as e:
                 failed += 1
-                _tell(e, invoice, in_line=out is None and wanted.suffix == "json", as_json=as_json)
+                if not _tell(call, e, invoice, in_line=out is None and wanted.suffix == "json"):
+                    break
                 continue
             if isinstance(out, Path):
                 write(document, out / file_name(wanted, sale))
-            else:
-                _put(document, out)
+            elif not _put(call, document, out):
+                break
     return failed
 
 
-def _put(document: bytes, stream: BinaryIO | None) -> None:
+def _put(call: Call, document: bytes, stream: BinaryIO | None) -> bool:
+    """False where nobody reads on."""
     if stream is None:
-        click.echo(document, nl=False)
-    else:
-        stream.write(document)
+        return call.line(document, nl=False)
+    stream.write(document)
+    return True
 
 
-def _tell(error: NotExpressible, invoice: Invoice, *, in_line: bool, as_json: bool) -> None:
+def _tell(call: Call, error: NotExpressible, invoice: Invoice, *, in_line: bool) -> bool:
     """Among lines of JSON an error is one of them; anything else is not mixed with documents."""
     if in_line:
-        click.echo(scrub(encode({"number": invoice.number, "error": error.as_json()})))
-    else:
-        click.echo(scrub(encode({"error": error.as_json()}) if as_json else str(error)), err=True)
+        return call.line(scrub(encode({"number": invoice.number, "error": error.as_json()})))
+    note(scrub(encode({"error": error.as_json()}) if call.json else str(error)))
+    return True
 
 
 def _between(invoices: Iterator[Invoice], days: tuple[date | None, date | None]) -> Iterator[Invoice]:

@@ -11,8 +11,9 @@ from typing import Any
 import click
 import msgspec
 
+from edge.cli.call import write_to_nobody
 from edge.doctor.machine import Machine
-from edge.errors import HardwareError, InputError
+from edge.errors import HardwareError, InputError, TillError
 from edge.ports import Clock as Ticks
 from edge.provision import answers as given
 from edge.provision import finding_meters
@@ -26,9 +27,22 @@ from hw.registry import Kind
 _EVSES_MAX = 64
 
 
+class _NobodyReads(TillError):
+    code = "provision.unread"
+    hint = "call it again, in a terminal; the answers so far are kept"
+
+
 def interview(draft: Draft, *, clock: Ticks) -> Answers:
     """Ask for everything; an interrupted interview goes on where it was. Raises ConfigError, click.Abort."""
-    ask = _Asks(draft)
+    try:
+        _ask_all(_Asks(draft), clock)
+    except BrokenPipeError:
+        write_to_nobody()
+        raise _NobodyReads("nobody reads the questions any more") from None
+    return given.of_table(draft.table, where="answers")
+
+
+def _ask_all(ask: _Asks, clock: Ticks) -> None:
     click.echo("An answer in [brackets] is taken with Enter. Ctrl-C stops; the answers are kept.\n")
     _identity(ask)
     _money(ask)
@@ -36,7 +50,6 @@ def interview(draft: Draft, *, clock: Ticks) -> Answers:
     _reader(ask)
     _terminal(ask)
     _evses(ask, clock)
-    return given.of_table(draft.table, where="answers")
 
 
 class _Asks:

@@ -146,6 +146,7 @@ def export(call: Call, form: str, out: Path | None) -> None:
         lines: Iterable[bytes] = chain(first, rest)
         if out is None:
             sys.stdout.buffer.writelines(lines)
+            sys.stdout.buffer.flush()
             return
         try:
             with out.open("wb") as target:

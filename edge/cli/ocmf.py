@@ -70,7 +70,6 @@ def verify(call: Call, files: tuple[str, ...], public_key: str | None) -> None:
 
     Exit 1 unless all are valid.
     """
-    del call
     given = None if public_key is None else _given_key(public_key)
     all_valid = True
     for path in files:
@@ -78,11 +77,11 @@ def verify(call: Call, files: tuple[str, ...], public_key: str | None) -> None:
         try:
             checked = _check(file, _read(path), given)
         except TillError as e:
-            click.echo(encode({"file": file, "error": e.as_json()}))
+            call.line(encode({"file": file, "error": e.as_json()}))
             all_valid = False
             continue
         for found in checked:
-            click.echo(encode(found.line))
+            call.line(encode(found.line))
             all_valid &= found.line.status == "valid"
     sys.exit(0 if all_valid else NO)
 

@@ -48,7 +48,7 @@ _PERIOD_FIELDS = frozenset(("start", "end", "energy_wh", "state", "current_a", "
 @click.command()
 @click.argument("file", type=click.File("rb"), default="-")
 @command
-def price(_call: Call, file: Any) -> None:
+def price(call: Call, file: Any) -> None:
     """Price sessions: NDJSON from FILE (default: standard input), one result a line.
 
     Exit 1 if a line could not be priced; its error stands in its place.
@@ -65,8 +65,8 @@ def price(_call: Call, file: Any) -> None:
         except TillError as e:
             failed = True
             answer = {"id": _number_or(identity), "error": e.as_json()}
-        click.echo(encode(answer))
-        sys.stdout.flush()
+        if not call.line(encode(answer)):
+            break  # the lines may have no end
     if failed:
         sys.exit(NO)
 

@@ -36,14 +36,14 @@ def zvt() -> None:
 @command
 def decode(call: Call, *, as_hex: bool, serial: bool) -> None:
     """Packets from standard input, back to back; a line of JSON for each."""
-    del call  # the output is JSON in any case
     stream = sys.stdin.buffer
     failed = False
     for piece in _lines(stream, serial=serial) if as_hex else _pieces(stream, serial=serial):
         line = _answer(piece)
         if line is not None:
             failed = failed or "error" in line
-            click.echo(encode(line))
+            if not call.line(encode(line)):
+                break  # the packets may have no end
     if failed:
         sys.exit(NO)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from itertools import chain
@@ -11,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
+from edge.backoffice.books import Books
 from edge.cli.root import root
 
 
@@ -86,7 +88,31 @@ for name in root.list_commands(None):
 def in_shell(script, *words):
     """The command as a shell calls it: `"$@"` in the script."""
     line = ["bash", "-c", script, "bash", sys.executable, "-m", "edge", *map(str, words)]
-    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False, env=buffered())
+
+
+def buffered():
+    """The environment of a shell: a stream keeps what is written to it until somebody flushes it."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+def to_nobody(*words, stdin="", stream="stdout"):
+    """The command with a reader that went away before it began."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: writer}
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", "edge", *map(str, words)],
+            **streams,
+            input=stdin,
+            text=True,
+            timeout=60,
+            check=False,
+            env=buffered(),
+        )
+    finally:
+        os.close(writer)
 
 
 @pytest.mark.parametrize("words", [("ledger", "export"), ("session", "list")], ids=" ".join)
@@ -140,3 +166,62 @@ def test_an_argument_that_is_no_text_is_a_wrong_call(words, sold):
     call = [sys.executable, "-m", "edge", "--json", "--db", str(sold), *words, b"\xe9"]
     done = subprocess.run(call, capture_output=True, check=False)
     assert (done.returncode, json.loads(done.stderr)["error"]["code"].split(".")[0]) == (2, "call")
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin"),
+    [
+        (("price",), "[]\n{}\n"),
+        (("zvt", "decode", "--hex"), "no hex\n"),
+        (("ocmf", "verify", "none.ocmf"), ""),
+        (("--db", "{sold}", "invoice", "export", "--all", "--format", "safe-xml", "--out", "{folder}"), ""),
+    ],
+    ids=lambda words: " ".join(words[:2]) if isinstance(words, tuple) else "",
+)
+def test_lines_that_nobody_reads_do_not_turn_a_no_into_a_yes(words, stdin, sold, tmp_path):
+    words = [w.format(sold=sold, folder=tmp_path / "out") for w in words]
+    stream = "stderr" if "export" in words else "stdout"
+    done = to_nobody(*words, stdin=stdin, stream=stream)
+    assert (done.returncode, done.stdout or "", done.stderr or "") == (1, "", "")
+
+
+def test_a_stream_without_an_end_ends_with_its_reader():
+    done = in_shell('yes "{}" | "$@" | head -1 >&2; exit ${PIPESTATUS[1]}', "price")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+
+
+def test_the_doctor_goes_on_to_the_verdict(place):
+    place.edit('port = "tcp://127.0.0.1:9"', 'port = "/dev/no-meter"')
+    done = to_nobody("--config", place.config, "doctor")
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_an_installation_is_tested_to_the_end_whoever_stops_reading(place):
+    place.edit('port = "tcp://127.0.0.1:9"', 'port = "/dev/no-meter"')
+    for stream in ("stdout", "stderr"):
+        out = place.folder / stream
+        done = to_nobody("--config", place.config, "commission", "--no-card", "--out", out, stream=stream)
+        assert done.returncode == 1
+        assert list(out.glob("*.html"))
+
+
+def test_questions_that_nobody_reads_are_not_answered(tmp_path):
+    words = ["--config", tmp_path / "config.toml", "provision", "--state", tmp_path / "var"]
+    done = to_nobody(*words, stdin="north\n")
+    assert (done.returncode, done.stderr.split(":")[0]) == (3, "provision.unread")
+
+
+@pytest.mark.parametrize("words", [("none",), ("--json", "none")], ids=" ".join)
+def test_a_wrong_call_is_one_also_when_nobody_reads_why(words):
+    assert to_nobody(*words, stream="stderr").returncode == 2
+
+
+def test_a_small_export_is_written_or_it_says_that_it_is_not(sold, tmp_path):
+    books = tmp_path / "books.db"
+    Books(books).close()
+    table = ("backoffice", "export", "--table", "sessions", "--format", "csv", "--db", books)
+    for words in (("--db", sold, "ledger", "export", "--format", "csv"), table):
+        done = to_nobody(*words)
+        assert (done.returncode, done.stderr) == (0, "")
+        full = in_shell('"$@" > /dev/full', *words)
+        assert (full.returncode, full.stderr.count("\n")) == (3, 1)
