@@ -58,11 +58,10 @@ def replay(call: Call, file: str, capk: str, at: str | None) -> None:
     from edge.emv.oda.keys import CaKeys, load
     from edge.emv.replay import judgement, transcript
 
-    del call
     on = None if at is None else _date(at)
     keys = CaKeys(load(_read(capk)))
     found = judgement.judge(transcript.read(_read(file)), keys, at=on, today=datetime.now(UTC).date())
-    click.echo(encode(found))
+    call.line(encode(found))
     sys.exit(0 if found.oda.result == "valid" else NO)
 
 

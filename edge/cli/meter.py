@@ -126,7 +126,6 @@ def read(call: Call, /, **given: object) -> None:
     """Poll one meter: a line of JSON per poll, with what is unknown as null."""
     from hw import registry
 
-    del call
     raw = {
         "port": given["port"],
         "unit": given["unit"],
@@ -152,14 +151,14 @@ def read(call: Call, /, **given: object) -> None:
     if math.isnan(interval_s):  # no bound of a range keeps it out
         raise CallError("an interval of nan s", hint=f"give 0 to {INTERVAL_MAX_S} seconds")
     try:
-        failed = asyncio.run(_poll(driver, options, count, interval_s))
+        failed = asyncio.run(_poll(call, driver, options, count, interval_s))
     except KeyboardInterrupt:
         raise click.Abort from None
     sys.exit(NO if failed else 0)
 
 
-async def _poll(driver: str, options: msgspec.Struct, count: int, interval_s: float) -> int:
-    """Read so many times; returns how many polls failed."""
+async def _poll(call: Call, driver: str, options: msgspec.Struct, count: int, interval_s: float) -> int:
+    """Read so many times, while somebody reads it; returns how many polls failed."""
     from hw import registry
     from hw.bus.pool import BusPool
 
@@ -179,12 +178,14 @@ async def _poll(driver: str, options: msgspec.Struct, count: int, interval_s: fl
                 if identity is None and asked < IDENTITY_ATTEMPTS:
                     asked += 1
                     identity = await _identify(device)
-                click.echo(encode(_line(value, identity)))
+                line = encode(_line(value, identity))
             except CallError:
                 raise
             except TillError as e:
                 failed += 1
-                click.echo(encode({"error": e.as_json()}))
+                line = encode({"error": e.as_json()})
+            if not call.line(line):
+                break
     finally:
         await buses.close()
     return failed
