@@ -155,10 +155,10 @@ class Bsm:
             raise SigningFailed(f"{MODEL}: no snapshot: {_STATUS.get(status, str(status))}")
 
     async def _record(self, snapshot: Snapshot) -> Record | None:
-        """The record of a snapshot; None when there is none."""
+        """The record of a snapshot; None when there is none. Raises MeterGarbled."""
         if await self._registers.number(3, snapshot.status, spare=1) != VALID:
             return None
-        return signed.parsed(await self._text(snapshot))
+        return await signed.readable(lambda: self._text(snapshot))
 
     async def _text(self, snapshot: Snapshot) -> bytes:
         return await self._registers.text(3, snapshot.ocmf, OCMF_REGISTERS)

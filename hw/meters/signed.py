@@ -24,7 +24,7 @@ from hw.bus.errors import BusError, Refused
 from hw.bus.frames import Span
 from hw.bus.line import Baudrate, LineOptions, Parity, Port
 from hw.bus.pool import BusPool
-from hw.meters.errors import MeterError, MeterRefused
+from hw.meters.errors import MeterError, MeterGarbled, MeterRefused
 from hw.meters.register import translate
 
 SIGN_MAX_S = 15.0  # what the makers allow for a signature (Bauer, Iskra)
@@ -128,9 +128,13 @@ class Registers:
     async def text(self, function: Literal[3, 4], address: int, count: int) -> bytes:
         """A text in up to so many registers, read as far as it goes."""
         data = b""
+        number = 0
         while b"\0" not in data and len(data) < 2 * count:
             done = len(data) // 2
-            data += await self.block(function, address + done, min(_CHUNK_MAX - done % 2, count - done))
+            size = min(_CHUNK_MAX - number % 2, count - done)
+            spare = min(_SPARE, count - done - size)
+            data += (await self.read(function, address + done, size, spare)).data
+            number += 1
         return until_zero(data)
 
     async def write(self, address: int, data: bytes) -> None:
@@ -218,6 +222,22 @@ async def fetched(
                 verified=verified,
             )
         attempt += 1
+
+
+async def readable(get: Callable[[], Awaitable[bytes]]) -> Record | None:
+    """The record that `get` reads, read again while it is none: a charge whose record exists is not written off for one
+    bad reply. None where the meter says the same each time. Raises MeterGarbled.
+    """
+    seen = set()
+    for _ in range(FETCH_ATTEMPTS):
+        ocmf = await get()
+        record = parsed(ocmf)
+        if record is not None:
+            return record
+        seen.add(ocmf)
+    if len(seen) > 1:
+        raise MeterGarbled("the signed record is another one at every reading")
+    return None
 
 
 def of_session(record: SignedRecord, session_id: str | None = None) -> SignedRecord:

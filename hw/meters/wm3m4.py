@@ -125,7 +125,7 @@ class Wm3m4:
         )
         if status != STATUS_OK:
             return Idle()
-        record = signed.parsed(await self._ocmf())
+        record = await signed.readable(self._ocmf)
         if record is None or not any(r.transaction not in {None, "B", "C"} for r in record.readings):
             return Idle()
         return Ready(signed.session_of(record), blocking=False)
@@ -219,7 +219,7 @@ class Wm3m4:
         return None if record is None else signed.session_of(record)
 
     async def _ocmf(self) -> bytes:
-        """The record, put together from the signed data and the signature. Raises SigningFailed."""
+        """The record, put together from the signed data and the signature; empty where their sizes cannot be."""
         data_size = await self._registers.number(3, DATA_BYTES, spare=1)
         signature_size = await self._registers.number(3, SIGNATURE_BYTES)
         if not 0 < data_size <= DATA_BYTES_MAX or not 0 < signature_size <= SIGNATURE_BYTES_MAX:

@@ -458,6 +458,35 @@ def test_a_record_garbled_on_the_line_is_read_again():
     assert fetched.verified
 
 
+@pytest.mark.parametrize(
+    ("kind", "address"), [("bsm", 43295), ("bsm", 43795), ("wm3m4", 7612), ("wm3m4", 7057), ("wm3m4", 7058)]
+)
+def test_a_record_that_was_read_wrong_once_is_not_taken_for_none(kind, address):
+    async def story():
+        world, books = World(kind), Books()
+        async with world.driver() as meter:
+            books.journal = Journal(charge=Charge(session_id=SESSION.session_id))
+            await settle(meter, books, SESSION)
+            world.deliver(11_110, 60)
+            books.charge(closing=True)
+            await meter.end_signed(SESSION)
+            ended, plain, wrong = world.meter.pagination, world.meter.read, [True]
+
+            def garbled(function, at, count):
+                words = plain(function, at, count)
+                if at == address and wrong:
+                    words[0] ^= 0x7F7F
+                    wrong.clear()
+                return words
+
+            world.meter.read = garbled
+            await settle(meter, books, SESSION)
+        return books, world.meter.pagination - ended
+
+    books, ended_again = asyncio.run(story())
+    assert (told(books).energy_wh, books.lost, ended_again) == (11_110, [], 0)
+
+
 def test_an_em580_that_gives_other_spaces_than_it_signed_is_kept_as_it_signed():
     spaces = SignedSession(session_id="5e55-0001", evse_id="DE*ABC*E1", tariff_text='two  "spaces" , here ')
 
