@@ -131,7 +131,7 @@ class Watch:
         self._client.on_message = lambda _c, _u, m: self.heard.append(m.topic.encode() + b" " + m.payload)
 
     def __enter__(self):
-        self._client.connect("127.0.0.1", self._stage._broker.port)
+        self._client.connect("127.0.0.1", self._stage.broker.port)
         self._client.loop_start()
         return self
 

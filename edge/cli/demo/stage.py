@@ -59,6 +59,7 @@ class Stage:
         self.database = folder / "till.db"
         self.backoffice_database = folder / "backoffice.db"
         self.backoffice: Program | None = None
+        self.broker: EmbeddedBroker | Mosquitto | None = None
         self._started = contextlib.AsyncExitStack()
         self._boots = 0
 
@@ -87,6 +88,7 @@ class Stage:
             await proxy.open()
             started.push_async_callback(proxy.cut)
             stage = cls(folder, story, clock, world, proxy, screen_port)
+            stage.broker = broker
             stage._configure(base_ns)
             stage.backoffice = Program(
                 "back office",

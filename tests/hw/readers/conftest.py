@@ -26,7 +26,7 @@ from hw.virtual.vpcd import VpcdField
 TRANSPORTS = ("udp", "pn532", "pcsc")
 
 #: The slowest virtual reader (pcscd looks for a card every 0.4 s) on a busy machine.
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 @pytest.hookimpl(tryfirst=True)
