@@ -1,9 +1,8 @@
-import asyncio
-
 """What every reader does with every card, over every transport."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import pytest
